@@ -1,0 +1,41 @@
+# Needs Python >= 3.11 with pip; everything else goes into .venv.
+PYTHON ?= python3
+BIN := .venv/bin
+READY := .venv/.ready
+# Two test workers on two cores: one BLAS thread each, or they get in each other's way.
+export OMP_NUM_THREADS ?= 1
+
+.PHONY: help demo test lint format clean
+
+help:
+	@echo "make demo    train on the diabetes data beside MLPRegressor, with a picture"
+	@echo "make test    style checks and the test suite"
+	@echo "make lint    style checks alone"
+	@echo "make format  put the code into the style"
+	@echo "make clean   remove .venv and everything generated"
+
+demo: $(READY)
+	$(BIN)/python -m sklearn_convexrelu
+
+test: lint
+	$(BIN)/python -m pytest -n 2
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+format: $(READY)
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+$(READY): pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+		|| { echo "Python >= 3.11 is needed: make PYTHON=/path/to/python"; exit 1; }
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --editable '.[test,plot]'
+	@touch $@
+
+clean:
+	rm -rf .venv .hypothesis .pytest_cache .ruff_cache build dist *.egg-info
+	rm -f convex_relu_convergence.png
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,548 @@
+"""The demo: ``python -m sklearn_convexrelu [data.csv --target NAME]``.
+
+Trains ConvexReLURegressor and scikit-learn's MLPRegressor in the same pipeline, on the
+diabetes data or on your own CSV file, prints scores and certificate side by side, and
+draws how the duality gap closed.
+"""
+
+import argparse
+import csv
+import textwrap
+import time
+import warnings
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from sklearn.compose import ColumnTransformer, TransformedTargetRegressor
+from sklearn.datasets import load_diabetes
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.impute import SimpleImputer
+from sklearn.model_selection import GridSearchCV, KFold, cross_val_score
+from sklearn.neural_network import MLPRegressor
+from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.preprocessing import OneHotEncoder, StandardScaler
+
+from sklearn_convexrelu import ConvexReLURegressor
+
+# As many candidates for one as for the other. Each grid spans the useful range of its
+# own alpha: a fraction of alpha_max_ here, scikit-learn's weight decay there.
+CONVEX_ALPHAS = (0.1, 0.03, 0.01, 0.003)
+MLP_ALPHAS = (0.01, 0.1, 1.0, 10.0)
+OUTER_FOLDS = 5
+INNER_FOLDS = 3
+MIN_ROWS = 10
+MISSING = {"", "?", "na", "n/a", "nan", "null"}
+PICTURE = "convex_relu_convergence.png"
+
+
+def main(argv=None):
+    """Run the demo.
+
+    Parameters
+    ----------
+    argv : list of str, default=None
+        Command-line arguments; those of the process when None.
+    """
+    parser = _parser()
+    args = parser.parse_args(argv)
+    try:
+        table = _load(args.csv, args.target)
+        _check_picture(args.picture)
+    except DataError as error:
+        parser.error(str(error))
+    print(table.summary)
+    alphas = CONVEX_ALPHAS if args.alpha is None else (args.alpha,)
+    convex = evaluate(ConvexReLURegressor(random_state=0), alphas, table)
+    mlp = evaluate(MLPRegressor(max_iter=500, random_state=0), MLP_ALPHAS, table)
+    print("\n" + format_comparison(convex, mlp, table))
+    print("\n" + explain_gap(convex.network))
+    if args.picture is not None:
+        print("\n" + draw_convergence(convex.network, args.picture))
+
+
+def _parser():
+    parser = argparse.ArgumentParser(
+        prog="python -m sklearn_convexrelu",
+        usage="%(prog)s [data.csv --target NAME] [options]",
+        description="Train a ReLU network to a certified global optimum, beside "
+        "scikit-learn's MLPRegressor. Without a file: on the diabetes data.",
+    )
+    parser.add_argument(
+        "csv",
+        nargs="?",
+        metavar="data.csv",
+        help="CSV file with a header line; numeric columns are scaled, others one-hot "
+        "encoded; empty cells, NA, N/A, NaN, null and ? are missing values",
+    )
+    parser.add_argument("--target", metavar="NAME", help="numeric column to predict")
+    parser.add_argument(
+        "--alpha",
+        type=_positive_number,
+        help="penalty strength of ConvexReLURegressor as a fraction of alpha_max_ "
+        "(default: chosen by cross-validation)",
+    )
+    parser.add_argument(
+        "--picture",
+        default=PICTURE,
+        metavar="PATH",
+        help="where to draw the convergence (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--no-picture", dest="picture", action="store_const", const=None
+    )
+    return parser
+
+
+def _positive_number(text):
+    number = _number(text)
+    if number is None or not number > 0.0:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a positive number")
+    return number
+
+
+# ---------------------------------------------------------------------------- data
+
+
+class DataError(ValueError):
+    """What is wrong with the user's data, in one line for the user."""
+
+
+@dataclass(frozen=True)
+class Table:
+    """Features and target, with the kind of each feature.
+
+    Attributes
+    ----------
+    X : ndarray of shape (n_samples, n_features)
+        Floats where all columns are numeric, else objects: floats with nan for missing
+        values in numeric columns, strings with "" in categorical ones.
+    y : ndarray of shape (n_samples,)
+        Target.
+    numeric, categorical : list of int
+        Columns of ``X`` of either kind.
+    summary : str
+        What was read and what was left out, for the user.
+    """
+
+    X: np.ndarray
+    y: np.ndarray
+    numeric: list
+    categorical: list
+    summary: str
+
+
+def _load(path, target):
+    if path is not None:
+        return read_table(path, target)
+    if target is not None:
+        raise DataError("--target goes with a CSV file, and none was given")
+    X, y = load_diabetes(return_X_y=True)
+    summary = f"scikit-learn's diabetes data: {len(y)} rows, {X.shape[1]} columns"
+    return Table(X, y, list(range(X.shape[1])), [], summary)
+
+
+def read_table(path, target):
+    """Read a CSV file into a table.
+
+    Parameters
+    ----------
+    path : str
+        CSV file with a header line; separated by commas, semicolons or tabs.
+    target : str or None
+        Name of the column to predict.
+
+    Returns
+    -------
+    Table
+        Rows with a target, columns with at least one value.
+
+    Raises
+    ------
+    DataError
+        If the file or the target cannot be used.
+    """
+    header, lines = _read_cells(path)
+    if target is None:
+        raise DataError(f"--target NAME is missing; columns: {', '.join(header)}")
+    if target not in header:
+        raise DataError(f"no column {target!r} in {path}; columns: {', '.join(header)}")
+    where = header.index(target)
+    known = {i: row for i, row in lines.items() if not _is_missing(row[where])}
+    y = _target_values(known, where, target)
+    if len(y) < MIN_ROWS:
+        raise DataError(f"{path} has {len(y)} usable rows; at least {MIN_ROWS} needed")
+    if np.ptp(y) == 0.0:
+        raise DataError(f"target {target!r} is {y[0]:g} in every row")
+    cells = dict(zip(header, zip(*known.values(), strict=True), strict=True))
+    features = {name: cells[name] for name in header if name != target}
+    X, numeric, categorical, empty = _features(features)
+    summary = (
+        f"{path}: {len(y)} rows, {len(numeric)} numeric and {len(categorical)} "
+        f"categorical columns, target {target!r}"
+    )
+    if len(known) < len(lines):
+        summary += f"\nleft out {len(lines) - len(known)} rows without a target"
+    if empty:
+        summary += f"\nleft out columns without values: {', '.join(empty)}"
+    return Table(X, y, numeric, categorical, summary)
+
+
+def _read_cells(path):
+    """Return the column names, and the cells of each row by line number."""
+    try:
+        with open(path, newline="", encoding="utf-8-sig") as file:
+            delimiter = max(",;\t", key=file.readline().count)
+            file.seek(0)
+            reader = csv.reader(file, delimiter=delimiter)
+            rows = [(reader.line_num, [cell.strip() for cell in row]) for row in reader]
+    except OSError as error:
+        raise DataError(f"cannot read {path}: {error.strerror}") from error
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"{path} is not a CSV file in UTF-8: {error}") from error
+    rows = [(line, row) for line, row in rows if any(row)]
+    if not rows:
+        raise DataError(f"{path} is empty")
+    _, header = rows.pop(0)
+    _check_cells(path, header, rows)
+    return header, dict(rows)
+
+
+def _check_cells(path, header, rows):
+    repeated = [name for name, count in Counter(header).items() if count > 1]
+    if repeated:
+        raise DataError(f"{path} has several columns called {repeated[0]!r}")
+    for line, row in rows:
+        if len(row) != len(header):
+            raise DataError(
+                f"line {line} of {path} has {len(row)} cells, the header {len(header)}"
+            )
+
+
+def _target_values(rows, where, target):
+    for line, row in rows.items():
+        if _number(row[where]) is None:
+            raise DataError(
+                f"target {target!r} is not numeric: {row[where]!r} on line {line}; "
+                "ConvexReLURegressor predicts numbers, classes are for a classifier"
+            )
+    return np.array([_number(row[where]) for row in rows.values()])
+
+
+def _features(columns):
+    """Return X, its numeric and its categorical columns, and the names left out."""
+    arrays, kinds, empty = [], [], []
+    for name, cells in columns.items():
+        numbers = [_number(cell) for cell in cells]
+        numeric = None not in numbers
+        if all(map(_is_missing, cells)):
+            empty.append(name)
+            continue
+        strings = ["" if _is_missing(cell) else cell for cell in cells]
+        arrays.append(np.array(numbers if numeric else strings, dtype=object))
+        kinds.append(numeric)
+    if not arrays:
+        raise DataError("no column to predict the target from")
+    X = np.column_stack(arrays).astype(float if all(kinds) else object)
+    numeric = [j for j, kind in enumerate(kinds) if kind]
+    categorical = [j for j, kind in enumerate(kinds) if not kind]
+    return X, numeric, categorical, empty
+
+
+def _is_missing(cell):
+    """Say whether a cell has no value; infinities count as none."""
+    number = _number(cell)
+    return number is not None and np.isnan(number)
+
+
+def _number(cell):
+    """Return the number in a cell: nan if missing, None if it holds something else."""
+    if cell.casefold() in MISSING:
+        return np.nan
+    try:
+        number = float(cell)
+    except ValueError:
+        return None
+    return number if np.isfinite(number) else np.nan
+
+
+# ------------------------------------------------------------------------ training
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """How one estimator did.
+
+    Attributes
+    ----------
+    scores : ndarray of shape (n_folds,)
+        R2 on each outer fold.
+    candidates : tuple of float
+        Values of alpha that the inner folds chose from.
+    alpha : float
+        Chosen for the final fit.
+    fit_time : float
+        Seconds of the final fit.
+    pipeline : Pipeline
+        Fitted to all data.
+    """
+
+    scores: np.ndarray
+    candidates: tuple
+    alpha: float
+    fit_time: float
+    pipeline: Pipeline
+
+    @property
+    def network(self):
+        """The fitted ConvexReLURegressor or MLPRegressor itself."""
+        return self.pipeline["model"].regressor_
+
+
+def make_model(regressor, table):
+    """Put preprocessing and a standardised target around a regressor.
+
+    Parameters
+    ----------
+    regressor : estimator
+        The regressor.
+    table : Table
+        Says which columns are numeric and which categorical.
+
+    Returns
+    -------
+    Pipeline
+        Steps "columns" and "model"; unfitted.
+    """
+    numeric = make_pipeline(
+        SimpleImputer(strategy="median", keep_empty_features=True), StandardScaler()
+    )
+    # Categories in less than 1 % of the rows share one column, so that identifiers
+    # and free text do not become a column per row.
+    categorical = make_pipeline(
+        SimpleImputer(strategy="most_frequent", missing_values=""),
+        OneHotEncoder(
+            handle_unknown="ignore",
+            min_frequency=0.01,
+            max_categories=30,
+            sparse_output=False,
+        ),
+    )
+    columns = ColumnTransformer(
+        [
+            ("numeric", numeric, table.numeric),
+            ("categorical", categorical, table.categorical),
+        ]
+    )
+    model = TransformedTargetRegressor(regressor, transformer=StandardScaler())
+    return Pipeline([("columns", columns), ("model", model)])
+
+
+def evaluate(regressor, alphas, table):
+    """Score a regressor by nested cross-validation and fit it to all data.
+
+    Parameters
+    ----------
+    regressor : estimator
+        The regressor, with a parameter alpha.
+    alphas : sequence of float
+        Candidates; the inner folds choose.
+    table : Table
+        The data.
+
+    Returns
+    -------
+    Evaluation
+        Scores of the outer folds, and the final fit.
+    """
+    name = type(regressor).__name__
+    print(f"cross-validating {name} ...", end=" ", flush=True)
+    start = time.perf_counter()
+    model = make_model(regressor, table)
+    outer = KFold(OUTER_FOLDS, shuffle=True, random_state=0)
+    inner = KFold(INNER_FOLDS, shuffle=True, random_state=1)
+    search = GridSearchCV(model, {"model__regressor__alpha": list(alphas)}, cv=inner)
+    with warnings.catch_warnings():
+        # The table says whether the final fit converged.
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        scores = cross_val_score(search, table.X, table.y, cv=outer)
+        search.fit(table.X, table.y)
+    print(f"{time.perf_counter() - start:.1f} s")
+    alpha = search.best_params_["model__regressor__alpha"]
+    return Evaluation(scores, alphas, alpha, search.refit_time_, search.best_estimator_)
+
+
+def network_objective(network, X, y, alpha):
+    """Objective that ConvexReLURegressor minimises, at any two-layer ReLU network.
+
+    It is ``1/(2n) ||y - f(X)||^2 + alpha * sum_j ||(w_j, b_j)|| |v_j|`` with w_j, b_j
+    the weights into hidden neuron j and v_j the weight out of it.
+
+    Parameters
+    ----------
+    network : ConvexReLURegressor or MLPRegressor
+        Fitted, with ``coefs_``, ``intercepts_`` and ``predict``.
+    X : ndarray of shape (n_samples, n_features)
+        Inputs of the network.
+    y : ndarray of shape (n_samples,)
+        Targets of the network.
+    alpha : float
+        Absolute penalty strength.
+
+    Returns
+    -------
+    float
+        Loss plus penalty.
+    """
+    loss = 0.5 * np.mean((y - network.predict(X)) ** 2)
+    into = np.vstack([network.coefs_[0], network.intercepts_[0]])
+    out = network.coefs_[1]
+    norms = np.linalg.norm(into, axis=0) * np.linalg.norm(out, axis=1)
+    return loss + alpha * norms.sum()
+
+
+# ------------------------------------------------------------------------- results
+
+
+def format_comparison(convex, mlp, table):
+    """Lay the two evaluations side by side.
+
+    Parameters
+    ----------
+    convex, mlp : Evaluation
+        Of ConvexReLURegressor and of MLPRegressor.
+    table : Table
+        The data.
+
+    Returns
+    -------
+    str
+        A table with footnotes.
+    """
+    network = convex.network
+    # What the MLP saw: preprocessed columns and a standardised target.
+    X = mlp.pipeline["columns"].transform(table.X)
+    y = mlp.pipeline["model"].transformer_.transform(table.y[:, None])[:, 0]
+    mlp_objective = network_objective(mlp.network, X, y, network.alpha_)
+    percent = 100.0 * network.dual_gap_ / network.objective_
+    rows = [
+        ("", "ConvexReLURegressor", "MLPRegressor"),
+        (f"{OUTER_FOLDS}-fold R2", _mean_sd(convex.scores), _mean_sd(mlp.scores)),
+        ("alpha [1]", f"{convex.alpha:g}", f"{mlp.alpha:g}"),
+        ("fit time [2]", f"{convex.fit_time:.3f} s", f"{mlp.fit_time:.3f} s"),
+        ("objective [3]", f"{network.objective_:.5f}", f"{mlp_objective:.5f}"),
+        ("lower bound", f"{network.lower_bound_:.5f}", "-"),
+        ("gap", f"{network.dual_gap_:.5f} ({percent:.2f} %)", "-"),
+        ("neurons", f"{network.n_neurons_}", f"{mlp.network.coefs_[1].shape[0]}"),
+    ]
+    lines = [f"{label:<14}{left:>21}{right:>21}" for label, left, right in rows]
+    lines.insert(1, "-" * len(lines[0]))
+    return "\n".join(lines + ["", *_footnotes(convex, mlp)])
+
+
+def _mean_sd(scores):
+    return f"{np.mean(scores):.3f} +/- {np.std(scores):.3f}"
+
+
+def _footnotes(convex, mlp):
+    n_iter, max_iter = mlp.network.n_iter_, mlp.network.max_iter
+    mlp_end = "without converging" if n_iter >= max_iter else "and converged"
+    return [
+        f"[1] {_origin(convex)} for ConvexReLURegressor, {_origin(mlp)} for",
+        f"    MLPRegressor; chosen by {INNER_FOLDS}-fold cross-validation, anew within each "
+        f"fold behind R2.",
+        f"[2] One fit to all rows. MLPRegressor took {n_iter} iterations {mlp_end}.",
+        "[3] 1/(2n) ||y - f(X)||^2 + alpha_ * sum of |incoming weights| |outgoing weight|",
+        "    over the neurons, y standardised. MLPRegressor's weights are put into the",
+        "    same formula; it was trained with a penalty of its own.",
+    ]
+
+
+def _origin(evaluation):
+    candidates = ", ".join(f"{alpha:g}" for alpha in evaluation.candidates)
+    return candidates
+
+
+def explain_gap(network):
+    """Say in words what the duality gap of a fitted network means.
+
+    Parameters
+    ----------
+    network : ConvexReLURegressor
+        Fitted.
+
+    Returns
+    -------
+    str
+        One or two sentences.
+    """
+    certificate = network.certificate_
+    claim = (
+        "no ReLU network with one hidden layer, however wide, has an objective more "
+        f"than {network.dual_gap_:.2g} below this one's"
+    )
+    if certificate.kind in ("exact", "bound"):
+        text = f"The gap is a proof (certificate {certificate.kind!r}): {claim}."
+    else:
+        text = (
+            f"The gap says that {claim}. It is an estimate, not a proof (certificate "
+            f"{certificate.kind!r}): many local searches found no neuron that would "
+            "lower the objective further. Proven without any search is a lower bound "
+            f"of {certificate.proven_lower_bound:.5f}."
+        )
+    if network.status_.name != "CONVERGED":
+        text += f" Training stopped early: {network.status_.value}."
+    return textwrap.fill(text, 79)
+
+
+# ------------------------------------------------------------------------- picture
+
+
+def _check_picture(path):
+    if path is not None and not Path(path).absolute().parent.is_dir():
+        raise DataError(f"no folder for the picture {path}")
+
+
+def draw_convergence(network, path):
+    """Draw objective, lower bound and gap against time.
+
+    Parameters
+    ----------
+    network : ConvexReLURegressor
+        Fitted.
+    path : str
+        Where to write the picture, as PNG.
+
+    Returns
+    -------
+    str
+        What was done, for the user.
+    """
+    try:
+        # No pyplot: it would pick a window system and keep global state.
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+    except ImportError:
+        return (
+            "no picture: matplotlib is missing; "
+            "pip install 'sklearn-convexrelu[plot]'"
+        )
+    keys = ("time", "objective", "dual_gap")
+    times, objectives, gaps = (
+        np.array([record[key] for record in network.history_]) for key in keys
+    )
+    figure = Figure(figsize=(9.0, 3.8), dpi=150, layout="constrained")
+    left, right = figure.subplots(1, 2)
+    left.plot(times, objectives, "o-", label="objective")
+    left.plot(times, objectives - gaps, "s-", label="lower bound")
+    left.set(xlabel="seconds", ylabel="objective", title="Objective and lower bound")
+    left.legend()
+    right.semilogy(times, gaps, "o-", color="C2")
+    right.set(xlabel="seconds", ylabel="duality gap", title="Gap")
+    FigureCanvasAgg(figure).print_png(path)
+    return f"wrote {path}"
+
+
+if __name__ == "__main__":
+    main()

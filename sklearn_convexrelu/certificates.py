@@ -1,0 +1,137 @@
+"""Duality certificates: how far a network is from the best of its kind, provably.
+
+The dual of the training problem (Pilanci & Ergen, ICML 2020, Theorem 1, with the
+penalty in its unconstrained form) is::
+
+    max_V -L*(V)   subject to   ||V^T relu(X u)||_2 <= alpha for all ||u||_2 <= 1,
+
+and ``1^T V = 0`` with an unpenalised intercept. The gradient ``N`` of the loss at any
+network, scaled by ``s <= alpha / price``, is feasible once ``price`` is at least the
+maximum of ``||N^T relu(X u)||``. So the certificate is as good as the price: how the
+price was found is its ``kind``.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from sklearn_convexrelu.networks import column_norms
+
+__all__ = ["Certificate", "certify", "dual_point", "price_bound"]
+
+
+@dataclass(frozen=True)
+class Certificate:
+    """A lower bound on the optimum, beside the objective of one network.
+
+    Attributes
+    ----------
+    kind : {"exact", "priced"}
+        "exact": the price is the true maximum, so the gap is a proof. "priced": the
+        price is the best of many local searches, so the gap is an estimate.
+    objective : float
+        Objective of the network, recomputed from its weights.
+    lower_bound : float
+        Lower bound on every network's objective; proven when kind is "exact".
+    price : float
+        Largest ``||N^T relu(X u)||_2`` over unit vectors u that was found. At a global
+        optimum it equals alpha.
+    price_bound : float
+        Number that no price can exceed: the price plus rounding when exact.
+    proven_lower_bound : float
+        Lower bound that follows from ``price_bound``: a proof whatever the kind.
+    """
+
+    kind: str
+    objective: float
+    lower_bound: float
+    price: float
+    price_bound: float
+    proven_lower_bound: float
+
+    @property
+    def gap(self):
+        """Objective minus lower bound."""
+        return self.objective - self.lower_bound
+
+    @property
+    def proven_gap(self):
+        """Objective minus the proven lower bound."""
+        return self.objective - self.proven_lower_bound
+
+
+def dual_point(problem, F):
+    """Return the gradient N of the loss at predictions ``F``, balanced per output.
+
+    With an unpenalised intercept the columns of N must sum to zero. The caller refits
+    the intercept; the rounding that is left is taken out here.
+    """
+    N = problem.loss.gradient(F, problem.Y, problem.weights)
+    if problem.fit_intercept:
+        N = N - np.outer(problem.weights, N.sum(axis=0))
+    return N
+
+
+def certify(problem, network, price, exact_bound=None):
+    """Return the Certificate of ``network``, given the price of its dual point.
+
+    Parameters
+    ----------
+    problem : Problem
+        What is minimised.
+    network : Network
+        The network to judge; with ``problem.fit_intercept`` its intercept should be
+        the best for its neurons, or the bound is weak.
+    price : float
+        Largest price known at the network's dual point.
+    exact_bound : float, default=None
+        From exact pricing: what no price exceeds, rounding included. It makes the
+        certificate's kind "exact"; without it the kind is "priced".
+
+    Returns
+    -------
+    Certificate
+        Recomputed from the weights; never trusts figures of a solver.
+    """
+    N = dual_point(problem, network.forward(problem.X))
+    exact = exact_bound is not None
+    bound = exact_bound if exact else max(price, price_bound(problem.X, N))
+    proven = lower_bound(problem, N, bound)
+    return Certificate(
+        kind="exact" if exact else "priced",
+        objective=problem.objective(network),
+        lower_bound=proven if exact else lower_bound(problem, N, price),
+        price=price,
+        price_bound=bound,
+        proven_lower_bound=proven,
+    )
+
+
+def lower_bound(problem, N, price):
+    """Return the best dual value along ``N`` when no price exceeds ``price``."""
+    limit = problem.alpha / price if price > 0.0 else np.inf
+    return problem.loss.best_dual_value(N, problem.Y, problem.weights, limit)
+
+
+def price_bound(X, N):
+    """Return a number that ``||N^T relu(X u)||_2`` exceeds for no unit vector u.
+
+    For one column v of N, ``relu(z) = (z + |z|) / 2`` gives::
+
+        v^T relu(X u) <= ||X^T v|| / 2 + sum_i max(v_i, 0) |x_i u| / 2
+
+    and Cauchy-Schwarz bounds the sum by ``sqrt(sum_i v_i+ * lmax(X^T diag(v+) X))``.
+    Both signs of v are taken, and columns are combined by their squares.
+    """
+    halves = 0.5 * column_norms(X.T @ N)
+    bounds = [halves + 0.5 * _positive_part(X, sign * N) for sign in (1.0, -1.0)]
+    return float(np.linalg.norm(np.maximum(*bounds)))
+
+
+def _positive_part(X, N):
+    """Return ``max_u sum_i max(N_ic, 0) |x_i u|``, bounded, for each column c of N."""
+    bounds = []
+    for v in np.maximum(N, 0.0).T:
+        largest = np.linalg.eigvalsh((X.T * v) @ X)[-1]
+        bounds.append(np.sqrt(v.sum() * max(largest, 0.0)))
+    return np.array(bounds)

@@ -1,0 +1,271 @@
+"""Pricing: find the neurons that would lower the objective most.
+
+The price of a unit direction ``u`` at the dual point ``N`` is ``||N^T relu(X u)||_2``.
+No neuron helps once every price is at most alpha, so the largest price is both what to
+add next and what the certificate rests on. Maximising it over all directions is not a
+convex problem: this module searches locally from many starts; ``exact.py`` solves it
+outright for data of rank three or less.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from sklearn_convexrelu.networks import column_norms, row_blocks
+from sklearn_convexrelu.patterns.exact import ExactPricing, effective_rank, supports
+
+__all__ = ["Candidates", "Effort", "Pricer", "Prices"]
+
+@dataclass(frozen=True)
+class Effort:
+    """How hard to search.
+
+    Attributes
+    ----------
+    n_scored : int
+        Starts whose price is computed, half Gaussian and half near known directions.
+    n_ascended : int
+        Starts kept for local ascent, those of largest price.
+    n_steps : int
+        Largest number of ascent steps.
+    n_hops : int
+        Rounds of perturbing the best distinct directions and ascending again.
+    """
+
+    n_scored: int
+    n_ascended: int
+    n_steps: int
+    n_hops: int
+
+
+LIGHT = Effort(n_scored=128, n_ascended=20, n_steps=15, n_hops=0)
+HARD = Effort(n_scored=320, n_ascended=320, n_steps=30, n_hops=4)
+_HOP_LEADERS, _HOP_COPIES, _HOP_COSINE = 20, 4, 0.9
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """Priced directions, most expensive first.
+
+    Attributes
+    ----------
+    directions : ndarray of shape (n_inputs, n_candidates)
+        Unit columns u.
+    outputs : ndarray of shape (n_candidates, n_outputs)
+        Unit rows: the output weights that lower the loss fastest.
+    prices : ndarray of shape (n_candidates,)
+        ``||N^T relu(X u)||_2``, decreasing.
+    """
+
+    directions: np.ndarray
+    outputs: np.ndarray
+    prices: np.ndarray
+
+    @classmethod
+    def sorted(cls, directions, totals):
+        """Return candidates from directions and their ``N^T relu(X u)``, (K, C)."""
+        prices = np.linalg.norm(totals, axis=1)
+        order = np.argsort(-prices, kind="stable")
+        outputs = -totals[order] / np.maximum(prices[order], 1e-300)[:, None]
+        return cls(directions[:, order], outputs, prices[order])
+
+    @property
+    def best(self):
+        """Largest price, zero when there is no candidate."""
+        return float(self.prices.max(initial=0.0))
+
+    def distinct(self, count, cosine, root, above=-np.inf):
+        """Keep the best ``count`` that differ, with prices over ``above``.
+
+        Two candidates are the same when their values at the data, ``X u``, have a
+        cosine above ``cosine`` and their outputs point to the same side; ``root`` is
+        that of the second moments of X.
+        """
+        n_above = int(np.count_nonzero(self.prices > above))
+        U, A = self.directions[:, :n_above], self.outputs[:n_above]
+        V = _unit(root @ U)
+        kept, free = [], np.ones(n_above, dtype=bool)
+        for j in range(n_above):
+            if free[j]:
+                kept.append(j)
+                free &= (V[:, j] @ V < cosine) | (A @ A[j] < 0.5)
+                if len(kept) == count:
+                    break
+        return Candidates(U[:, kept], A[kept], self.prices[kept])
+
+
+class Prices:
+    """Prices and their gradients at one dual point ``N``, by blocks of rows."""
+
+    def __init__(self, X, N):
+        self.X, self.N = X, N
+        # One output: the price is linear in the pattern, so one product gives both the
+        # price and its gradient, and the activations themselves are never needed.
+        self._weighted = np.ascontiguousarray((X * N).T) if N.shape[1] == 1 else None
+
+    def totals(self, U):
+        """Return ``N^T relu(X u)`` for every column of ``U``, (n_directions, C)."""
+        return self.totals_and_gradients(U, None)[0]
+
+    def totals_and_gradients(self, U, A):
+        """Return totals and the gradients of ``a^T N^T relu(X u)``, (n_inputs, K).
+
+        ``A`` (K, C) holds the unit vectors a; None skips the gradients.
+        """
+        if self._weighted is not None:
+            G = self._pattern_sums(U)
+            totals = np.einsum("ij,ij->j", G, U)[:, None]
+            return totals, None if A is None else G * A[:, 0]
+        totals = np.zeros((U.shape[1], self.N.shape[1]))
+        G = None if A is None else np.zeros(U.shape)
+        for rows in row_blocks(len(self.X), U.shape[1]):
+            H = self.X[rows] @ U
+            if A is not None:
+                E = self.N[rows] @ A.T
+                E *= H > 0.0
+                G += self.X[rows].T @ E
+            totals += np.maximum(H, 0.0, out=H).T @ self.N[rows]
+        return totals, G
+
+    def _pattern_sums(self, U):
+        """Return ``sum_i 1[x_i u > 0] N_i x_i`` for every column u."""
+        G = np.zeros(U.shape)
+        for rows in row_blocks(len(self.X), U.shape[1]):
+            H = self.X[rows] @ U
+            np.greater(H, 0.0, out=H)
+            G += self._weighted[:, rows] @ H
+        return G
+
+
+class Pricer:
+    """Prices one data set at one dual point after another.
+
+    A hard pass is exact where the rank of the data allows, else a longer search.
+
+    Attributes
+    ----------
+    root : ndarray of shape (n_inputs, n_inputs)
+        Symmetric root of the second moments of X: directions u and v act alike on the
+        data when ``root u`` and ``root v`` are close, whatever the scale of features.
+    """
+
+    def __init__(self, X, n_outputs):
+        self.X = X
+        self.root, self.inverse_root = _second_moment_roots(X)
+        affordable = supports(effective_rank(X), len(X), n_outputs)
+        self._exact = ExactPricing(X) if affordable else None
+
+    def price(self, N, known, hard, rng):
+        """Return candidates, and what no price exceeds (None: a search cannot tell).
+
+        Parameters
+        ----------
+        N : ndarray of shape (n_samples, n_outputs)
+            Dual point: gradient of the loss at the current predictions.
+        known : ndarray of shape (n_inputs, n_known)
+            Unit directions to start from besides new ones: the current neurons.
+        hard : bool
+            Whether a certificate is to rest on the best candidate.
+        rng : numpy.random.Generator
+            Source of the starts.
+
+        Returns
+        -------
+        candidates : Candidates
+            Local maxima of the price.
+        bound : float or None
+            Upper bound on every price, after a hard pass where pricing is exact.
+        """
+        if not hard or self._exact is None:
+            return self.search(N, known, HARD if hard else LIGHT, rng), None
+        searched = self.search(N, known, LIGHT, rng).directions
+        exact = self._exact.price(N, n_best=_HOP_LEADERS).directions.T
+        U = np.hstack([exact, searched])
+        candidates = Candidates.sorted(U, Prices(self.X, N).totals(U))
+        return candidates, candidates.best + self._exact.slack(N)
+
+    def search(self, N, known, effort, rng):
+        """Search by local ascent from many starts; return Candidates.
+
+        What a search misses tends to lie near the current neurons and the best finds.
+        So half of the starts are perturbed neurons, and hops perturb the leaders.
+        """
+        prices = Prices(self.X, N)
+        starts = self._starts(known, effort.n_scored, rng)
+        if effort.n_ascended < starts.shape[1]:
+            order = np.argsort(-np.linalg.norm(prices.totals(starts), axis=1))
+            starts = starts[:, order[: effort.n_ascended]]
+        U, totals = ascend(prices, np.hstack([known, starts]), effort.n_steps)
+        found = Candidates.sorted(U, totals)
+        for _ in range(effort.n_hops):
+            leaders = found.distinct(_HOP_LEADERS, _HOP_COSINE, self.root).directions
+            hopped = self._near(np.repeat(leaders, _HOP_COPIES, axis=1), 0.1, 0.5, rng)
+            U_new, totals_new = ascend(prices, hopped, effort.n_steps)
+            U, totals = np.hstack([U, U_new]), np.vstack([totals, totals_new])
+            found = Candidates.sorted(U, totals)
+        return found
+
+    def _starts(self, known, count, rng):
+        """Return unit starts: Gaussian, and half of them near known directions."""
+        shape = (self.X.shape[1], count)
+        starts = self.inverse_root @ rng.standard_normal(shape)
+        if known.shape[1]:
+            near = known[:, rng.integers(known.shape[1], size=count // 2)]
+            starts[:, : count // 2] = self._near(near, 0.1, 1.0, rng)
+        return _unit(starts)
+
+    def _near(self, U, smallest, largest, rng):
+        """Return unit columns near those of ``U``, noise log-uniform in size.
+
+        Noise and size are in terms of ``root u``, the values that units take at the
+        data: on features of very different scale plain noise would move nothing.
+        """
+        V = self.root @ U
+        size = np.exp(rng.uniform(np.log(smallest), np.log(largest), U.shape[1]))
+        noise = _unit(rng.standard_normal(U.shape)) * column_norms(V)
+        return _unit(self.inverse_root @ (V + size * noise))
+
+
+def ascend(prices, U, n_steps, settled=1e-4):
+    """Ascend the price from every column of ``U`` on the unit sphere.
+
+    Each direction has its own step length, doubled on success and halved on failure; it
+    is left alone once a step gains less than ``settled`` relative or becomes tiny.
+    Returns the directions and their ``N^T relu(X u)``.
+    """
+    U = U.copy()
+    totals = prices.totals(U)
+    values = np.linalg.norm(totals, axis=1)
+    outputs = totals / np.maximum(values, 1e-300)[:, None]
+    _, G = prices.totals_and_gradients(U, outputs)
+    steps = np.ones(len(values))
+    live = np.flatnonzero(values > 0.0)
+    for _ in range(n_steps):
+        if not len(live):
+            break
+        V = U[:, live] + steps[live] * _unit(G[:, live])
+        V = _unit(V)
+        new_totals, new_G = prices.totals_and_gradients(V, outputs[live])
+        new_values = np.linalg.norm(new_totals, axis=1)
+        gain = new_values / values[live] - 1.0
+        better = gain > 0.0
+        moved = live[better]
+        U[:, moved], G[:, moved] = V[:, better], new_G[:, better]
+        totals[moved], values[moved] = new_totals[better], new_values[better]
+        outputs[moved] = totals[moved] / values[moved, None]
+        steps[live] *= np.where(better, 2.0, 0.5)
+        live = live[(steps[live] > 1e-3) & ~(better & (gain < settled))]
+    return U, totals
+
+
+def _second_moment_roots(X):
+    """Return the symmetric root of ``X^T X / n`` and its inverse, floored."""
+    eigenvalues, Q = np.linalg.eigh(X.T @ X / len(X))
+    floor = max(1e-12 * eigenvalues[-1], 1e-300)
+    root = np.sqrt(np.maximum(eigenvalues, floor))
+    return (Q * root) @ Q.T, (Q / root) @ Q.T
+
+
+def _unit(U):
+    """Return ``U`` with columns of norm one (zero columns stay zero)."""
+    return U / np.maximum(column_norms(U), 1e-300)

@@ -1,0 +1,77 @@
+"""The training problem: data, loss and penalty strength, with its objective."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from sklearn_convexrelu.losses import Loss
+from sklearn_convexrelu.networks import Network
+
+__all__ = ["Problem"]
+
+
+@dataclass(frozen=True)
+class Problem:
+    """``min_f L(f(X)) + alpha * path norm of f`` over two-layer ReLU networks f.
+
+    Attributes
+    ----------
+    X : ndarray of shape (n_samples, n_inputs)
+        Inputs of the hidden layer, with a column of ones where it has a bias.
+    Y : ndarray of shape (n_samples, n_outputs)
+        Targets.
+    weights : ndarray of shape (n_samples,)
+        Positive sample weights that sum to one.
+    loss : Loss
+        Convex loss of the predictions.
+    alpha : float
+        Absolute penalty strength.
+    fit_intercept : bool
+        Whether an unpenalised constant is added to the output.
+    """
+
+    X: np.ndarray
+    Y: np.ndarray
+    weights: np.ndarray
+    loss: Loss
+    alpha: float
+    fit_intercept: bool
+
+    @property
+    def n_outputs(self):
+        """Number of outputs."""
+        return self.Y.shape[1]
+
+    def with_alpha(self, alpha):
+        """Return the same problem at another penalty strength."""
+        return replace(self, alpha=alpha)
+
+    def objective(self, network):
+        """Return loss plus penalty of ``network``, from its weights alone."""
+        value = self.loss.value(network.forward(self.X), self.Y, self.weights)
+        return value + self.alpha * network.penalty()
+
+    def null_network(self):
+        """Return the best network without neurons: a constant, or zero."""
+        intercept = np.zeros(self.n_outputs)
+        if self.fit_intercept:
+            intercept = self.best_constant()
+        return Network.empty(self.X.shape[1], intercept)
+
+    def best_constant(self):
+        """Return the constant prediction of least loss, (n_outputs,)."""
+        zero = np.zeros_like(self.Y)
+        return self.loss.best_intercept(zero, self.Y, self.weights)
+
+    def loss_scale(self):
+        """Return the loss of the best constant prediction; tolerances multiply it.
+
+        Where a constant is already perfect the loss of predicting zero stands in, and
+        one where that is perfect too: nothing is left to fit.
+        """
+        zero = np.zeros_like(self.Y)
+        at_zero = self.loss.value(zero, self.Y, self.weights)
+        constant = self.loss.value(zero + self.best_constant(), self.Y, self.weights)
+        if constant > 1e-12 * at_zero:
+            return constant
+        return at_zero if at_zero > 0.0 else 1.0

@@ -1,0 +1,51 @@
+"""What a solver returns: a network, why it stopped, and what happened on the way."""
+
+from dataclasses import dataclass
+from enum import Enum
+
+import numpy as np
+
+from sklearn_convexrelu.certificates import Certificate
+from sklearn_convexrelu.networks import Network
+
+__all__ = ["Solution", "Status"]
+
+
+class Status(Enum):
+    """Why a solver stopped; each value is the message for the user."""
+
+    CONVERGED = "the duality gap is within the tolerance"
+    ITERATION_LIMIT = "the iteration limit was reached; increase max_iter or tol"
+    NEURON_LIMIT = "max_neurons neurons were not enough; increase max_neurons or tol"
+    STALLED = (
+        "no step lowers the objective any more; scale the features to comparable "
+        "size, or increase tol"
+    )
+
+
+@dataclass(frozen=True)
+class Solution:
+    """Outcome of a solver.
+
+    Attributes
+    ----------
+    network : Network
+        Best network found.
+    certificate : Certificate
+        Its certificate for the problem that was solved.
+    status : Status
+        Why the solver stopped.
+    n_iter : int
+        Number of outer iterations.
+    history : list of dict
+        One record an iteration: time (seconds), objective, dual_gap, n_neurons, price.
+    directions : ndarray of shape (n_inputs, n_directions)
+        Unit vectors among which the certificate's price was the largest.
+    """
+
+    network: Network
+    certificate: Certificate
+    status: Status
+    n_iter: int
+    history: list
+    directions: np.ndarray

@@ -1,0 +1,202 @@
+"""Adaptive training: generate the neurons that matter, and prove when none is left.
+
+Column generation over neurons with a sliding step; see :class:`AdaptiveSolver`.
+"""
+
+import time
+from dataclasses import dataclass
+
+import numpy as np
+
+from sklearn_convexrelu.certificates import certify, dual_point
+from sklearn_convexrelu.networks import Network
+from sklearn_convexrelu.patterns.pricing import Pricer
+from sklearn_convexrelu.solution import Solution, Status
+from sklearn_convexrelu.solvers.amplitudes import best_amplitudes
+from sklearn_convexrelu.solvers.slide import slide
+
+__all__ = ["AdaptiveSolver"]
+
+_MOST_ADDED = 40  # candidates a round
+_DISTINCT = 0.99  # cosine from which two candidates are the same
+_MERGED = 0.9995  # cosine from which two neurons are the same
+_NEAR = 10.0  # times the tolerance: gaps below ask for several additions a slide
+_NEAR_ADDITIONS = 3
+_SLIDE_TOL = 1e-4  # times the gap: least decrease of the objective a step
+_SLIDE_STEPS = 200
+_PROGRESS = 1e-4  # times the tolerance: a smaller decrease is none
+
+
+@dataclass(frozen=True)
+class AdaptiveSolver:
+    """Fully corrective column generation over neurons, with sliding.
+
+    Minimises ``L(f(X)) + alpha * sum_j ||w1_j|| ||w2_j||`` over two-layer ReLU networks
+    of any width. Each round (Bach 2017; Denoyelle, Duval, Peyre & Soubies 2019):
+
+    1. price: search unit directions u with large ``||N^T relu(X u)||``;
+    2. certify: a gap follows from the largest price; stop when it is small enough;
+    3. add: take in the best distinct directions with a price above alpha;
+    4. correct: re-solve for all amplitudes and the intercept, directions fixed;
+    5. slide: descend on all weights at once; drop neurons that vanished, merge equal
+       ones.
+
+    Attributes
+    ----------
+    tol : float
+        Stop at a duality gap of ``tol`` times the loss of the best constant.
+    max_iter : int
+        Largest number of rounds.
+    max_neurons : int or None
+        Largest number of neurons; None is no limit.
+    seed : int
+        Seed of the search for directions.
+    """
+
+    tol: float = 1e-3
+    max_iter: int = 100
+    max_neurons: int | None = None
+    seed: int = 0
+
+    def solve(self, problem, start=None, callback=None):
+        """Train until certified, or until a limit.
+
+        Parameters
+        ----------
+        problem : Problem
+            What is minimised. Data of order one are assumed, which the caller sees to.
+        start : Network, default=None
+            Where to start; None starts from the best constant.
+        callback : callable, default=None
+            Called with each record of the history as it is made, and with a record
+            that names its ``step`` after each addition and each slide.
+
+        Returns
+        -------
+        Solution
+            The best network found; its objective never rises from round to round.
+        """
+        return _Run(self, problem, start, callback).result()
+
+
+class _Run:
+    """One run of the loop: the state that its steps share."""
+
+    def __init__(self, solver, problem, start, callback):
+        self.solver, self.problem, self.callback = solver, problem, callback
+        self.started, self.history = time.perf_counter(), []
+        self.tol = solver.tol * problem.loss_scale()
+        self.rng = np.random.default_rng(solver.seed)
+        self.pricer = Pricer(problem.X, problem.n_outputs)
+        network = problem.null_network() if start is None else start.pruned()
+        self.network = self.with_best_intercept(network)
+        self.objective = problem.objective(self.network)
+
+    def result(self):
+        """Run the loop; only a hard pricing pass may accept, or give up."""
+        n_iter, hard = 1, False
+        while True:
+            candidates, certificate = self.price_and_certify(hard)
+            self.record(certificate)
+            if certificate.gap <= self.tol:
+                status = Status.CONVERGED
+            elif n_iter >= self.solver.max_iter:
+                status = Status.ITERATION_LIMIT
+            elif self.improve(candidates, certificate.gap):
+                n_iter, hard = n_iter + 1, False
+                continue
+            elif self.network.n_neurons == self.solver.max_neurons:
+                status = Status.NEURON_LIMIT
+            else:
+                status = Status.STALLED
+            if hard:
+                return self.solution(candidates, certificate, status, n_iter)
+            hard = True
+
+    def solution(self, candidates, certificate, status, n_iter):
+        """Return what the run has reached."""
+        return Solution(
+            network=self.network,
+            certificate=certificate,
+            status=status,
+            n_iter=n_iter,
+            history=self.history,
+            directions=candidates.directions,
+        )
+
+    def price_and_certify(self, hard):
+        """Step 1 and 2: candidates at the current network, and its certificate."""
+        candidates, bound = self.price(self.network, hard)
+        return candidates, certify(self.problem, self.network, candidates.best, bound)
+
+    def price(self, network, hard=False):
+        """Price the dual point of ``network``."""
+        N = dual_point(self.problem, network.forward(self.problem.X))
+        return self.pricer.price(N, network.directions()[0], hard, self.rng)
+
+    def record(self, certificate):
+        """Append to the history and tell the callback."""
+        self.history.append(
+            {
+                "time": time.perf_counter() - self.started,
+                "objective": certificate.objective,
+                "dual_gap": certificate.gap,
+                "n_neurons": self.network.n_neurons,
+                "price": certificate.price,
+            }
+        )
+        if self.callback is not None:
+            self.callback(self.history[-1])
+
+    def improve(self, candidates, gap):
+        """Steps 3 to 5; return whether the objective went down.
+
+        Close to the end several additions precede a slide: what is missing by then are
+        directions next to the neurons, which adding finds faster than sliding.
+        """
+        network = self.extended(self.network, candidates)
+        for _ in range(_NEAR_ADDITIONS - 1 if gap < _NEAR * self.tol else 0):
+            network = self.extended(network, self.price(network)[0])
+        network = slide(self.problem, network, _SLIDE_TOL * gap, _SLIDE_STEPS)
+        network = network.pruned()
+        network = self.with_best_intercept(network.merged(_MERGED, self.pricer.root))
+        objective = self.tell("slide", network)
+        if objective >= self.objective - _PROGRESS * self.tol:
+            return False
+        self.network, self.objective = network, objective
+        return True
+
+    def extended(self, network, candidates):
+        """Add the best distinct candidates and re-solve for all amplitudes."""
+        problem = self.problem
+        new = candidates.distinct(
+            _MOST_ADDED, _DISTINCT, self.pricer.root, problem.alpha * (1 + 1e-6)
+        )
+        U, A, c = network.directions()
+        U = np.hstack([U, new.directions])
+        A = np.vstack([A, new.outputs])
+        c = np.concatenate([c, np.zeros(len(new.prices))])
+        c, b = best_amplitudes(problem, U, A, c, network.intercept, 1e-3 * self.tol)
+        kept = np.argsort(-c, kind="stable")[: self.solver.max_neurons]
+        kept = np.sort(kept[c[kept] > 1e-8 * c.max(initial=0.0)])
+        network = Network.from_directions(U[:, kept], A[kept], c[kept], b)
+        self.tell("add", network)
+        return network
+
+    def with_best_intercept(self, network):
+        """Give the network the intercept that is best for its neurons."""
+        problem = self.problem
+        if not problem.fit_intercept:
+            return network
+        F = network.forward(problem.X)
+        step = problem.loss.best_intercept(F, problem.Y, problem.weights)
+        return Network(network.hidden, network.output, network.intercept + step)
+
+    def tell(self, step, network):
+        """Return the objective of ``network``; report it where somebody listens."""
+        objective = self.problem.objective(network)
+        if self.callback is not None:
+            self.callback(
+                {"step": step, "objective": objective, "n_neurons": network.n_neurons}
+            )
+        return objective

@@ -1,0 +1,199 @@
+"""Train: from data and options to a certified network, in the user's units.
+
+Solvers want data of order one and no row twice; users want their own units back. This
+module stands between: it states the problem, scales it, picks the penalty strength,
+runs the solver, scales the network back and certifies it afresh. It is the only place
+that warns.
+"""
+
+import warnings
+from dataclasses import dataclass, replace
+
+import numpy as np
+from sklearn.exceptions import ConvergenceWarning
+
+from sklearn_convexrelu.certificates import certify, dual_point
+from sklearn_convexrelu.patterns.exact import ExactPricing
+from sklearn_convexrelu.patterns.pricing import Pricer, Prices
+from sklearn_convexrelu.problem import Problem
+from sklearn_convexrelu.solution import Status
+
+__all__ = ["largest_alpha", "state_problem", "train"]
+
+
+def state_problem(X, Y, sample_weight, loss, *, fit_intercept, hidden_bias):
+    """Return the Problem of the data, its alpha still open (zero).
+
+    Rows of zero weight are dropped and identical rows merged, in an order that depends
+    on the set of rows alone: weights, repetitions and any shuffling of the same data
+    give the same problem to the last bit.
+    """
+    X = np.asarray(X, dtype=np.float64)
+    rows, weights = _distinct_rows(X, Y, sample_weight)
+    inputs = np.ones((len(rows), X.shape[1] + hidden_bias))
+    inputs[:, : X.shape[1]] = X[rows]
+    weights = weights / weights.sum()
+    return Problem(inputs, Y[rows], weights, loss, 0.0, fit_intercept)
+
+
+def train(problem, solver, *, start=None, dtype=np.float64, callback=None):
+    """Solve ``problem`` with ``solver``; certify the network and warn.
+
+    Parameters
+    ----------
+    problem : Problem
+        What is minimised, in the user's units.
+    solver : AdaptiveSolver
+        A record with ``solve(problem, start, callback)``.
+    start : Network, default=None
+        Where to start.
+    dtype : dtype, default=np.float64
+        Precision of the returned weights; the certificate is of these very weights.
+    callback : callable, default=None
+        Called with every record of the solver, in the user's units.
+
+    Returns
+    -------
+    Solution
+        Network, certificate and history in the user's units.
+
+    Warns
+    -----
+    ConvergenceWarning
+        If the gap is above the tolerance; the network is the best one found.
+    """
+    units = _Units.of(problem)
+    solved = solver.solve(
+        units.scaled(problem),
+        None if start is None else units.shrink(start),
+        None if callback is None else lambda record: callback(units.record(record)),
+    )
+    network = units.restore(solved.network).astype(dtype)
+    certificate = _certificate(problem, network, solved)
+    if solved.status is not Status.CONVERGED:
+        _warn(solved.status, certificate, solver.tol * problem.loss_scale())
+    history = [units.record(record) for record in solved.history]
+    return replace(solved, network=network, certificate=certificate, history=history)
+
+
+def largest_alpha(problem):
+    """Return the least penalty strength at which the network without neurons is best.
+
+    It is the price at the best constant. The search has a seed of its own: the figure
+    belongs to the problem and must not depend on the solver's seed.
+    """
+    units = _Units.of(problem)
+    scaled = units.scaled(problem)
+    N = dual_point(scaled, scaled.null_network().forward(scaled.X))
+    pricer = Pricer(scaled.X, scaled.n_outputs)
+    none_known = np.zeros((scaled.X.shape[1], 0))
+    candidates, _ = pricer.price(N, none_known, True, np.random.default_rng(0))
+    return candidates.best * units.alpha
+
+
+@dataclass(frozen=True)
+class _Units:
+    """Units in which inputs, targets and objective are of order one.
+
+    With ``X' = X / inputs`` and ``Y' = (Y - offset) / targets``, a network ``f'`` of
+    the scaled problem is ``f = targets * f' + offset`` of the original one; its path
+    norm is ``targets / inputs`` and its loss ``objective`` times as large.
+    """
+
+    inputs: float
+    targets: float
+    offset: np.ndarray
+    objective: float
+
+    @classmethod
+    def of(cls, problem):
+        """Return the units of ``problem``."""
+        inputs = float(np.abs(problem.X).max(initial=0.0)) or 1.0
+        targets, offset = 1.0, np.zeros(problem.n_outputs)
+        if problem.loss.is_homogeneous:
+            if problem.fit_intercept:
+                offset = problem.best_constant()
+            targets = _spread(problem.Y - offset, np.abs(problem.Y).max())
+        objective = targets**2 if problem.loss.is_homogeneous else 1.0
+        return cls(inputs, targets, offset, objective)
+
+    @property
+    def alpha(self):
+        """Unit of the penalty strength."""
+        return self.objective * self.inputs / self.targets
+
+    def scaled(self, problem):
+        """Return ``problem`` in these units."""
+        return replace(
+            problem,
+            X=problem.X / self.inputs,
+            Y=(problem.Y - self.offset) / self.targets,
+            alpha=problem.alpha / self.alpha,
+        )
+
+    def restore(self, network):
+        """Return a network of the scaled problem in the user's units."""
+        return network.rescaled(self.targets / self.inputs, self.targets, self.offset)
+
+    def shrink(self, network):
+        """Return a network of the user's problem in these units."""
+        factor = 1.0 / self.targets
+        return network.rescaled(
+            self.inputs * factor, factor, -self.offset * factor
+        ).astype(np.float64)
+
+    def record(self, record):
+        """Return a record of the history in the user's units."""
+        unit = {
+            "objective": self.objective,
+            "dual_gap": self.objective,
+            "price": self.alpha,
+        }
+        return {key: value * unit.get(key, 1) for key, value in record.items()}
+
+
+def _spread(residual, size):
+    """Return the largest residual, or ``size`` (or one) where that is rounding."""
+    largest = np.abs(residual).max()
+    if largest > 1e-13 * size:
+        return float(largest)
+    return float(size) or 1.0
+
+
+def _distinct_rows(X, Y, sample_weight):
+    """Return one index for each distinct row of positive weight, and their weights.
+
+    Rows come sorted by target and then by features.
+    """
+    live = np.flatnonzero(sample_weight > 0.0)
+    keys = np.column_stack([X[live, ::-1], Y[live, ::-1]]).T
+    order = live[np.lexsort(keys)]
+    same = np.all(X[order[1:]] == X[order[:-1]], axis=1)
+    same &= np.all(Y[order[1:]] == Y[order[:-1]], axis=1)
+    first = np.flatnonzero(np.concatenate([[True], ~same]))
+    return order[first], np.add.reduceat(sample_weight[order], first)
+
+
+def _certificate(problem, network, solved):
+    """Certify ``network`` on ``problem``, pricing its own dual point anew.
+
+    Rounding to the user's units moves the dual point a little: an exact price is
+    computed again, a searched one is taken over the directions that were found.
+    """
+    N = dual_point(problem, network.forward(problem.X))
+    if solved.certificate.kind == "exact":
+        pricing = ExactPricing(problem.X)
+        price = float(pricing.price(N).prices[0])
+        return certify(problem, network, price, price + pricing.slack(N))
+    totals = Prices(problem.X, N).totals(solved.directions)
+    return certify(problem, network, float(np.linalg.norm(totals, axis=1).max()))
+
+
+def _warn(status, certificate, tol):
+    """Warn that the tolerance was missed: by how much, and what to do."""
+    warnings.warn(
+        f"Stopped with a duality gap of {certificate.gap:.3e}, tolerance {tol:.3e}: "
+        f"{status.value}. The best network so far is kept.",
+        ConvergenceWarning,
+        stacklevel=4,
+    )
