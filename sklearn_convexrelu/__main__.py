@@ -525,8 +525,7 @@ def draw_convergence(network, path):
         from matplotlib.figure import Figure
     except ImportError:
         return (
-            "no picture: matplotlib is missing; "
-            "pip install 'sklearn-convexrelu[plot]'"
+            "no picture: matplotlib is missing; pip install 'sklearn-convexrelu[plot]'"
         )
     keys = ("time", "objective", "dual_gap")
     times, objectives, gaps = (

@@ -165,9 +165,7 @@ class ConvexReLURegressor(RegressorMixin, BaseConvexReLU):
         ConvexReLURegressor
             The fitted estimator.
         """
-        X, y = validate_data(
-            self, X, y, dtype=[np.float64, np.float32], y_numeric=True
-        )
+        X, y = validate_data(self, X, y, dtype=[np.float64, np.float32], y_numeric=True)
         targets = np.asarray(y, dtype=np.float64)[:, None]
         self._train(X, targets, sample_weight, SquaredError())
         return self

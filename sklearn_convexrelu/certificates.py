@@ -17,7 +17,7 @@ import numpy as np
 
 from sklearn_convexrelu.networks import column_norms
 
-__all__ = ["Certificate", "certify", "dual_point", "price_bound"]
+__all__ = ["Certificate", "certify", "dual_point", "lower_bound", "price_bound"]
 
 
 @dataclass(frozen=True)

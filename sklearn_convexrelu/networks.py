@@ -80,7 +80,7 @@ class Network:
         return self.hidden / hidden, self.output / output[:, None], hidden * output
 
     def pruned(self, smallest=1e-7):
-        """Drop neurons below ``smallest`` of the largest amplitude; balance the rest."""
+        """Drop neurons of relative amplitude below ``smallest``, balance the rest."""
         amplitudes = self.amplitudes()
         keep = amplitudes > smallest * max(amplitudes.max(initial=0.0), 1e-300)
         kept = Network(self.hidden[:, keep], self.output[keep], self.intercept)
@@ -124,10 +124,12 @@ class Network:
             return self
         member = (group[:, None] == leaders).astype(float)
         hidden, output = (U * c) @ member, member.T @ (A * c[:, None])
-        total = c @ member
-        U = hidden / column_norms(hidden)
-        A = output / column_norms(output.T)[:, None]
-        return Network.from_directions(U, A, total, self.intercept)
+        # With equal outputs the sum of the rank-one matrices c_j u_j a_j^T has this
+        # norm, at most the sum of the c_j.
+        sizes = column_norms(hidden), column_norms(output.T)
+        U, A = hidden / sizes[0], output / sizes[1][:, None]
+        amplitudes = sizes[0] * sizes[1] / (c @ member)
+        return Network.from_directions(U, A, amplitudes, self.intercept)
 
 
 def row_blocks(n_rows, width):

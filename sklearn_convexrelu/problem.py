@@ -46,6 +46,13 @@ class Problem:
         """Return the same problem at another penalty strength."""
         return replace(self, alpha=alpha)
 
+    def subset(self, rows):
+        """Return the problem on some of the rows, their weights summing to one."""
+        weights = self.weights[rows]
+        return replace(
+            self, X=self.X[rows], Y=self.Y[rows], weights=weights / weights.sum()
+        )
+
     def objective(self, network):
         """Return loss plus penalty of ``network``, from its weights alone."""
         value = self.loss.value(network.forward(self.X), self.Y, self.weights)

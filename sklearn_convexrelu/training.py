@@ -16,7 +16,7 @@ from sklearn_convexrelu.certificates import certify, dual_point
 from sklearn_convexrelu.patterns.exact import ExactPricing
 from sklearn_convexrelu.patterns.pricing import Pricer, Prices
 from sklearn_convexrelu.problem import Problem
-from sklearn_convexrelu.solution import Status
+from sklearn_convexrelu.solution import Solution, Status
 
 __all__ = ["largest_alpha", "state_problem", "train"]
 
@@ -62,6 +62,8 @@ def train(problem, solver, *, start=None, dtype=np.float64, callback=None):
     ConvergenceWarning
         If the gap is above the tolerance; the network is the best one found.
     """
+    if problem.alpha == 0.0:
+        return _constant_solution(problem, dtype)
     units = _Units.of(problem)
     solved = solver.solve(
         units.scaled(problem),
@@ -79,7 +81,8 @@ def train(problem, solver, *, start=None, dtype=np.float64, callback=None):
 def largest_alpha(problem):
     """Return the least penalty strength at which the network without neurons is best.
 
-    It is the price at the best constant. The search has a seed of its own: the figure
+    It is the price at the best constant, and zero where that is rounding: then features
+    tell nothing about the targets. The search has a seed of its own: the figure
     belongs to the problem and must not depend on the solver's seed.
     """
     units = _Units.of(problem)
@@ -87,8 +90,9 @@ def largest_alpha(problem):
     N = dual_point(scaled, scaled.null_network().forward(scaled.X))
     pricer = Pricer(scaled.X, scaled.n_outputs)
     none_known = np.zeros((scaled.X.shape[1], 0))
-    candidates, _ = pricer.price(N, none_known, True, np.random.default_rng(0))
-    return candidates.best * units.alpha
+    candidates, _ = pricer.price(N, none_known, np.random.default_rng(0), hard=True)
+    rounding = 1e-13 * np.linalg.norm(N) * np.linalg.norm(scaled.X)
+    return candidates.best * units.alpha if candidates.best > rounding else 0.0
 
 
 @dataclass(frozen=True)
@@ -187,6 +191,27 @@ def _certificate(problem, network, solved):
         return certify(problem, network, price, price + pricing.slack(N))
     totals = Prices(problem.X, N).totals(solved.directions)
     return certify(problem, network, float(np.linalg.norm(totals, axis=1).max()))
+
+
+def _constant_solution(problem, dtype):
+    """Return the best constant, where no neuron could lower the loss at all."""
+    network = problem.null_network().astype(dtype)
+    certificate = certify(problem, network, 0.0, 0.0)
+    record = {
+        "time": 0.0,
+        "objective": certificate.objective,
+        "dual_gap": certificate.gap,
+        "n_neurons": 0,
+        "price": 0.0,
+    }
+    return Solution(
+        network=network,
+        certificate=certificate,
+        status=Status.CONVERGED,
+        n_iter=1,
+        history=[record],
+        directions=network.hidden,
+    )
 
 
 def _warn(status, certificate, tol):

@@ -1,0 +1,1 @@
+"""Activation patterns: the search for the neurons that matter."""

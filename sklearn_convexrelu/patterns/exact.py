@@ -54,7 +54,7 @@ _KEPT = 32  # candidates, well spread, which a sweep hands over
 class ExactPrices(NamedTuple):
     """Result of exact pricing, sorted by decreasing price.
 
-    Attributes
+    Parameters
     ----------
     prices : ndarray of shape (k,)
         ``||N^T relu(X u)||_2`` of each direction. The first is the maximum.
@@ -222,8 +222,7 @@ class ExactPricing:
         -------
         ExactPrices
             Prices, signed values and directions by decreasing price. The first price
-            is the maximum over the unit ball, short of it by no more than
-            ``slack(N)``.
+            is the maximum over the unit ball; `slack` says how nearly.
 
         Raises
         ------

@@ -16,31 +16,33 @@ from sklearn_convexrelu.patterns.exact import ExactPricing, effective_rank, supp
 
 __all__ = ["Candidates", "Effort", "Pricer", "Prices"]
 
+
 @dataclass(frozen=True)
 class Effort:
     """How hard to search.
 
     Attributes
     ----------
-    n_scored : int
-        Starts whose price is computed, half Gaussian and half near known directions.
-    n_ascended : int
-        Starts kept for local ascent, those of largest price.
+    n_batches : int
+        Batches of new starts, each ascended locally.
+    n_hops : int
+        Rounds after that in which the leaders are perturbed and ascended again.
     n_steps : int
         Largest number of ascent steps.
-    n_hops : int
-        Rounds of perturbing the best distinct directions and ascending again.
     """
 
-    n_scored: int
-    n_ascended: int
-    n_steps: int
+    n_batches: int
     n_hops: int
+    n_steps: int
 
 
-LIGHT = Effort(n_scored=128, n_ascended=20, n_steps=15, n_hops=0)
-HARD = Effort(n_scored=320, n_ascended=320, n_steps=30, n_hops=4)
-_HOP_LEADERS, _HOP_COPIES, _HOP_COSINE = 20, 4, 0.9
+LIGHT = Effort(n_batches=1, n_hops=1, n_steps=15)
+HARD = Effort(n_batches=4, n_hops=4, n_steps=30)
+_BATCH = 80  # directions ascended at a time
+# A hop takes the leaders, distinct up to a cosine, and perturbs copies of each. Where
+# prices hide, many sharp local maxima stand close together.
+_HOP_LEADERS, _HOP_COSINE = 20, 0.9
+_SAMPLED_ROWS = 2048  # enough to tell which directions are worth a pass over all rows
 
 
 @dataclass(frozen=True)
@@ -68,6 +70,16 @@ class Candidates:
         order = np.argsort(-prices, kind="stable")
         outputs = -totals[order] / np.maximum(prices[order], 1e-300)[:, None]
         return cls(directions[:, order], outputs, prices[order])
+
+    def joined(self, directions, totals):
+        """Return these candidates and others, from directions and their totals."""
+        others = Candidates.sorted(directions, totals)
+        order = np.argsort(-np.concatenate([self.prices, others.prices]), kind="stable")
+        return Candidates(
+            np.hstack([self.directions, others.directions])[:, order],
+            np.vstack([self.outputs, others.outputs])[order],
+            np.concatenate([self.prices, others.prices])[order],
+        )
 
     @property
     def best(self):
@@ -137,6 +149,10 @@ class Prices:
         return G
 
 
+def _never(price):
+    return False
+
+
 class Pricer:
     """Prices one data set at one dual point after another.
 
@@ -145,8 +161,8 @@ class Pricer:
     Attributes
     ----------
     root : ndarray of shape (n_inputs, n_inputs)
-        Symmetric root of the second moments of X: directions u and v act alike on the
-        data when ``root u`` and ``root v`` are close, whatever the scale of features.
+        Root of the second moments, ``root^T root = X^T X / n``: directions u and v act
+        alike on the data when ``root u`` and ``root v`` are close.
     """
 
     def __init__(self, X, n_outputs):
@@ -155,7 +171,7 @@ class Pricer:
         affordable = supports(effective_rank(X), len(X), n_outputs)
         self._exact = ExactPricing(X) if affordable else None
 
-    def price(self, N, known, hard, rng):
+    def price(self, N, known, rng, hard=False, enough=_never):
         """Return candidates, and what no price exceeds (None: a search cannot tell).
 
         Parameters
@@ -164,10 +180,12 @@ class Pricer:
             Dual point: gradient of the loss at the current predictions.
         known : ndarray of shape (n_inputs, n_known)
             Unit directions to start from besides new ones: the current neurons.
-        hard : bool
-            Whether a certificate is to rest on the best candidate.
         rng : numpy.random.Generator
             Source of the starts.
+        hard : bool, default=False
+            Whether a certificate is to rest on the best candidate.
+        enough : callable, default=never
+            Tells of the best price so far whether a hard search may end early.
 
         Returns
         -------
@@ -176,42 +194,57 @@ class Pricer:
         bound : float or None
             Upper bound on every price, after a hard pass where pricing is exact.
         """
-        if not hard or self._exact is None:
-            return self.search(N, known, HARD if hard else LIGHT, rng), None
+        if not hard:
+            return self.search(N, known, LIGHT, rng), None
+        if self._exact is None:
+            return self.search(N, known, HARD, rng, enough), None
         searched = self.search(N, known, LIGHT, rng).directions
         exact = self._exact.price(N, n_best=_HOP_LEADERS).directions.T
         U = np.hstack([exact, searched])
         candidates = Candidates.sorted(U, Prices(self.X, N).totals(U))
         return candidates, candidates.best + self._exact.slack(N)
 
-    def search(self, N, known, effort, rng):
+    def search(self, N, known, effort, rng, enough=_never):
         """Search by local ascent from many starts; return Candidates.
 
-        What a search misses tends to lie near the current neurons and the best finds.
-        So half of the starts are perturbed neurons, and hops perturb the leaders.
+        Many rows are searched on a sample of them first, and only the leaders found
+        there are ascended on all.
         """
-        prices = Prices(self.X, N)
-        starts = self._starts(known, effort.n_scored, rng)
-        if effort.n_ascended < starts.shape[1]:
-            order = np.argsort(-np.linalg.norm(prices.totals(starts), axis=1))
-            starts = starts[:, order[: effort.n_ascended]]
-        U, totals = ascend(prices, np.hstack([known, starts]), effort.n_steps)
-        found = Candidates.sorted(U, totals)
-        for _ in range(effort.n_hops):
-            leaders = found.distinct(_HOP_LEADERS, _HOP_COSINE, self.root).directions
-            hopped = self._near(np.repeat(leaders, _HOP_COPIES, axis=1), 0.1, 0.5, rng)
-            U_new, totals_new = ascend(prices, hopped, effort.n_steps)
-            U, totals = np.hstack([U, U_new]), np.vstack([totals, totals_new])
-            found = Candidates.sorted(U, totals)
+        if len(self.X) <= 2 * _SAMPLED_ROWS:
+            return self._search(Prices(self.X, N), known, effort, rng, enough)
+        rows = np.sort(rng.choice(len(self.X), _SAMPLED_ROWS, replace=False))
+        found = self._search(Prices(self.X[rows], N[rows]), known, effort, rng)
+        leaders = found.distinct(_HOP_LEADERS, _HOP_COSINE, self.root).directions
+        U = np.hstack([known, leaders])
+        return Candidates.sorted(*ascend(Prices(self.X, N), U, effort.n_steps))
+
+    def _search(self, prices, known, effort, rng, enough=_never):
+        """Search at given prices: batches of starts, then hops from the leaders.
+
+        What a search misses tends to lie near the current neurons and the best finds.
+        """
+        starts = np.hstack([known, self._starts(known, rng)])
+        found = Candidates.sorted(*ascend(prices, starts, effort.n_steps))
+        for i in range(1, effort.n_batches + effort.n_hops):
+            if enough(found.best):
+                break
+            fresh = i < effort.n_batches
+            starts = self._starts(known, rng) if fresh else self._hops(found, rng)
+            found = found.joined(*ascend(prices, starts, effort.n_steps))
         return found
 
-    def _starts(self, known, count, rng):
-        """Return unit starts: Gaussian, and half of them near known directions."""
-        shape = (self.X.shape[1], count)
-        starts = self.inverse_root @ rng.standard_normal(shape)
+    def _hops(self, found, rng):
+        """Return perturbed copies of the leaders."""
+        leaders = found.distinct(_HOP_LEADERS, _HOP_COSINE, self.root).directions
+        copies = max(_BATCH // leaders.shape[1], 1)
+        return self._near(np.repeat(leaders, copies, axis=1), 0.1, 0.5, rng)
+
+    def _starts(self, known, rng):
+        """Return a batch of unit starts: Gaussian, and half near known directions."""
+        starts = self.inverse_root @ rng.standard_normal((self.X.shape[1], _BATCH))
         if known.shape[1]:
-            near = known[:, rng.integers(known.shape[1], size=count // 2)]
-            starts[:, : count // 2] = self._near(near, 0.1, 1.0, rng)
+            near = known[:, rng.integers(known.shape[1], size=_BATCH // 2)]
+            starts[:, : _BATCH // 2] = self._near(near, 0.1, 1.0, rng)
         return _unit(starts)
 
     def _near(self, U, smallest, largest, rng):
@@ -259,11 +292,17 @@ def ascend(prices, U, n_steps, settled=1e-4):
 
 
 def _second_moment_roots(X):
-    """Return the symmetric root of ``X^T X / n`` and its inverse, floored."""
-    eigenvalues, Q = np.linalg.eigh(X.T @ X / len(X))
-    floor = max(1e-12 * eigenvalues[-1], 1e-300)
-    root = np.sqrt(np.maximum(eigenvalues, floor))
-    return (Q * root) @ Q.T, (Q / root) @ Q.T
+    """Return R with ``R^T R = X^T X / n`` and its inverse, both floored.
+
+    The root is taken of the correlations, after scaling features to order one, so that
+    features of very different scale do not hide each other.
+    """
+    scale = column_norms(X) / np.sqrt(len(X))
+    scale[scale == 0.0] = 1.0
+    correlations = (X / scale).T @ (X / scale) / len(X)
+    eigenvalues, Q = np.linalg.eigh(correlations)
+    root = np.sqrt(np.maximum(eigenvalues, 1e-12 * max(eigenvalues[-1], 1e-300)))
+    return (Q * root) @ Q.T * scale, (Q / root) @ Q.T / scale[:, None]
 
 
 def _unit(U):

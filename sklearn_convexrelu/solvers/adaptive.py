@@ -4,11 +4,11 @@ Column generation over neurons with a sliding step; see :class:`AdaptiveSolver`.
 """
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from sklearn_convexrelu.certificates import certify, dual_point
+from sklearn_convexrelu.certificates import certify, dual_point, lower_bound
 from sklearn_convexrelu.networks import Network
 from sklearn_convexrelu.patterns.pricing import Pricer
 from sklearn_convexrelu.solution import Solution, Status
@@ -24,7 +24,9 @@ _NEAR = 10.0  # times the tolerance: gaps below ask for several additions a slid
 _NEAR_ADDITIONS = 3
 _SLIDE_TOL = 1e-4  # times the gap: least decrease of the objective a step
 _SLIDE_STEPS = 200
-_PROGRESS = 1e-4  # times the tolerance: a smaller decrease is none
+_SAMPLED_ROWS = 4096  # problems of twice as many rows start on a sample of them
+_SAMPLE_TOL = 1e-2
+_LEAST_DECREASE = 1e-12  # times the loss of the best constant: less is rounding
 
 
 @dataclass(frozen=True)
@@ -76,7 +78,16 @@ class AdaptiveSolver:
         Solution
             The best network found; its objective never rises from round to round.
         """
+        if start is None and len(problem.X) > 2 * _SAMPLED_ROWS:
+            start = self.solve_sample(problem).network
         return _Run(self, problem, start, callback).result()
+
+    def solve_sample(self, problem):
+        """Solve loosely on a sample of the rows, for a start that costs little."""
+        rng = np.random.default_rng(self.seed)
+        rows = rng.choice(len(problem.X), _SAMPLED_ROWS, replace=False)
+        sampler = replace(self, tol=max(self.tol, _SAMPLE_TOL))
+        return _Run(sampler, problem.subset(np.sort(rows)), None, None).result()
 
 
 class _Run:
@@ -85,7 +96,8 @@ class _Run:
     def __init__(self, solver, problem, start, callback):
         self.solver, self.problem, self.callback = solver, problem, callback
         self.started, self.history = time.perf_counter(), []
-        self.tol = solver.tol * problem.loss_scale()
+        scale = problem.loss_scale()
+        self.tol, self.least_decrease = solver.tol * scale, _LEAST_DECREASE * scale
         self.rng = np.random.default_rng(solver.seed)
         self.pricer = Pricer(problem.X, problem.n_outputs)
         network = problem.null_network() if start is None else start.pruned()
@@ -125,14 +137,24 @@ class _Run:
         )
 
     def price_and_certify(self, hard):
-        """Step 1 and 2: candidates at the current network, and its certificate."""
+        """Price the network (step 1) and certify it (step 2)."""
         candidates, bound = self.price(self.network, hard)
         return candidates, certify(self.problem, self.network, candidates.best, bound)
 
     def price(self, network, hard=False):
-        """Price the dual point of ``network``."""
-        N = dual_point(self.problem, network.forward(self.problem.X))
-        return self.pricer.price(N, network.directions()[0], hard, self.rng)
+        """Price the dual point of ``network``.
+
+        A hard pass is there to accept the network; it ends early at a price that leaves
+        a gap well over the tolerance.
+        """
+        problem = self.problem
+        N = dual_point(problem, network.forward(problem.X))
+
+        def refuted(price):
+            return self.objective - lower_bound(problem, N, price) > 2.0 * self.tol
+
+        known = network.directions()[0]
+        return self.pricer.price(N, known, self.rng, hard, refuted)
 
     def record(self, certificate):
         """Append to the history and tell the callback."""
@@ -149,7 +171,7 @@ class _Run:
             self.callback(self.history[-1])
 
     def improve(self, candidates, gap):
-        """Steps 3 to 5; return whether the objective went down.
+        """Take steps 3 to 5; return whether the objective went down.
 
         Close to the end several additions precede a slide: what is missing by then are
         directions next to the neurons, which adding finds faster than sliding.
@@ -158,13 +180,23 @@ class _Run:
         for _ in range(_NEAR_ADDITIONS - 1 if gap < _NEAR * self.tol else 0):
             network = self.extended(network, self.price(network)[0])
         network = slide(self.problem, network, _SLIDE_TOL * gap, _SLIDE_STEPS)
-        network = network.pruned()
-        network = self.with_best_intercept(network.merged(_MERGED, self.pricer.root))
+        network = self.simplified(self.with_best_intercept(network.pruned()))
         objective = self.tell("slide", network)
-        if objective >= self.objective - _PROGRESS * self.tol:
+        if objective >= self.objective - self.least_decrease:
             return False
         self.network, self.objective = network, objective
         return True
+
+    def simplified(self, network):
+        """Merge neurons that act alike, for at most a tenth of the round's decrease."""
+        merged = network.merged(_MERGED, self.pricer.root)
+        if merged.n_neurons < network.n_neurons:
+            merged = self.with_best_intercept(merged)
+            objective = self.problem.objective(network)
+            allowed = objective + 0.1 * max(self.objective - objective, 0.0)
+            if self.problem.objective(merged) <= allowed:
+                return merged
+        return network
 
     def extended(self, network, candidates):
         """Add the best distinct candidates and re-solve for all amplitudes."""
@@ -176,7 +208,7 @@ class _Run:
         U = np.hstack([U, new.directions])
         A = np.vstack([A, new.outputs])
         c = np.concatenate([c, np.zeros(len(new.prices))])
-        c, b = best_amplitudes(problem, U, A, c, network.intercept, 1e-3 * self.tol)
+        c, b = best_amplitudes(problem, U, A, c, network.intercept, self.least_decrease)
         kept = np.argsort(-c, kind="stable")[: self.solver.max_neurons]
         kept = np.sort(kept[c[kept] > 1e-8 * c.max(initial=0.0)])
         network = Network.from_directions(U[:, kept], A[kept], c[kept], b)

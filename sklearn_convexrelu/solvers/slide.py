@@ -6,6 +6,8 @@ from scipy.optimize import minimize
 from sklearn_convexrelu.networks import Network, row_blocks
 
 __all__ = ["slide"]
+
+
 def slide(problem, network, tol, max_iter):
     """Return a network of lower objective with the same number of neurons.
 
@@ -21,7 +23,7 @@ def slide(problem, network, tol, max_iter):
         objective.pack(network.hidden, network.output, network.intercept),
         jac=True,
         method="L-BFGS-B",
-        options={"maxiter": max_iter, "maxcor": 30, "ftol": tol, "gtol": 0.0},
+        options={"maxiter": max_iter, "maxcor": 10, "ftol": tol, "gtol": 0.0},
     )
     return Network(*objective.unpack(found.x))
 

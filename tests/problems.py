@@ -1,0 +1,49 @@
+"""Data sets of the tests, small and with their purpose in the name."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from sklearn.datasets import load_diabetes
+from sklearn.preprocessing import StandardScaler
+
+from sklearn_convexrelu.losses import SquaredError
+from sklearn_convexrelu.training import state_problem
+
+SHARED_DATA = Path(__file__).parents[2] / "shared" / "data"
+
+
+def shared_file(*parts):
+    """Return a file of reference data, or skip the test in a clone without it."""
+    path = SHARED_DATA.joinpath(*parts)
+    if not path.exists():
+        pytest.skip(f"reference data {'/'.join(parts)} not available")
+    return path
+
+
+def diabetes():
+    """Return standardised features and target, as in the published comparisons."""
+    X, y = load_diabetes(return_X_y=True)
+    return StandardScaler().fit_transform(X), (y - y.mean()) / y.std()
+
+
+def bumps(n_samples, n_features, seed=0):
+    """Return a regression problem that needs several neurons."""
+    rng = np.random.default_rng(seed)
+    X = rng.standard_normal((n_samples, n_features))
+    y = np.abs(X[:, 0]) - np.maximum(X[:, -1] - 0.5, 0) + X.sum(axis=1) / 3
+    return X, y + 0.1 * rng.standard_normal(n_samples)
+
+
+def problem(X, y, *, alpha=None, weights=None, fit_intercept=True, hidden_bias=True):
+    """State a regression problem; ``alpha`` is absolute."""
+    weights = np.ones(len(X)) if weights is None else weights
+    stated = state_problem(
+        X,
+        y.reshape(len(X), -1),
+        weights,
+        SquaredError(),
+        fit_intercept=fit_intercept,
+        hidden_bias=hidden_bias,
+    )
+    return stated if alpha is None else stated.with_alpha(alpha)

@@ -1,0 +1,98 @@
+"""The search for prices: attained, ascending, and close to the exact maximum."""
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose
+
+from sklearn_convexrelu.patterns.exact import exact_price
+from sklearn_convexrelu.patterns.pricing import (
+    HARD,
+    LIGHT,
+    Candidates,
+    Pricer,
+    Prices,
+    ascend,
+)
+
+
+def data(n_samples, n_inputs, n_outputs, seed=0):
+    rng = np.random.default_rng(seed)
+    X = rng.standard_normal((n_samples, n_inputs))
+    return X, rng.standard_normal((n_samples, n_outputs)), rng
+
+
+@pytest.mark.parametrize("n_outputs", [1, 3])
+def test_totals_and_gradients_are_the_definition(n_outputs):
+    X, N, rng = data(3000, 4, n_outputs)
+    U, A = rng.standard_normal((4, 50)), rng.standard_normal((50, n_outputs))
+    totals, G = Prices(X, N).totals_and_gradients(U, A)
+    assert_allclose(totals, np.maximum(X @ U, 0).T @ N, rtol=1e-10, atol=1e-10)
+    for k in range(50):
+        active = (X @ U[:, k] > 0) * (N @ A[k])
+        assert_allclose(G[:, k], X.T @ active, rtol=1e-10, atol=1e-10)
+
+
+@pytest.mark.parametrize("n_outputs", [1, 3])
+def test_ascent_never_lowers_a_price(n_outputs):
+    X, N, rng = data(200, 5, n_outputs)
+    U = rng.standard_normal((5, 30))
+    U /= np.linalg.norm(U, axis=0)
+    before = np.linalg.norm(Prices(X, N).totals(U), axis=1)
+    V, totals = ascend(Prices(X, N), U, n_steps=30)
+    after = np.linalg.norm(totals, axis=1)
+    assert (after >= before).all()
+    assert after.mean() > 1.1 * before.mean()
+    assert_allclose(np.linalg.norm(V, axis=0), 1)
+    assert_allclose(totals, Prices(X, N).totals(V), rtol=1e-8, atol=1e-10)
+
+
+@pytest.mark.parametrize("n_inputs", [2, 3])
+def test_search_finds_what_exact_pricing_finds(n_inputs):
+    for seed in range(10):
+        X, N, rng = data(80, n_inputs, 1, seed)
+        found = Pricer(X, 1).search(N, np.zeros((n_inputs, 0)), HARD, rng).best
+        exact = exact_price(X, N).prices[0]
+        assert 0.999 * exact <= found <= exact * (1 + 1e-9)
+
+
+def test_search_on_a_sample_of_many_rows_still_prices_all_of_them():
+    X, N, rng = data(20000, 3, 1)
+    N += X[:, :1] > 0.5
+    found = Pricer(X, 1).search(N, np.zeros((3, 0)), LIGHT, rng)
+    totals = np.maximum(X @ found.directions, 0).T @ N
+    assert_allclose(found.prices, np.abs(totals[:, 0]), rtol=1e-9)
+
+
+def test_only_a_hard_pass_on_low_rank_data_bounds_every_price():
+    X, N, rng = data(50, 3, 1)
+    none = np.zeros((3, 0))
+    candidates, bound = Pricer(X, 1).price(N, none, rng, hard=True)
+    assert_allclose(bound, exact_price(X, N).prices[0], rtol=1e-8)
+    assert candidates.best <= bound
+    assert Pricer(X, 1).price(N, none, rng)[1] is None
+    X, N, rng = data(50, 4, 1)
+    assert Pricer(X, 1).price(N, np.zeros((4, 0)), rng, hard=True)[1] is None
+
+
+def test_directions_near_a_neuron_are_near_on_the_data_too():
+    """On features of very different scale, plain noise would move nothing."""
+    X, _, rng = data(200, 3, 1)
+    X *= [1e-4, 1.0, 1e4]
+    U = rng.standard_normal((3, 100)) / [[1e-4], [1.0], [1e4]]
+    U /= np.linalg.norm(U, axis=0)
+    V = Pricer(X, 1)._near(U, 0.1, 0.5, rng)
+    cosines = (X @ U * (X @ V)).sum(axis=0)
+    cosines /= np.linalg.norm(X @ U, axis=0) * np.linalg.norm(X @ V, axis=0)
+    assert 0.8 < cosines.min() and cosines.max() < 0.9999
+
+
+def test_distinct_keeps_the_best_of_each_direction_and_output():
+    u = np.array([1.0, 0.0])
+    near = np.array([np.cos(0.01), np.sin(0.01)])
+    U = np.column_stack([u, near, near, [0.0, 1.0]])
+    found = Candidates.sorted(U, np.array([[4.0], [3.0], [-2.0], [1.0]]))
+    kept = found.distinct(10, 0.99, np.eye(2))
+    assert_allclose(kept.prices, [4.0, 2.0, 1.0])
+    assert_allclose(kept.outputs[:, 0], [-1.0, 1.0, -1.0])
+    assert len(found.distinct(1, 0.99, np.eye(2)).prices) == 1
+    assert_allclose(found.distinct(10, 0.99, np.eye(2), above=1.5).prices, [4.0, 2.0])
