@@ -14,7 +14,7 @@ from sklearn.exceptions import ConvergenceWarning
 
 from sklearn_convexrelu.certificates import certify, dual_point
 from sklearn_convexrelu.patterns.exact import ExactPricing
-from sklearn_convexrelu.patterns.pricing import Pricer, Prices
+from sklearn_convexrelu.patterns.pricing import HARD, Pricer, Prices
 from sklearn_convexrelu.problem import Problem
 from sklearn_convexrelu.solution import Solution, Status
 
@@ -90,7 +90,7 @@ def largest_alpha(problem):
     N = dual_point(scaled, scaled.null_network().forward(scaled.X))
     pricer = Pricer(scaled.X, scaled.n_outputs)
     none_known = np.zeros((scaled.X.shape[1], 0))
-    candidates, _ = pricer.price(N, none_known, np.random.default_rng(0), hard=True)
+    candidates, _ = pricer.price(N, none_known, np.random.default_rng(0), HARD)
     rounding = 1e-13 * np.linalg.norm(N) * np.linalg.norm(scaled.X)
     return candidates.best * units.alpha if candidates.best > rounding else 0.0
 
@@ -112,7 +112,7 @@ class _Units:
     @classmethod
     def of(cls, problem):
         """Return the units of ``problem``."""
-        inputs = float(np.abs(problem.X).max(initial=0.0)) or 1.0
+        inputs = _power_of_two(np.abs(problem.X).max(initial=0.0))
         targets, offset = 1.0, np.zeros(problem.n_outputs)
         if problem.loss.is_homogeneous:
             if problem.fit_intercept:
@@ -157,11 +157,14 @@ class _Units:
 
 
 def _spread(residual, size):
-    """Return the largest residual, or ``size`` (or one) where that is rounding."""
+    """Return the unit of residuals, or of ``size`` where residuals are rounding."""
     largest = np.abs(residual).max()
-    if largest > 1e-13 * size:
-        return float(largest)
-    return float(size) or 1.0
+    return _power_of_two(largest if largest > 1e-13 * size else size)
+
+
+def _power_of_two(size):
+    """Return the power of two next above ``size``, by which scaling is exact."""
+    return float(2.0 ** np.ceil(np.log2(size))) if size > 0.0 else 1.0
 
 
 def _distinct_rows(X, Y, sample_weight):

@@ -66,12 +66,12 @@ def test_search_on_a_sample_of_many_rows_still_prices_all_of_them():
 def test_only_a_hard_pass_on_low_rank_data_bounds_every_price():
     X, N, rng = data(50, 3, 1)
     none = np.zeros((3, 0))
-    candidates, bound = Pricer(X, 1).price(N, none, rng, hard=True)
+    candidates, bound = Pricer(X, 1).price(N, none, rng, HARD)
     assert_allclose(bound, exact_price(X, N).prices[0], rtol=1e-8)
     assert candidates.best <= bound
-    assert Pricer(X, 1).price(N, none, rng)[1] is None
+    assert Pricer(X, 1).price(N, none, rng, LIGHT)[1] is None
     X, N, rng = data(50, 4, 1)
-    assert Pricer(X, 1).price(N, np.zeros((4, 0)), rng, hard=True)[1] is None
+    assert Pricer(X, 1).price(N, np.zeros((4, 0)), rng, HARD)[1] is None
 
 
 def test_directions_near_a_neuron_are_near_on_the_data_too():

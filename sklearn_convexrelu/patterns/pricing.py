@@ -14,7 +14,7 @@ import numpy as np
 from sklearn_convexrelu.networks import column_norms, row_blocks
 from sklearn_convexrelu.patterns.exact import ExactPricing, effective_rank, supports
 
-__all__ = ["Candidates", "Effort", "Pricer", "Prices"]
+__all__ = ["HARD", "KNOWN", "LIGHT", "Candidates", "Effort", "Pricer", "Prices"]
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class Effort:
     Attributes
     ----------
     n_batches : int
-        Batches of new starts, each ascended locally.
+        Batches of new starts, each ascended after the known directions.
     n_hops : int
         Rounds after that in which the leaders are perturbed and ascended again.
     n_steps : int
@@ -36,8 +36,9 @@ class Effort:
     n_steps: int
 
 
+KNOWN = Effort(n_batches=0, n_hops=0, n_steps=15)
 LIGHT = Effort(n_batches=1, n_hops=1, n_steps=15)
-HARD = Effort(n_batches=4, n_hops=4, n_steps=30)
+HARD = Effort(n_batches=2, n_hops=6, n_steps=30)
 _BATCH = 80  # directions ascended at a time
 # A hop takes the leaders, distinct up to a cosine, and perturbs copies of each. Where
 # prices hide, many sharp local maxima stand close together.
@@ -171,7 +172,7 @@ class Pricer:
         affordable = supports(effective_rank(X), len(X), n_outputs)
         self._exact = ExactPricing(X) if affordable else None
 
-    def price(self, N, known, rng, hard=False, enough=_never):
+    def price(self, N, known, rng, effort, enough=_never):
         """Return candidates, and what no price exceeds (None: a search cannot tell).
 
         Parameters
@@ -179,25 +180,24 @@ class Pricer:
         N : ndarray of shape (n_samples, n_outputs)
             Dual point: gradient of the loss at the current predictions.
         known : ndarray of shape (n_inputs, n_known)
-            Unit directions to start from besides new ones: the current neurons.
+            Unit directions to start from: the current neurons and earlier leaders.
         rng : numpy.random.Generator
-            Source of the starts.
-        hard : bool, default=False
-            Whether a certificate is to rest on the best candidate.
+            Source of the new starts.
+        effort : Effort
+            How hard to search. A certificate is to rest on HARD alone, which gives the
+            exact maximum where that is affordable.
         enough : callable, default=never
-            Tells of the best price so far whether a hard search may end early.
+            Tells of the best price so far whether a search may end early.
 
         Returns
         -------
         candidates : Candidates
             Local maxima of the price.
         bound : float or None
-            Upper bound on every price, after a hard pass where pricing is exact.
+            Upper bound on every price, where the pass was exact.
         """
-        if not hard:
-            return self.search(N, known, LIGHT, rng), None
-        if self._exact is None:
-            return self.search(N, known, HARD, rng, enough), None
+        if self._exact is None or effort is not HARD:
+            return self.search(N, known, effort, rng, enough), None
         searched = self.search(N, known, LIGHT, rng).directions
         exact = self._exact.price(N, n_best=_HOP_LEADERS).directions.T
         U = np.hstack([exact, searched])
@@ -223,9 +223,10 @@ class Pricer:
 
         What a search misses tends to lie near the current neurons and the best finds.
         """
-        starts = np.hstack([known, self._starts(known, rng)])
-        found = Candidates.sorted(*ascend(prices, starts, effort.n_steps))
-        for i in range(1, effort.n_batches + effort.n_hops):
+        if not known.shape[1]:
+            known = self._starts(known, rng)
+        found = Candidates.sorted(*ascend(prices, known, effort.n_steps))
+        for i in range(effort.n_batches + effort.n_hops):
             if enough(found.best):
                 break
             fresh = i < effort.n_batches

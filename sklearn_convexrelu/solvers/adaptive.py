@@ -10,7 +10,7 @@ import numpy as np
 
 from sklearn_convexrelu.certificates import certify, dual_point, lower_bound
 from sklearn_convexrelu.networks import Network
-from sklearn_convexrelu.patterns.pricing import Pricer
+from sklearn_convexrelu.patterns.pricing import HARD, KNOWN, LIGHT, Pricer
 from sklearn_convexrelu.solution import Solution, Status
 from sklearn_convexrelu.solvers.amplitudes import best_amplitudes
 from sklearn_convexrelu.solvers.slide import slide
@@ -20,10 +20,12 @@ __all__ = ["AdaptiveSolver"]
 _MOST_ADDED = 40  # candidates a round
 _DISTINCT = 0.99  # cosine from which two candidates are the same
 _MERGED = 0.9995  # cosine from which two neurons are the same
-_NEAR = 10.0  # times the tolerance: gaps below ask for several additions a slide
+_LEADERS = 40  # candidates that the next searches start from
+_APART = 0.9  # cosine that leaders are below
+_NEAR = 30.0  # times the tolerance: gaps below ask for several additions a slide
 _NEAR_ADDITIONS = 3
 _SLIDE_TOL = 1e-4  # times the gap: least decrease of the objective a step
-_SLIDE_STEPS = 200
+_SLIDE_STEPS = 100
 _SAMPLED_ROWS = 4096  # problems of twice as many rows start on a sample of them
 _SAMPLE_TOL = 1e-2
 _LEAST_DECREASE = 1e-12  # times the loss of the best constant: less is rounding
@@ -103,27 +105,28 @@ class _Run:
         network = problem.null_network() if start is None else start.pruned()
         self.network = self.with_best_intercept(network)
         self.objective = problem.objective(self.network)
+        self.leaders = np.zeros((problem.X.shape[1], 0))
 
     def result(self):
         """Run the loop; only a hard pricing pass may accept, or give up."""
-        n_iter, hard = 1, False
+        n_iter, effort = 1, LIGHT
         while True:
-            candidates, certificate = self.price_and_certify(hard)
+            candidates, certificate = self.price_and_certify(effort)
             self.record(certificate)
             if certificate.gap <= self.tol:
                 status = Status.CONVERGED
             elif n_iter >= self.solver.max_iter:
                 status = Status.ITERATION_LIMIT
             elif self.improve(candidates, certificate.gap):
-                n_iter, hard = n_iter + 1, False
+                n_iter, effort = n_iter + 1, LIGHT
                 continue
             elif self.network.n_neurons == self.solver.max_neurons:
                 status = Status.NEURON_LIMIT
             else:
                 status = Status.STALLED
-            if hard:
+            if effort is HARD:
                 return self.solution(candidates, certificate, status, n_iter)
-            hard = True
+            effort = HARD
 
     def solution(self, candidates, certificate, status, n_iter):
         """Return what the run has reached."""
@@ -136,25 +139,28 @@ class _Run:
             directions=candidates.directions,
         )
 
-    def price_and_certify(self, hard):
+    def price_and_certify(self, effort):
         """Price the network (step 1) and certify it (step 2)."""
-        candidates, bound = self.price(self.network, hard)
+        candidates, bound = self.price(self.network, effort)
         return candidates, certify(self.problem, self.network, candidates.best, bound)
 
-    def price(self, network, hard=False):
-        """Price the dual point of ``network``.
+    def price(self, network, effort):
+        """Price the dual point of ``network``; remember the leaders.
 
         A hard pass is there to accept the network; it ends early at a price that leaves
         a gap well over the tolerance.
         """
-        problem = self.problem
+        problem, pricer = self.problem, self.pricer
         N = dual_point(problem, network.forward(problem.X))
 
         def refuted(price):
-            return self.objective - lower_bound(problem, N, price) > 2.0 * self.tol
+            gap = self.objective - lower_bound(problem, N, price)
+            return effort is HARD and gap > 2.0 * self.tol
 
-        known = network.directions()[0]
-        return self.pricer.price(N, known, self.rng, hard, refuted)
+        known = np.hstack([network.directions()[0], self.leaders])
+        candidates, bound = pricer.price(N, known, self.rng, effort, refuted)
+        self.leaders = candidates.distinct(_LEADERS, _APART, pricer.root).directions
+        return candidates, bound
 
     def record(self, certificate):
         """Append to the history and tell the callback."""
@@ -178,7 +184,8 @@ class _Run:
         """
         network = self.extended(self.network, candidates)
         for _ in range(_NEAR_ADDITIONS - 1 if gap < _NEAR * self.tol else 0):
-            network = self.extended(network, self.price(network)[0])
+            candidates = self.price(network, KNOWN)[0]
+            network = self.extended(network, candidates)
         network = slide(self.problem, network, _SLIDE_TOL * gap, _SLIDE_STEPS)
         network = self.simplified(self.with_best_intercept(network.pruned()))
         objective = self.tell("slide", network)
