@@ -1,0 +1,183 @@
+"""Score: held-out R2 of the certified network beside three tuned rivals.
+
+Five-fold R2, every model tuned by an inner three-fold grid on the training part, in
+the same pipeline: impute, standardise, one-hot; target standardised.
+"""
+
+import json
+from collections import Counter
+from statistics import mean
+
+import numpy as np
+from joblib import Parallel, delayed
+from scipy.stats import rankdata
+from sklearn.base import clone
+from sklearn.compose import TransformedTargetRegressor
+from sklearn.ensemble import HistGradientBoostingRegressor
+from sklearn.model_selection import GridSearchCV, KFold
+from sklearn.neural_network import MLPRegressor
+from sklearn.pipeline import Pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.svm import SVR
+
+from benchmarks.datasets import REAL, available, preprocessor
+from benchmarks.report import RESULTS, markdown, parse, publish, timed_fit
+from sklearn_convexrelu import ConvexReLURegressor
+
+DATA = ("friedman1", "friedman2", "friedman3", *REAL)
+QUICK = ("diabetes", "auto")
+OURS, RIVAL = "ours", "MLP"
+
+# Model -> grid; ours and the rival have as many candidates.
+MODELS = {
+    OURS: (
+        ConvexReLURegressor(tol=1e-2, random_state=0),
+        {"alpha": [0.1, 0.03, 0.01, 0.003, 0.001, 0.0003]},
+    ),
+    RIVAL: (
+        MLPRegressor(max_iter=500, random_state=0),
+        {"alpha": [0.01, 0.3, 10.0], "hidden_layer_sizes": [(100,), (50, 50)]},
+    ),
+    "SVR": (SVR(), {"C": [1, 10, 100], "gamma": ["scale", 0.01]}),
+    "boosting": (
+        HistGradientBoostingRegressor(random_state=0),
+        {"learning_rate": [0.05, 0.1], "min_samples_leaf": [5, 20]},
+    ),
+}
+CACHE = RESULTS / "score.jsonl"  # every finished fit, for --resume
+
+FOLDS = KFold(5, shuffle=True, random_state=0)
+
+
+def main():
+    """Score every model on every fold, then publish the tables."""
+    options = parse(
+        __doc__,
+        DATA,
+        QUICK,
+        resume={"action": "store_true", "help": "keep the fits of the last run"},
+        jobs={"type": int, "default": 2, "help": "processes, one fit each"},
+    )
+    sets = list(available(options.names))
+    results = run(sets, options.jobs, read_cache() if options.resume else [])
+    publish("score", "Score", tables(sets, results), options.partial)
+
+
+def run(sets, n_jobs, results):
+    """Return ``results`` and those of all fits that they lack, caching each."""
+    known = {(r["data"], r["model"], r["fold"]) for r in results}
+    tasks = [
+        delayed(evaluate)(data, model, fold)
+        for data in sets
+        for model in MODELS
+        for fold in range(FOLDS.n_splits)
+        if (data.name, model, fold) not in known
+    ]
+    RESULTS.mkdir(exist_ok=True)
+    with CACHE.open("a" if results else "w") as cache:
+        for result in Parallel(n_jobs, return_as="generator_unordered")(tasks):
+            print(json.dumps(result), file=cache, flush=True)
+            print("{data}, {model}, fold {fold}: {r2:.3f}".format(**result))
+            results.append(result)
+    return results
+
+
+def read_cache():
+    """Return the results of the last run, however far it came."""
+    return [json.loads(line) for line in CACHE.open()] if CACHE.exists() else []
+
+
+def evaluate(data, model, fold):
+    """Tune and fit one model on one fold; return its result, ready for JSON."""
+    train, test = list(FOLDS.split(data.X))[fold]
+    tuned = tuned_model(model)
+    seconds, unconverged = timed_fit(tuned, data.X.iloc[train], data.y[train])
+    return {
+        "data": data.name,
+        "model": model,
+        "fold": fold,
+        "r2": tuned.score(data.X.iloc[test], data.y[test]),
+        "chosen": str(tuned.regressor_.best_params_),
+        "seconds": seconds,
+        "unconverged": unconverged,
+    }
+
+
+def tuned_model(name):
+    """Return a model with its preprocessing and its grid."""
+    estimator, grid = MODELS[name]
+    steps = Pipeline([("prepare", preprocessor()), ("model", clone(estimator))])
+    grid = {f"model__{parameter}": values for parameter, values in grid.items()}
+    search = GridSearchCV(steps, grid, cv=KFold(3, shuffle=True, random_state=0))
+    return TransformedTargetRegressor(search, transformer=StandardScaler())
+
+
+def tables(sets, results):
+    """Return the report's text: scores, totals, and where ours loses."""
+    scores = {
+        data.name: [mean_of(results, "r2", data=data.name, model=m) for m in MODELS]
+        for data in sets
+    }
+    rows = [
+        {"data": data.name, "n": data.X.shape[0], "columns": data.X.shape[1]}
+        | dict(zip(MODELS, map("{:.3f}".format, scores[data.name]), strict=True))
+        for data in sets
+    ]
+    return "\n\n".join(
+        [
+            markdown(rows),
+            markdown(totals(np.array(list(scores.values())), results)),
+            losses(scores),
+            "Chosen by the inner grid: " + choices(results) + ".",
+            "Win: a higher mean over folds than ours has. Unconverged: warnings in "
+            "all fits of the searches.",
+        ]
+    )
+
+
+def totals(scores, results):
+    """Return one row a model: how it did over all data sets."""
+    ranks = np.apply_along_axis(rankdata, 1, -scores)
+    unconverged = Counter()
+    for result in results:
+        unconverged[result["model"]] += result["unconverged"]
+    return [
+        {
+            "model": model,
+            "mean R2": f"{scores[:, k].mean():.4f}",
+            "median R2": f"{np.median(scores[:, k]):.4f}",
+            "mean rank": f"{ranks[:, k].mean():.2f}",
+            "wins": int((scores[:, k] > scores[:, 0]).sum()) if k else "",
+            "ours wins": int((scores[:, k] < scores[:, 0]).sum()) if k else "",
+            "mean s a search": mean_of(results, "seconds", model=model),
+            "unconverged": sum(
+                r["unconverged"] for r in results if r["model"] == model
+            ),
+        }
+        for k, model in enumerate(MODELS)
+    ]
+
+
+def losses(scores):
+    """Return a sentence that names the data sets where the rival is ahead."""
+    behind = {name: s[1] - s[0] for name, s in scores.items() if s[1] > s[0]}
+    worst_first = sorted(behind, key=behind.get, reverse=True)
+    names = ", ".join(f"{name} (by {behind[name]:.3f})" for name in worst_first)
+    return f"Ours loses to the tuned {RIVAL} on: {names or 'none'}."
+
+
+def choices(results):
+    """Return how often each candidate of ours was the one chosen."""
+    chosen = Counter(r["chosen"] for r in results if r["model"] == OURS)
+    return ", ".join(f"{name} {count} times" for name, count in chosen.most_common())
+
+
+def mean_of(results, key, **where):
+    """Return the mean of ``key`` over the results that match."""
+    return mean(
+        r[key] for r in results if all(r[k] == value for k, value in where.items())
+    )
+
+
+if __name__ == "__main__":
+    main()
