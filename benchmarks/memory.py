@@ -63,7 +63,7 @@ def measure(name):
 
 
 def resident_megabytes():
-    """Return the resident size of this process now; its peak where only that is known."""
+    """Return the resident size of this process now, or its peak where unknown."""
     statm = Path("/proc/self/statm")
     if not statm.exists():
         return peak_megabytes()

@@ -61,7 +61,7 @@ class WideNetwork:
         self.X = np.column_stack([X, np.ones(len(X))])
         self.y, self.alpha = y, alpha
         self.fit_intercept, self.n_units = fit_intercept, n_units
-        # Allocated once: fresh pages at every step would make the descent twice as slow.
+        # Allocated once: fresh pages at every step made descent twice as slow.
         shape = len(X), n_units
         self._buffers = np.empty(shape), np.empty(shape), np.empty(shape, dtype=bool)
 

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from sklearn.base import clone
 from sklearn.compose import ColumnTransformer, TransformedTargetRegressor
 from sklearn.datasets import load_diabetes
 from sklearn.exceptions import ConvergenceWarning
@@ -26,10 +27,12 @@ from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 from sklearn_convexrelu import ConvexReLURegressor
 
-# As many candidates for one as for the other. Each grid spans the useful range of its
-# own alpha: a fraction of alpha_max_ here, scikit-learn's weight decay there.
-CONVEX_ALPHAS = (0.1, 0.03, 0.01, 0.003)
-MLP_ALPHAS = (0.01, 0.1, 1.0, 10.0)
+# The same strengths for both: MLPRegressor's alpha is weight decay per batch, 200 rows
+# as a rule, ours a fraction of alpha_max_, near 0.7 for standardised data.
+CONVEX_ALPHAS = (0.1, 0.03, 0.01)
+MLP_ALPHAS = (10.0, 3.0, 1.0)
+# To choose alpha and to score, a gap of 1 % does: predictions hardly change below it.
+SEARCH_TOL = 0.01
 OUTER_FOLDS = 5
 INNER_FOLDS = 3
 MIN_ROWS = 10
@@ -54,8 +57,10 @@ def main(argv=None):
         parser.error(str(error))
     print(table.summary)
     alphas = CONVEX_ALPHAS if args.alpha is None else (args.alpha,)
-    convex = evaluate(ConvexReLURegressor(random_state=0), alphas, table)
-    mlp = evaluate(MLPRegressor(max_iter=500, random_state=0), MLP_ALPHAS, table)
+    regressor = ConvexReLURegressor(random_state=0)
+    convex = evaluate(regressor, alphas, table, tol=SEARCH_TOL)
+    regressor = MLPRegressor(max_iter=500, random_state=0)
+    mlp = evaluate(regressor, MLP_ALPHAS, table)
     print("\n" + format_comparison(convex, mlp, table))
     print("\n" + explain_gap(convex.network))
     if args.picture is not None:
@@ -339,8 +344,8 @@ def make_model(regressor, table):
     return Pipeline([("columns", columns), ("model", model)])
 
 
-def evaluate(regressor, alphas, table):
-    """Score a regressor by nested cross-validation and fit it to all data.
+def evaluate(regressor, alphas, table, **search_params):
+    """Score a regressor by nested cross-validation and fit it to all rows.
 
     Parameters
     ----------
@@ -350,27 +355,30 @@ def evaluate(regressor, alphas, table):
         Candidates; the inner folds choose.
     table : Table
         The data.
+    **search_params
+        Parameters of the regressor that differ in cross-validation.
 
     Returns
     -------
     Evaluation
-        Scores of the outer folds, and the final fit.
+        Scores of the outer folds, and the fit to all rows.
     """
-    name = type(regressor).__name__
-    print(f"cross-validating {name} ...", end=" ", flush=True)
+    print(f"cross-validating {type(regressor).__name__} ...", end=" ", flush=True)
     start = time.perf_counter()
-    model = make_model(regressor, table)
     outer = KFold(OUTER_FOLDS, shuffle=True, random_state=0)
     inner = KFold(INNER_FOLDS, shuffle=True, random_state=1)
-    search = GridSearchCV(model, {"model__regressor__alpha": list(alphas)}, cv=inner)
+    model = make_model(clone(regressor).set_params(**search_params), table)
+    search = GridSearchCV(model, {"model__regressor__alpha": alphas}, cv=inner)
     with warnings.catch_warnings():
-        # The table says whether the final fit converged.
+        # Below the table stands whether the fit to all rows converged.
         warnings.simplefilter("ignore", ConvergenceWarning)
         scores = cross_val_score(search, table.X, table.y, cv=outer)
-        search.fit(table.X, table.y)
-    print(f"{time.perf_counter() - start:.1f} s")
-    alpha = search.best_params_["model__regressor__alpha"]
-    return Evaluation(scores, alphas, alpha, search.refit_time_, search.best_estimator_)
+        best = search.fit(table.X, table.y).best_params_["model__regressor__alpha"]
+        print(f"{time.perf_counter() - start:.1f} s")
+        pipeline = make_model(clone(regressor).set_params(alpha=best), table)
+        start = time.perf_counter()
+        pipeline.fit(table.X, table.y)
+    return Evaluation(scores, alphas, best, time.perf_counter() - start, pipeline)
 
 
 def network_objective(network, X, y, alpha):
@@ -446,22 +454,34 @@ def _mean_sd(scores):
 
 
 def _footnotes(convex, mlp):
-    n_iter, max_iter = mlp.network.n_iter_, mlp.network.max_iter
-    mlp_end = "without converging" if n_iter >= max_iter else "and converged"
-    return [
-        f"[1] {_origin(convex)} for ConvexReLURegressor, {_origin(mlp)} for",
-        f"    MLPRegressor; chosen by {INNER_FOLDS}-fold cross-validation, anew within each "
-        f"fold behind R2.",
-        f"[2] One fit to all rows. MLPRegressor took {n_iter} iterations {mlp_end}.",
-        "[3] 1/(2n) ||y - f(X)||^2 + alpha_ * sum of |incoming weights| |outgoing weight|",
-        "    over the neurons, y standardised. MLPRegressor's weights are put into the",
-        "    same formula; it was trained with a penalty of its own.",
+    ours, theirs = convex.network, mlp.network
+    end = "without converging" if theirs.n_iter_ >= theirs.max_iter else "and converged"
+    notes = [
+        f"{_origin(convex)} of alpha_max_ = {ours.alpha_max_:.3g} for "
+        f"ConvexReLURegressor, {_origin(mlp)} for MLPRegressor; {INNER_FOLDS}-fold "
+        "cross-validation chooses, anew within each fold behind R2. There "
+        f"ConvexReLURegressor has tol={SEARCH_TOL:g}, its default in what follows.",
+        "One fit to all rows, which the lines below describe too. MLPRegressor took "
+        f"{theirs.n_iter_} iterations {end}.",
+        "1/(2n) ||y - f(X)||^2 + alpha_ sum_j ||w_j|| |v_j|, y standardised, alpha_ = "
+        f"{ours.alpha_:.3g}, w_j the weights into neuron j with its bias, v_j the "
+        "weight out of it. MLPRegressor's weights are put into the same formula, "
+        "although it was trained with a penalty of its own.",
     ]
+    if len(convex.candidates) > 1 and convex.alpha == min(convex.candidates):
+        notes[0] += " The smallest won: a smaller --alpha may score better."
+    return [_wrap(f"[{k}] {note}", 4) for k, note in enumerate(notes, start=1)]
 
 
 def _origin(evaluation):
     candidates = ", ".join(f"{alpha:g}" for alpha in evaluation.candidates)
-    return candidates
+    return f"One of {candidates}" if len(evaluation.candidates) > 1 else candidates
+
+
+def _wrap(text, indent=0):
+    return textwrap.fill(
+        text, 79, subsequent_indent=" " * indent, break_on_hyphens=False
+    )
 
 
 def explain_gap(network):
@@ -493,7 +513,7 @@ def explain_gap(network):
         )
     if network.status_.name != "CONVERGED":
         text += f" Training stopped early: {network.status_.value}."
-    return textwrap.fill(text, 79)
+    return _wrap(text)
 
 
 # ------------------------------------------------------------------------- picture
@@ -531,14 +551,18 @@ def draw_convergence(network, path):
     times, objectives, gaps = (
         np.array([record[key] for record in network.history_]) for key in keys
     )
+    # The history starts at the best constant, whose loss the tolerance is relative to.
+    tolerance = network.tol * objectives[0]
     figure = Figure(figsize=(9.0, 3.8), dpi=150, layout="constrained")
     left, right = figure.subplots(1, 2)
-    left.plot(times, objectives, "o-", label="objective")
+    left.plot(times, objectives, "o-", label="objective", zorder=3)
     left.plot(times, objectives - gaps, "s-", label="lower bound")
-    left.set(xlabel="seconds", ylabel="objective", title="Objective and lower bound")
+    left.set(xlabel="seconds", title="Objective and lower bound")
     left.legend()
-    right.semilogy(times, gaps, "o-", color="C2")
-    right.set(xlabel="seconds", ylabel="duality gap", title="Gap")
+    right.semilogy(times, gaps, "o-", color="C2", label="duality gap")
+    right.axhline(tolerance, color="0.5", linestyle="--", label="tolerance")
+    right.set(xlabel="seconds", title="Duality gap")
+    right.legend()
     FigureCanvasAgg(figure).print_png(path)
     return f"wrote {path}"
 

@@ -99,14 +99,15 @@ class BaseConvexReLU(BaseEstimator, metaclass=ABCMeta):
         """Return the last fit's network under warm_start, None otherwise."""
         if not self.warm_start or not hasattr(self, "network_"):
             return None
-        expected = (n_features + bool(self.hidden_bias), n_outputs)
-        last = self.network_.hidden.shape[0], self.network_.output.shape[1]
-        if last != expected:
+        last_features = self.coefs_[0].shape[0]
+        last_bias = self.network_.hidden.shape[0] > last_features
+        last = last_features, last_bias, self.n_outputs_
+        wanted = n_features, bool(self.hidden_bias), n_outputs
+        if last != wanted:
             raise ValueError(
-                f"warm_start=True, but the last network has {last[0]} inputs (hidden "
-                f"bias included) and {last[1]} outputs, and this fit needs "
-                f"{expected[0]} and {expected[1]}; fit a new estimator or set "
-                "warm_start=False."
+                "warm_start=True needs the last fit's shape (features, hidden bias, "
+                f"outputs), which was {last} and is now {wanted}; fit a new estimator "
+                "or set warm_start=False."
             )
         return self.network_
 

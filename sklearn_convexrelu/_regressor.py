@@ -46,7 +46,7 @@ class ConvexReLURegressor(RegressorMixin, BaseConvexReLU):
         Stop when the duality gap is at most ``tol`` times the loss of the best
         constant prediction (for unweighted data, ``tol / 2`` times the variance of y).
     max_iter : int, default=None
-        Largest number of rounds of pricing, adding and sliding; None is 100.
+        Largest number of rounds of adding and sliding; None is 100.
     warm_start : bool, default=False
         Whether to start from the network of the last fit.
     random_state : int, RandomState instance or None, default=None
@@ -96,8 +96,9 @@ class ConvexReLURegressor(RegressorMixin, BaseConvexReLU):
     Notes
     -----
     The penalty is not invariant to the scale of features: standardise them, as for
-    MLPRegressor. Data of rank at most three (two features and the hidden bias) are
-    priced exactly, which makes the certificate a proof.
+    MLPRegressor. Data of rank at most three (two features and the hidden bias, up to
+    2000 distinct rows) are priced exactly, which makes the certificate a proof. The
+    ``alpha_max_`` of other data is the best that a fixed search finds.
 
     References
     ----------

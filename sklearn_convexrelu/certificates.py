@@ -35,7 +35,7 @@ class Certificate:
         Lower bound on every network's objective; proven when kind is "exact".
     price : float
         Largest ``||N^T relu(X u)||_2`` over unit vectors u that was found. At a global
-        optimum it equals alpha.
+        optimum with neurons it equals alpha.
     price_bound : float
         Number that no price can exceed: the price plus rounding when exact.
     proven_lower_bound : float
@@ -91,7 +91,8 @@ def certify(problem, network, price, exact_bound=None):
     Returns
     -------
     Certificate
-        Recomputed from the weights; never trusts figures of a solver.
+        Objective and dual point are recomputed from the weights; that the price is
+        theirs is up to the caller.
     """
     N = dual_point(problem, network.forward(problem.X))
     exact = exact_bound is not None

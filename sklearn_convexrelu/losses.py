@@ -1,9 +1,8 @@
 """Convex losses of the output layer: value, gradient, curvature, conjugate.
 
 Every method takes predictions or dual points of shape (n_samples, n_outputs), the
-targets ``Y`` of the same shape, and ``weights`` of shape (n_samples,) that are
-non-negative and sum to one. A loss is ``sum_i weights_i l(F_i, Y_i)``; with equal
-weights that is the average over samples.
+targets ``Y`` of the same shape, and positive ``weights`` of shape (n_samples,). A loss
+is ``sum_i weights_i l(F_i, Y_i)``; weights that sum to one make it an average.
 """
 
 from abc import ABC, abstractmethod

@@ -105,9 +105,9 @@ class Network:
 
         Two neurons are merged when their values at the data, ``X hidden_j``, and their
         output directions both have a cosine above ``cosine``; ``root`` is that of the
-        second moments of X. With equal activation patterns that changes no prediction
-        at the data and, by the triangle inequality, never raises the penalty; across
-        patterns it is a small move, for the caller to check.
+        second moments of X. With equal activation patterns and equal outputs that
+        changes no prediction at the data and, by the triangle inequality, never raises
+        the penalty; else it is a small move, for the caller to check.
         """
         if self.n_neurons < 2:
             return self

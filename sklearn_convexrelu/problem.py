@@ -25,7 +25,7 @@ class Problem:
     loss : Loss
         Convex loss of the predictions.
     alpha : float
-        Absolute penalty strength.
+        Absolute penalty strength; nan while it is still open.
     fit_intercept : bool
         Whether an unpenalised constant is added to the output.
     """

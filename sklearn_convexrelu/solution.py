@@ -17,6 +17,10 @@ class Status(Enum):
     CONVERGED = "the duality gap is within the tolerance"
     ITERATION_LIMIT = "the iteration limit was reached; increase max_iter or tol"
     NEURON_LIMIT = "max_neurons neurons were not enough; increase max_neurons or tol"
+    PRECISION = (
+        "the gap was met in double precision but not by the returned single-precision "
+        "weights; pass X as float64, or targets closer to zero"
+    )
     STALLED = (
         "no step lowers the objective any more; scale the features to comparable "
         "size, or increase tol"

@@ -13,7 +13,7 @@ import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 
 from sklearn_convexrelu.certificates import certify, dual_point
-from sklearn_convexrelu.patterns.exact import ExactPricing
+from sklearn_convexrelu.patterns.exact import ExactPricing, effective_rank, supports
 from sklearn_convexrelu.patterns.pricing import HARD, Pricer, Prices
 from sklearn_convexrelu.problem import Problem
 from sklearn_convexrelu.solution import Solution, Status
@@ -22,18 +22,18 @@ __all__ = ["largest_alpha", "state_problem", "train"]
 
 
 def state_problem(X, Y, sample_weight, loss, *, fit_intercept, hidden_bias):
-    """Return the Problem of the data, its alpha still open (zero).
+    """Return the Problem of the data, its alpha still open.
 
     Rows of zero weight are dropped and identical rows merged, in an order that depends
     on the set of rows alone: weights, repetitions and any shuffling of the same data
-    give the same problem to the last bit.
+    give the same problem (to the last bit for integer weights).
     """
     X = np.asarray(X, dtype=np.float64)
     rows, weights = _distinct_rows(X, Y, sample_weight)
     inputs = np.ones((len(rows), X.shape[1] + hidden_bias))
     inputs[:, : X.shape[1]] = X[rows]
     weights = weights / weights.sum()
-    return Problem(inputs, Y[rows], weights, loss, 0.0, fit_intercept)
+    return Problem(inputs, Y[rows], weights, loss, np.nan, fit_intercept)
 
 
 def train(problem, solver, *, start=None, dtype=np.float64, callback=None):
@@ -61,29 +61,46 @@ def train(problem, solver, *, start=None, dtype=np.float64, callback=None):
     -----
     ConvergenceWarning
         If the gap is above the tolerance; the network is the best one found.
+
+    Notes
+    -----
+    An alpha of zero stands for a problem whose ``largest_alpha`` is zero: a constant.
     """
+    if not problem.alpha >= 0.0:
+        raise ValueError("The problem needs a penalty strength: problem.with_alpha(.).")
     if problem.alpha == 0.0:
         return _constant_solution(problem, dtype)
     units = _Units.of(problem)
+    scaled = units.scaled(problem)
     solved = solver.solve(
-        units.scaled(problem),
+        scaled,
         None if start is None else units.shrink(start),
         None if callback is None else lambda record: callback(units.record(record)),
     )
     network = units.restore(solved.network).astype(dtype)
     certificate = _certificate(problem, network, solved)
-    if solved.status is not Status.CONVERGED:
-        _warn(solved.status, certificate, solver.tol * problem.loss_scale())
-    history = [units.record(record) for record in solved.history]
-    return replace(solved, network=network, certificate=certificate, history=history)
+    tol = solver.tol * scaled.loss_scale() * units.objective
+    status = solved.status
+    if status is Status.CONVERGED and certificate.gap > tol * (1.0 + 1e-3):
+        status = Status.PRECISION
+    if status is not Status.CONVERGED:
+        _warn(status, certificate, tol)
+    return replace(
+        solved,
+        network=network,
+        certificate=certificate,
+        status=status,
+        history=[units.record(record) for record in solved.history],
+    )
 
 
 def largest_alpha(problem):
     """Return the least penalty strength at which the network without neurons is best.
 
     It is the price at the best constant, and zero where that is rounding: then features
-    tell nothing about the targets. The search has a seed of its own: the figure
-    belongs to the problem and must not depend on the solver's seed.
+    tell nothing about the targets. Beyond exact pricing it is the best that a search
+    finds. The search has a seed of its own: the figure belongs to the problem and must
+    not depend on the solver's seed.
     """
     units = _Units.of(problem)
     scaled = units.scaled(problem)
@@ -118,7 +135,12 @@ class _Units:
             if problem.fit_intercept:
                 offset = problem.best_constant()
             targets = _spread(problem.Y - offset, np.abs(problem.Y).max())
-        objective = targets**2 if problem.loss.is_homogeneous else 1.0
+        objective = targets * targets if problem.loss.is_homogeneous else 1.0
+        if not np.finfo(float).tiny < objective < np.inf:
+            raise ValueError(
+                f"Targets of size {targets:.0e} have squares beyond double precision; "
+                "rescale them."
+            )
         return cls(inputs, targets, offset, objective)
 
     @property
@@ -163,7 +185,7 @@ def _spread(residual, size):
 
 
 def _power_of_two(size):
-    """Return the power of two next above ``size``, by which scaling is exact."""
+    """Return the least power of two from ``size`` up; scaling by it is exact."""
     return float(2.0 ** np.ceil(np.log2(size))) if size > 0.0 else 1.0
 
 
@@ -199,7 +221,8 @@ def _certificate(problem, network, solved):
 def _constant_solution(problem, dtype):
     """Return the best constant, where no neuron could lower the loss at all."""
     network = problem.null_network().astype(dtype)
-    certificate = certify(problem, network, 0.0, 0.0)
+    exact = supports(effective_rank(problem.X), len(problem.X), problem.n_outputs)
+    certificate = certify(problem, network, 0.0, 0.0 if exact else None)
     record = {
         "time": 0.0,
         "objective": certificate.objective,
@@ -223,5 +246,5 @@ def _warn(status, certificate, tol):
         f"Stopped with a duality gap of {certificate.gap:.3e}, tolerance {tol:.3e}: "
         f"{status.value}. The best network so far is kept.",
         ConvergenceWarning,
-        stacklevel=4,
+        stacklevel=6,  # the line that calls fit
     )

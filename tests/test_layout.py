@@ -30,7 +30,7 @@ ORDER = [
     "__main__",
 ]
 # Extended summaries, examples and cross references only where they help.
-UNCHECKED = {"ES01", "EX01", "SA01", "GL01", "GL08", "RT02", "SS06"}
+UNCHECKED = {"ES01", "EX01", "SA01", "GL01", "RT02", "SS06"}
 
 
 def modules():

@@ -14,7 +14,7 @@ import numpy as np
 from sklearn_convexrelu.networks import column_norms, row_blocks
 from sklearn_convexrelu.patterns.exact import ExactPricing, effective_rank, supports
 
-__all__ = ["HARD", "KNOWN", "LIGHT", "Candidates", "Effort", "Pricer", "Prices"]
+__all__ = ["FULL", "HARD", "KNOWN", "LIGHT", "Candidates", "Effort", "Pricer", "Prices"]
 
 
 @dataclass(frozen=True)
@@ -39,6 +39,7 @@ class Effort:
 KNOWN = Effort(n_batches=0, n_hops=0, n_steps=15)
 LIGHT = Effort(n_batches=1, n_hops=1, n_steps=15)
 HARD = Effort(n_batches=2, n_hops=6, n_steps=30)
+FULL = Effort(n_batches=2, n_hops=6, n_steps=30)  # as hard, without an early end
 _BATCH = 80  # directions ascended at a time
 # A hop takes the leaders, distinct up to a cosine, and perturbs copies of each. Where
 # prices hide, many sharp local maxima stand close together.
@@ -184,8 +185,8 @@ class Pricer:
         rng : numpy.random.Generator
             Source of the new starts.
         effort : Effort
-            How hard to search. A certificate is to rest on HARD alone, which gives the
-            exact maximum where that is affordable.
+            How hard to search. A certificate is to rest on HARD or FULL alone, which
+            give the exact maximum where that is affordable.
         enough : callable, default=never
             Tells of the best price so far whether a search may end early.
 
@@ -196,7 +197,7 @@ class Pricer:
         bound : float or None
             Upper bound on every price, where the pass was exact.
         """
-        if self._exact is None or effort is not HARD:
+        if self._exact is None or effort.n_hops < HARD.n_hops:
             return self.search(N, known, effort, rng, enough), None
         searched = self.search(N, known, LIGHT, rng).directions
         exact = self._exact.price(N, n_best=_HOP_LEADERS).directions.T
@@ -271,14 +272,13 @@ def ascend(prices, U, n_steps, settled=1e-4):
     totals = prices.totals(U)
     values = np.linalg.norm(totals, axis=1)
     outputs = totals / np.maximum(values, 1e-300)[:, None]
-    _, G = prices.totals_and_gradients(U, outputs)
+    G = prices.totals_and_gradients(U, outputs)[1]
     steps = np.ones(len(values))
     live = np.flatnonzero(values > 0.0)
     for _ in range(n_steps):
         if not len(live):
             break
-        V = U[:, live] + steps[live] * _unit(G[:, live])
-        V = _unit(V)
+        V = _unit(U[:, live] + steps[live] * _unit(G[:, live]))
         new_totals, new_G = prices.totals_and_gradients(V, outputs[live])
         new_values = np.linalg.norm(new_totals, axis=1)
         gain = new_values / values[live] - 1.0
@@ -287,6 +287,8 @@ def ascend(prices, U, n_steps, settled=1e-4):
         U[:, moved], G[:, moved] = V[:, better], new_G[:, better]
         totals[moved], values[moved] = new_totals[better], new_values[better]
         outputs[moved] = totals[moved] / values[moved, None]
+        if outputs.shape[1] > 1 and len(moved):  # the best output has turned
+            G[:, moved] = prices.totals_and_gradients(U[:, moved], outputs[moved])[1]
         steps[live] *= np.where(better, 2.0, 0.5)
         live = live[(steps[live] > 1e-3) & ~(better & (gain < settled))]
     return U, totals

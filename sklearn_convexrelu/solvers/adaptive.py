@@ -10,7 +10,7 @@ import numpy as np
 
 from sklearn_convexrelu.certificates import certify, dual_point, lower_bound
 from sklearn_convexrelu.networks import Network
-from sklearn_convexrelu.patterns.pricing import HARD, KNOWN, LIGHT, Pricer
+from sklearn_convexrelu.patterns.pricing import FULL, HARD, KNOWN, LIGHT, Pricer
 from sklearn_convexrelu.solution import Solution, Status
 from sklearn_convexrelu.solvers.amplitudes import best_amplitudes
 from sklearn_convexrelu.solvers.slide import slide
@@ -80,36 +80,40 @@ class AdaptiveSolver:
         Solution
             The best network found; its objective never rises from round to round.
         """
+        started = time.perf_counter()
         if start is None and len(problem.X) > 2 * _SAMPLED_ROWS:
             start = self.solve_sample(problem).network
-        return _Run(self, problem, start, callback).result()
+        return _Run(self, problem, start, callback, started).result()
 
     def solve_sample(self, problem):
         """Solve loosely on a sample of the rows, for a start that costs little."""
         rng = np.random.default_rng(self.seed)
         rows = rng.choice(len(problem.X), _SAMPLED_ROWS, replace=False)
         sampler = replace(self, tol=max(self.tol, _SAMPLE_TOL))
-        return _Run(sampler, problem.subset(np.sort(rows)), None, None).result()
+        sample = problem.subset(np.sort(rows))
+        return _Run(sampler, sample, None, None, time.perf_counter()).result()
 
 
 class _Run:
     """One run of the loop: the state that its steps share."""
 
-    def __init__(self, solver, problem, start, callback):
+    def __init__(self, solver, problem, start, callback, started):
         self.solver, self.problem, self.callback = solver, problem, callback
-        self.started, self.history = time.perf_counter(), []
+        self.started, self.history = started, []
         scale = problem.loss_scale()
         self.tol, self.least_decrease = solver.tol * scale, _LEAST_DECREASE * scale
         self.rng = np.random.default_rng(solver.seed)
         self.pricer = Pricer(problem.X, problem.n_outputs)
-        network = problem.null_network() if start is None else start.pruned()
-        self.network = self.with_best_intercept(network)
-        self.objective = problem.objective(self.network)
         self.leaders = np.zeros((problem.X.shape[1], 0))
+        self.cap_binds = False
+        self.network = problem.null_network()
+        if start is not None:
+            self.network = self.corrected(*start.pruned().directions())
+        self.objective = problem.objective(self.network)
 
     def result(self):
         """Run the loop; only a hard pricing pass may accept, or give up."""
-        n_iter, effort = 1, LIGHT
+        n_iter, effort = 0, LIGHT
         while True:
             candidates, certificate = self.price_and_certify(effort)
             self.record(certificate)
@@ -120,13 +124,11 @@ class _Run:
             elif self.improve(candidates, certificate.gap):
                 n_iter, effort = n_iter + 1, LIGHT
                 continue
-            elif self.network.n_neurons == self.solver.max_neurons:
-                status = Status.NEURON_LIMIT
             else:
-                status = Status.STALLED
-            if effort is HARD:
+                status = Status.NEURON_LIMIT if self.cap_binds else Status.STALLED
+            if effort is FULL or (effort is HARD and status is Status.CONVERGED):
                 return self.solution(candidates, certificate, status, n_iter)
-            effort = HARD
+            effort = HARD if effort is LIGHT else FULL
 
     def solution(self, candidates, certificate, status, n_iter):
         """Return what the run has reached."""
@@ -134,7 +136,7 @@ class _Run:
             network=self.network,
             certificate=certificate,
             status=status,
-            n_iter=n_iter,
+            n_iter=max(n_iter, 1),
             history=self.history,
             directions=candidates.directions,
         )
@@ -147,18 +149,19 @@ class _Run:
     def price(self, network, effort):
         """Price the dual point of ``network``; remember the leaders.
 
-        A hard pass is there to accept the network; it ends early at a price that leaves
-        a gap well over the tolerance.
+        A hard pass may accept the network; it ends early at a price that leaves a gap
+        well over the tolerance.
         """
         problem, pricer = self.problem, self.pricer
         N = dual_point(problem, network.forward(problem.X))
 
-        def refuted(price):
-            gap = self.objective - lower_bound(problem, N, price)
-            return effort is HARD and gap > 2.0 * self.tol
+        def enough(price):
+            if effort is not HARD:
+                return False
+            return self.objective - lower_bound(problem, N, price) > 2.0 * self.tol
 
         known = np.hstack([network.directions()[0], self.leaders])
-        candidates, bound = pricer.price(N, known, self.rng, effort, refuted)
+        candidates, bound = pricer.price(N, known, self.rng, effort, enough)
         self.leaders = candidates.distinct(_LEADERS, _APART, pricer.root).directions
         return candidates, bound
 
@@ -215,12 +218,24 @@ class _Run:
         U = np.hstack([U, new.directions])
         A = np.vstack([A, new.outputs])
         c = np.concatenate([c, np.zeros(len(new.prices))])
-        c, b = best_amplitudes(problem, U, A, c, network.intercept, self.least_decrease)
-        kept = np.argsort(-c, kind="stable")[: self.solver.max_neurons]
-        kept = np.sort(kept[c[kept] > 1e-8 * c.max(initial=0.0)])
-        network = Network.from_directions(U[:, kept], A[kept], c[kept], b)
+        network = self.corrected(U, A, c)
         self.tell("add", network)
         return network
+
+    def corrected(self, U, A, c):
+        """Return the network of best amplitudes, with no more neurons than allowed."""
+        problem, cap = self.problem, self.solver.max_neurons
+        b = self.network.intercept
+        c, b = best_amplitudes(problem, U, A, c, b, self.least_decrease)
+        kept = np.flatnonzero(c > 1e-8 * c.max(initial=0.0))
+        self.cap_binds = cap is not None and len(kept) > cap
+        if self.cap_binds:
+            kept = np.sort(kept[np.argsort(-c[kept], kind="stable")[:cap]])
+            c, b = best_amplitudes(
+                problem, U[:, kept], A[kept], c[kept], b, self.least_decrease
+            )
+            return Network.from_directions(U[:, kept], A[kept], c, b).pruned()
+        return Network.from_directions(U[:, kept], A[kept], c[kept], b)
 
     def with_best_intercept(self, network):
         """Give the network the intercept that is best for its neurons."""
