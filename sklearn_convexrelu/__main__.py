@@ -326,7 +326,9 @@ def make_model(regressor, table):
     # Categories in less than 1 % of the rows share one column, so that identifiers
     # and free text do not become a column per row.
     categorical = make_pipeline(
-        SimpleImputer(strategy="most_frequent", missing_values=""),
+        SimpleImputer(
+            strategy="most_frequent", missing_values="", keep_empty_features=True
+        ),
         OneHotEncoder(
             handle_unknown="ignore",
             min_frequency=0.01,

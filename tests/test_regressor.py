@@ -23,7 +23,9 @@ from sklearn_convexrelu.patterns.exact import exact_price
 
 def fit(X, y, alpha=0.1, sample_weight=None, **options):
     options = {"random_state": 0} | options
-    return ConvexReLURegressor(alpha, **options).fit(X, y, sample_weight)
+    model = ConvexReLURegressor(alpha, **options).fit(X, y, sample_weight)
+    assert model.dual_gap_ >= -1e-12 * abs(model.objective_)
+    return model
 
 
 @parametrize_with_checks(
@@ -190,6 +192,8 @@ def test_limits_keep_the_best_network_and_warn():
     assert capped.n_neurons_ <= 3 and capped.status_.name == "NEURON_LIMIT"
     with pytest.warns(ConvergenceWarning, match=r"gap of .*tolerance .*max_iter"):
         early = fit(X, y, 0.01, max_iter=2)
+    with pytest.warns(ConvergenceWarning):
+        assert fit(X, y, 0.01, max_iter=1).n_neurons_ > 0
     assert early.n_iter_ == 2 and early.status_.name == "ITERATION_LIMIT"
     full = fit(X, y, 0.01)
     for model in (capped, early):
@@ -207,8 +211,21 @@ def test_warm_start_starts_from_the_last_network():
     model.set_params(alpha=0.015).fit(X, y)
     assert model.history_[0]["n_neurons"] > 0
     assert_allclose(model.objective_, fit(X, y, 0.015).objective_, atol=1e-3)
-    with pytest.raises(ValueError, match="warm_start"):
-        model.fit(X[:, :3], y)
+    for other, options in [(X[:, :3], {}), (np.c_[X, y], {"hidden_bias": False})]:
+        with pytest.raises(ValueError, match="warm_start"):
+            clone(model).fit(X, y).set_params(**options).fit(other, y)
+
+
+def test_warm_start_keeps_to_changed_options():
+    X, y = bumps(200, 5)
+    model = fit(X, y + 5, 0.02, warm_start=True)
+    model.set_params(fit_intercept=False).fit(X, y + 5)
+    assert model.intercepts_[1] == 0.0 and model.dual_gap_ >= 0.0
+    cold = fit(X, y + 5, 0.02, fit_intercept=False)
+    assert_allclose(model.objective_, cold.objective_, atol=cold.dual_gap_ * 2)
+    with pytest.warns(ConvergenceWarning, match="max_neurons"):
+        model.set_params(max_neurons=3).fit(X, y + 5)
+    assert model.n_neurons_ <= 3
 
 
 def test_verbose_prints_rounds_and_steps(capsys):

@@ -228,8 +228,8 @@ class _Run:
         b = self.network.intercept
         c, b = best_amplitudes(problem, U, A, c, b, self.least_decrease)
         kept = np.flatnonzero(c > 1e-8 * c.max(initial=0.0))
-        self.cap_binds = cap is not None and len(kept) > cap
-        if self.cap_binds:
+        if cap is not None and len(kept) > cap:
+            self.cap_binds = True
             kept = np.sort(kept[np.argsort(-c[kept], kind="stable")[:cap]])
             c, b = best_amplitudes(
                 problem, U[:, kept], A[kept], c[kept], b, self.least_decrease

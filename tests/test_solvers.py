@@ -1,0 +1,178 @@
+"""The steps of the adaptive loop, several outputs, another loss, and the training."""
+
+import cvxpy as cp
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose
+from problems import bumps, problem
+from scipy.optimize import minimize
+from sklearn.exceptions import ConvergenceWarning
+from test_losses import Logistic
+
+from sklearn_convexrelu.losses import SquaredError
+from sklearn_convexrelu.networks import Network
+from sklearn_convexrelu.solution import Status
+from sklearn_convexrelu.solvers.adaptive import AdaptiveSolver
+from sklearn_convexrelu.solvers.amplitudes import best_amplitudes
+from sklearn_convexrelu.solvers.slide import _WeightObjective, slide
+from sklearn_convexrelu.training import largest_alpha, state_problem, train
+
+
+def several_targets(n_samples, n_features, n_outputs):
+    X, y = bumps(n_samples, n_features)
+    shifts = np.arange(n_outputs)
+    return X, np.abs(y[:, None] - shifts) + 0.3 * X[:, :1] * shifts
+
+
+def unit(A, axis):
+    return A / np.linalg.norm(A, axis=axis, keepdims=True)
+
+
+def directions(n_inputs, n_neurons, n_outputs, seed=0):
+    rng = np.random.default_rng(seed)
+    U = unit(rng.standard_normal((n_inputs, n_neurons)), 0)
+    return U, unit(rng.standard_normal((n_neurons, n_outputs)), 1)
+
+
+@pytest.mark.parametrize("fit_intercept", [True, False])
+@pytest.mark.parametrize("n_outputs", [1, 3])
+def test_amplitudes_are_the_optimum_of_the_convex_programme(n_outputs, fit_intercept):
+    X, Y = several_targets(50, 3, n_outputs)
+    stated = problem(X, Y, alpha=0.05, fit_intercept=fit_intercept)
+    U, A = directions(4, 30, n_outputs)
+    c, b = best_amplitudes(stated, U, A, np.zeros(30), np.zeros(n_outputs), tol=1e-14)
+    assert (c >= 0).all() and (c == 0).any() and b.any() == fit_intercept
+
+    Phi = np.maximum(stated.X @ U, 0)
+    free_c, free_b = cp.Variable(30, nonneg=True), cp.Variable((1, n_outputs))
+    F = Phi @ cp.diag(free_c) @ A + np.ones((50, 1)) @ free_b * fit_intercept
+    loss = cp.sum_squares(F - stated.Y) / 100
+    reference = cp.Problem(cp.Minimize(loss + 0.05 * cp.sum(free_c)))
+    reference.solve(solver=cp.CLARABEL)
+    network = Network.from_directions(U, A, c, b)
+    assert_allclose(stated.objective(network), reference.value, rtol=1e-6)
+
+
+def test_amplitudes_of_another_loss():
+    X, y = bumps(60, 3)
+    labels = (y > y.mean()).astype(float)[:, None]
+    stated = state_problem(
+        X, labels, np.ones(60), Logistic(), fit_intercept=True, hidden_bias=True
+    ).with_alpha(0.01)
+    U, A = directions(4, 20, 1)
+    A = np.sign(A)
+    c, b = best_amplitudes(stated, U, A, np.zeros(20), np.zeros(1), tol=1e-14)
+
+    def objective(z):
+        F = np.maximum(stated.X @ U, 0) @ (z[:-1, None] * A) + z[-1]
+        return stated.loss.value(F, stated.Y, stated.weights) + 0.01 * z[:-1].sum()
+
+    bounds = [(0, None)] * 20 + [(None, None)]
+    found = minimize(objective, np.zeros(21), bounds=bounds, options={"ftol": 1e-14})
+    assert objective(np.r_[c, b]) <= found.fun + 1e-9
+
+
+@pytest.mark.parametrize("n_outputs", [1, 3])
+@pytest.mark.parametrize("fit_intercept", [True, False])
+def test_slide_gradient_and_descent(n_outputs, fit_intercept):
+    X, Y = several_targets(3000, 3, n_outputs)  # more than one block of rows
+    stated = problem(X, Y, alpha=0.05, fit_intercept=fit_intercept)
+    U, A = directions(4, 40, n_outputs)
+    network = Network.from_directions(U, A, np.full(40, 0.1), np.zeros(n_outputs))
+    weights = _WeightObjective(stated, network)
+    flat = weights.pack(network.hidden, network.output, network.intercept)
+    value, gradient = weights(flat)
+    assert_allclose(value, stated.objective(network))
+    step = np.random.default_rng(1).standard_normal(len(flat)) * 1e-6
+    slope = (weights(flat + step)[0] - weights(flat - step)[0]) / 2
+    assert_allclose(slope, gradient @ step, rtol=1e-4, atol=1e-9)
+    slid = slide(stated, network, tol=1e-9, max_iter=30)
+    assert stated.objective(slid) < 0.9 * value
+    assert slid.intercept.any() == fit_intercept
+
+
+def wide_joint_network(stated, n_neurons, seed):
+    """Best joint weight decay of a wide network with several outputs."""
+    d, C = stated.X.shape[1], stated.n_outputs
+    rng = np.random.default_rng(seed)
+    start = Network(
+        rng.standard_normal((d, n_neurons)) / 2,
+        rng.standard_normal((n_neurons, C)) / 2,
+        stated.best_constant(),
+    )
+    return stated.objective(slide(stated, start, tol=1e-12, max_iter=2000))
+
+
+@pytest.mark.parametrize("n_features", [1, 4])
+def test_several_outputs_share_neurons_and_are_certified(n_features):
+    X, Y = several_targets(60, n_features, 3)
+    stated = problem(X, Y)
+    stated = stated.with_alpha(0.05 * largest_alpha(stated))
+    solution = train(stated, AdaptiveSolver(tol=1e-3))
+    assert solution.certificate.kind == ("exact" if n_features == 1 else "priced")
+    wide = min(wide_joint_network(stated, 50, seed) for seed in range(3))
+    assert solution.certificate.objective <= wide + solution.certificate.gap
+    assert solution.certificate.lower_bound <= wide
+    assert solution.certificate.gap <= 1e-3 * stated.loss_scale()
+
+
+def test_another_loss_is_certified():
+    X, y = bumps(60, 1)
+    labels = (y > y.mean()).astype(float)[:, None]
+    stated = state_problem(
+        X, labels, np.ones(60), Logistic(), fit_intercept=True, hidden_bias=True
+    )
+    stated = stated.with_alpha(0.03 * largest_alpha(stated))
+    solution = train(stated, AdaptiveSolver(tol=1e-3))
+    wide = min(wide_joint_network(stated, 50, seed) for seed in range(3))
+    assert solution.certificate.kind == "exact"
+    assert solution.certificate.lower_bound <= wide
+    assert solution.certificate.objective <= wide + solution.certificate.gap
+
+
+def test_many_rows_start_on_a_sample_and_end_on_all_of_them():
+    X, y = bumps(10000, 3)
+    stated = problem(X, y)
+    stated = stated.with_alpha(0.05 * largest_alpha(stated))
+    solution = train(stated, AdaptiveSolver(tol=1e-3))
+    assert solution.history[0]["n_neurons"] > 0
+    assert solution.certificate.gap <= 1e-3 * stated.loss_scale()
+    assert_allclose(
+        solution.certificate.objective, stated.objective(solution.network), rtol=1e-12
+    )
+
+
+def test_alpha_must_be_chosen_before_training():
+    X, y = bumps(20, 2)
+    with pytest.raises(ValueError, match="with_alpha"):
+        train(problem(X, y), AdaptiveSolver())
+
+
+def test_targets_beyond_double_precision_are_refused():
+    X, y = bumps(20, 2)
+    for scale in (1e200, 1e-200):
+        with pytest.raises(ValueError, match="rescale"):
+            largest_alpha(problem(X, scale * y))
+
+
+def test_single_precision_weights_that_miss_the_gap_are_told():
+    X, y = bumps(100, 3)
+    stated = problem(X, y + 1e7)
+    stated = stated.with_alpha(0.05 * largest_alpha(stated))
+    with pytest.warns(ConvergenceWarning, match="float64"):
+        solution = train(stated, AdaptiveSolver(), dtype=np.float32)
+    assert solution.status is Status.PRECISION
+    assert train(stated, AdaptiveSolver()).status is Status.CONVERGED
+
+
+def test_losses_of_problem_states():
+    X, y = bumps(30, 2)
+    stated = problem(X, y)
+    assert isinstance(stated.loss, SquaredError)
+    assert_allclose(stated.loss_scale(), y.var() / 2)
+    assert_allclose(stated.best_constant(), y.mean())
+    constant = problem(X, np.full(30, 3.0))
+    assert_allclose(constant.loss_scale(), 4.5)  # of predicting zero
+    half = stated.subset(np.arange(15))
+    assert_allclose(half.weights.sum(), 1.0)
+    assert len(half.X) == len(half.Y) == 15
