@@ -41,7 +41,7 @@ def main():
     for data in available(options.names):
         for row in compare(data):
             rows.append(row)
-            print(", ".join(f"{key}: {value}" for key, value in row.items()))
+            print("{data}, alpha {alpha}: ratio {ratio}, L-BFGS {L-BFGS}".format(**row))
     publish("speed", "Speed", markdown(rows) + "\n\n" + LEGEND, options.partial)
 
 

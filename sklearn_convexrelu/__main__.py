@@ -459,10 +459,10 @@ def _footnotes(convex, mlp):
     ours, theirs = convex.network, mlp.network
     end = "without converging" if theirs.n_iter_ >= theirs.max_iter else "and converged"
     notes = [
-        f"{_origin(convex)} of alpha_max_ = {ours.alpha_max_:.3g} for "
-        f"ConvexReLURegressor, {_origin(mlp)} for MLPRegressor; {INNER_FOLDS}-fold "
-        "cross-validation chooses, anew within each fold behind R2. There "
-        f"ConvexReLURegressor has tol={SEARCH_TOL:g}, its default in what follows.",
+        f"ConvexReLURegressor: {_origin(convex)} times alpha_max_ = "
+        f"{ours.alpha_max_:.3g}; MLPRegressor: {_origin(mlp)}. {INNER_FOLDS}-fold "
+        "cross-validation chooses, anew within each fold behind R2; there "
+        f"ConvexReLURegressor has tol={SEARCH_TOL:g}, in what follows its default.",
         "One fit to all rows, which the lines below describe too. MLPRegressor took "
         f"{theirs.n_iter_} iterations {end}.",
         "1/(2n) ||y - f(X)||^2 + alpha_ sum_j ||w_j|| |v_j|, y standardised, alpha_ = "
@@ -477,7 +477,7 @@ def _footnotes(convex, mlp):
 
 def _origin(evaluation):
     candidates = ", ".join(f"{alpha:g}" for alpha in evaluation.candidates)
-    return f"One of {candidates}" if len(evaluation.candidates) > 1 else candidates
+    return f"one of {candidates}" if len(evaluation.candidates) > 1 else candidates
 
 
 def _wrap(text, indent=0):

@@ -3,6 +3,7 @@
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -248,5 +249,9 @@ def test_folder_or_binary_file_is_an_error(capsys, tmp_path):
 
 def test_module_runs_from_the_command_line():
     command = [sys.executable, "-m", "sklearn_convexrelu", "--help"]
-    result = subprocess.run(command, capture_output=True, text=True, check=True)
+    # Where the package is, should it not be installed.
+    root = Path(demo.__file__).parents[1]
+    result = subprocess.run(
+        command, capture_output=True, text=True, check=True, cwd=root
+    )
     assert "--target NAME" in result.stdout
