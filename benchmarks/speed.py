@@ -29,9 +29,9 @@ CASES = {
 }
 QUICK = ("diabetes", "friedman1")
 
-RACES = 3  # L-BFGS starts, one against each of the first seeds
+RACES = 2  # L-BFGS starts, one against each of the first seeds
 RACE_TARGET = 10
-RACE_CAP = 20, 60  # L-BFGS is stopped after so many times ours, or so many seconds
+RACE_CAP = 20, 15  # L-BFGS is stopped after so many times ours, or so many seconds
 
 
 def main():
@@ -62,7 +62,7 @@ def compare(data):
 
 def n_repeats(n_samples):
     """Return how many seeds to run."""
-    return 5 if n_samples < 5000 else 3 if n_samples < 50_000 else 1
+    return 5 if n_samples < 1200 else 3 if n_samples < 50_000 else 1
 
 
 def summary(name, X, y, case, runs, mlp_seconds):

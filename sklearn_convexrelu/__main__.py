@@ -95,7 +95,11 @@ def _parser():
         help="where to draw the convergence (default: %(default)s)",
     )
     parser.add_argument(
-        "--no-picture", dest="picture", action="store_const", const=None
+        "--no-picture",
+        dest="picture",
+        action="store_const",
+        const=None,
+        help="draw nothing",
     )
     return parser
 

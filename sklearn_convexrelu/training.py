@@ -14,7 +14,7 @@ from sklearn.exceptions import ConvergenceWarning
 
 from sklearn_convexrelu.certificates import certify, dual_point
 from sklearn_convexrelu.patterns.exact import ExactPricing, effective_rank, supports
-from sklearn_convexrelu.patterns.pricing import HARD, Pricer, Prices
+from sklearn_convexrelu.patterns.pricing import FIRST, Pricer, Prices
 from sklearn_convexrelu.problem import Problem
 from sklearn_convexrelu.solution import Solution, Status
 
@@ -107,7 +107,7 @@ def largest_alpha(problem):
     N = dual_point(scaled, scaled.null_network().forward(scaled.X))
     pricer = Pricer(scaled.X, scaled.n_outputs)
     none_known = np.zeros((scaled.X.shape[1], 0))
-    candidates, _ = pricer.price(N, none_known, np.random.default_rng(0), HARD)
+    candidates, _ = pricer.price(N, none_known, np.random.default_rng(0), FIRST)
     rounding = 1e-13 * np.linalg.norm(N) * np.linalg.norm(scaled.X)
     return candidates.best * units.alpha if candidates.best > rounding else 0.0
 

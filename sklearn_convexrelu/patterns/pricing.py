@@ -14,7 +14,17 @@ import numpy as np
 from sklearn_convexrelu.networks import column_norms, row_blocks
 from sklearn_convexrelu.patterns.exact import ExactPricing, effective_rank, supports
 
-__all__ = ["FULL", "HARD", "KNOWN", "LIGHT", "Candidates", "Effort", "Pricer", "Prices"]
+__all__ = [
+    "FAIR",
+    "FIRST",
+    "HARD",
+    "KNOWN",
+    "LIGHT",
+    "Candidates",
+    "Effort",
+    "Pricer",
+    "Prices",
+]
 
 
 @dataclass(frozen=True)
@@ -29,17 +39,21 @@ class Effort:
         Rounds after that in which the leaders are perturbed and ascended again.
     n_steps : int
         Largest number of ascent steps.
+    certifies : bool
+        Whether a certificate may rest on it; then pricing is exact where affordable.
     """
 
     n_batches: int
     n_hops: int
     n_steps: int
+    certifies: bool = False
 
 
 KNOWN = Effort(n_batches=0, n_hops=0, n_steps=15)
 LIGHT = Effort(n_batches=1, n_hops=1, n_steps=15)
-HARD = Effort(n_batches=2, n_hops=6, n_steps=30)
-FULL = Effort(n_batches=2, n_hops=6, n_steps=30)  # as hard, without an early end
+FIRST = Effort(n_batches=1, n_hops=1, n_steps=30, certifies=True)
+FAIR = Effort(n_batches=2, n_hops=2, n_steps=30, certifies=True)
+HARD = Effort(n_batches=2, n_hops=6, n_steps=30, certifies=True)
 _BATCH = 80  # directions ascended at a time
 # A hop takes the leaders, distinct up to a cosine, and perturbs copies of each. Where
 # prices hide, many sharp local maxima stand close together.
@@ -185,8 +199,8 @@ class Pricer:
         rng : numpy.random.Generator
             Source of the new starts.
         effort : Effort
-            How hard to search. A certificate is to rest on HARD or FULL alone, which
-            give the exact maximum where that is affordable.
+            How hard to search. One that certifies gives the exact maximum where that
+            is affordable.
         enough : callable, default=never
             Tells of the best price so far whether a search may end early.
 
@@ -197,7 +211,7 @@ class Pricer:
         bound : float or None
             Upper bound on every price, where the pass was exact.
         """
-        if self._exact is None or effort.n_hops < HARD.n_hops:
+        if self._exact is None or not effort.certifies:
             return self.search(N, known, effort, rng, enough), None
         searched = self.search(N, known, LIGHT, rng).directions
         exact = self._exact.price(N, n_best=_HOP_LEADERS).directions.T
@@ -209,7 +223,7 @@ class Pricer:
         """Search by local ascent from many starts; return Candidates.
 
         Many rows are searched on a sample of them first, and only the leaders found
-        there are ascended on all.
+        there and the known directions are ascended on all.
         """
         if len(self.X) <= 2 * _SAMPLED_ROWS:
             return self._search(Prices(self.X, N), known, effort, rng, enough)

@@ -10,7 +10,7 @@ import numpy as np
 
 from sklearn_convexrelu.certificates import certify, dual_point, lower_bound
 from sklearn_convexrelu.networks import Network
-from sklearn_convexrelu.patterns.pricing import FULL, HARD, KNOWN, LIGHT, Pricer
+from sklearn_convexrelu.patterns.pricing import FAIR, HARD, KNOWN, LIGHT, Pricer
 from sklearn_convexrelu.solution import Solution, Status
 from sklearn_convexrelu.solvers.amplitudes import best_amplitudes
 from sklearn_convexrelu.solvers.slide import slide
@@ -26,6 +26,9 @@ _NEAR = 30.0  # times the tolerance: gaps below ask for several additions a slid
 _NEAR_ADDITIONS = 3
 _SLIDE_TOL = 1e-4  # times the gap: least decrease of the objective a step
 _SLIDE_STEPS = 100
+# A network is priced with growing care before it is accepted or given up.
+_GLANCE, _HARD, _WHOLE = range(3)
+_FAIR_TOL = 3e-3  # from this tolerance on, a fair effort is hard enough
 _SAMPLED_ROWS = 4096  # problems of twice as many rows start on a sample of them
 _SAMPLE_TOL = 1e-2
 _LEAST_DECREASE = 1e-12  # times the loss of the best constant: less is rounding
@@ -91,7 +94,8 @@ class AdaptiveSolver:
         rows = rng.choice(len(problem.X), _SAMPLED_ROWS, replace=False)
         sampler = replace(self, tol=max(self.tol, _SAMPLE_TOL))
         sample = problem.subset(np.sort(rows))
-        return _Run(sampler, sample, None, None, time.perf_counter()).result()
+        run = _Run(sampler, sample, None, None, time.perf_counter())
+        return run.result(accept=_GLANCE)
 
 
 class _Run:
@@ -104,6 +108,7 @@ class _Run:
         self.tol, self.least_decrease = solver.tol * scale, _LEAST_DECREASE * scale
         self.rng = np.random.default_rng(solver.seed)
         self.pricer = Pricer(problem.X, problem.n_outputs)
+        self.hard = HARD if solver.tol < _FAIR_TOL else FAIR
         self.leaders = np.zeros((problem.X.shape[1], 0))
         self.cap_binds = False
         self.network = problem.null_network()
@@ -111,24 +116,24 @@ class _Run:
             self.network = self.corrected(*start.pruned().directions())
         self.objective = problem.objective(self.network)
 
-    def result(self):
-        """Run the loop; only a hard pricing pass may accept, or give up."""
-        n_iter, effort = 0, LIGHT
+    def result(self, accept=_HARD):
+        """Run the loop; only pricing with the care ``accept`` may accept a network."""
+        n_iter, care = 0, _GLANCE
         while True:
-            candidates, certificate = self.price_and_certify(effort)
+            candidates, certificate = self.price_and_certify(care)
             self.record(certificate)
             if certificate.gap <= self.tol:
                 status = Status.CONVERGED
             elif n_iter >= self.solver.max_iter:
                 status = Status.ITERATION_LIMIT
             elif self.improve(candidates, certificate.gap):
-                n_iter, effort = n_iter + 1, LIGHT
+                n_iter, care = n_iter + 1, _GLANCE
                 continue
             else:
                 status = Status.NEURON_LIMIT if self.cap_binds else Status.STALLED
-            if effort is FULL or (effort is HARD and status is Status.CONVERGED):
+            if care == _WHOLE or (care >= accept and status is Status.CONVERGED):
                 return self.solution(candidates, certificate, status, n_iter)
-            effort = HARD if effort is LIGHT else FULL
+            care += 1
 
     def solution(self, candidates, certificate, status, n_iter):
         """Return what the run has reached."""
@@ -141,22 +146,23 @@ class _Run:
             directions=candidates.directions,
         )
 
-    def price_and_certify(self, effort):
+    def price_and_certify(self, care):
         """Price the network (step 1) and certify it (step 2)."""
-        candidates, bound = self.price(self.network, effort)
+        effort = LIGHT if care == _GLANCE else self.hard
+        candidates, bound = self.price(self.network, effort, care == _HARD)
         return candidates, certify(self.problem, self.network, candidates.best, bound)
 
-    def price(self, network, effort):
+    def price(self, network, effort, may_end_early=False):
         """Price the dual point of ``network``; remember the leaders.
 
-        A hard pass may accept the network; it ends early at a price that leaves a gap
+        A pass that is to accept the network may end early, at a price that leaves a gap
         well over the tolerance.
         """
         problem, pricer = self.problem, self.pricer
         N = dual_point(problem, network.forward(problem.X))
 
         def enough(price):
-            if effort is not HARD:
+            if not may_end_early:
                 return False
             return self.objective - lower_bound(problem, N, price) > 2.0 * self.tol
 
