@@ -51,7 +51,7 @@ class ConvexReLURegressor(RegressorMixin, BaseConvexReLU):
         Whether to start from the network of the last fit.
     random_state : int, RandomState instance or None, default=None
         Seed of the search for neurons. Objectives reached with different seeds differ
-        by no more than the gap.
+        by no more than the gap, as far as that is a proof (see ``certificate_``).
     verbose : int, default=0
         1 prints a line a round: time, objective, gap, neurons. 2 prints its steps too.
 

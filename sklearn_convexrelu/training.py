@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 
-from sklearn_convexrelu.certificates import certify, dual_point
+from sklearn_convexrelu.certificates import Certificate, certify, dual_point
 from sklearn_convexrelu.patterns.exact import ExactPricing, effective_rank, supports
 from sklearn_convexrelu.patterns.pricing import FIRST, Pricer, Prices
 from sklearn_convexrelu.problem import Problem
@@ -29,6 +29,7 @@ def state_problem(X, Y, sample_weight, loss, *, fit_intercept, hidden_bias):
     give the same problem (to the last bit for integer weights).
     """
     X = np.asarray(X, dtype=np.float64)
+    _check_spread(X, hidden_bias)
     rows, weights = _distinct_rows(X, Y, sample_weight)
     inputs = np.ones((len(rows), X.shape[1] + hidden_bias))
     inputs[:, : X.shape[1]] = X[rows]
@@ -185,8 +186,20 @@ def _spread(residual, size):
 
 
 def _power_of_two(size):
-    """Return the least power of two from ``size`` up; scaling by it is exact."""
-    return float(2.0 ** np.ceil(np.log2(size))) if size > 0.0 else 1.0
+    """Return the largest power of two up to ``size``; scaling by it is exact."""
+    return float(2.0 ** np.floor(np.log2(size))) if size > 0.0 else 1.0
+
+
+def _check_spread(X, hidden_bias):
+    """Refuse features whose variation would drown in rounding beside their size."""
+    sizes = np.maximum(np.abs(X).max(axis=0), float(hidden_bias))
+    spreads = X.max(axis=0) - X.min(axis=0)
+    ratio = np.max(spreads / np.maximum(sizes, 1e-300))
+    if 0.0 < ratio < 1e-9:
+        raise ValueError(
+            f"The features vary by {ratio:.0e} of their size (the hidden bias has size "
+            "one), too little for double precision; standardise them."
+        )
 
 
 def _distinct_rows(X, Y, sample_weight):
@@ -194,6 +207,8 @@ def _distinct_rows(X, Y, sample_weight):
 
     Rows come sorted by target and then by features.
     """
+    # A common factor means nothing; without it their sum could overflow.
+    sample_weight = sample_weight / _power_of_two(sample_weight.max())
     live = np.flatnonzero(sample_weight > 0.0)
     keys = np.column_stack([X[live, ::-1], Y[live, ::-1]]).T
     order = live[np.lexsort(keys)]
@@ -222,7 +237,15 @@ def _constant_solution(problem, dtype):
     """Return the best constant, where no neuron could lower the loss at all."""
     network = problem.null_network().astype(dtype)
     exact = supports(effective_rank(problem.X), len(problem.X), problem.n_outputs)
-    certificate = certify(problem, network, 0.0, 0.0 if exact else None)
+    objective = problem.objective(network)
+    certificate = Certificate(
+        kind="exact" if exact else "priced",
+        objective=objective,
+        lower_bound=objective,
+        price=0.0,
+        price_bound=0.0 if exact else np.inf,
+        proven_lower_bound=objective if exact else 0.0,
+    )
     record = {
         "time": 0.0,
         "objective": certificate.objective,

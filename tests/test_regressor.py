@@ -297,6 +297,33 @@ def test_constant_target(value, fit_intercept):
     assert (model.n_neurons_ == 0) == (fit_intercept or value == 0.0)
 
 
+@pytest.mark.parametrize("value", [3.0, 0.1, 1e5, -2.3])
+@pytest.mark.parametrize("n_features", [1, 5])
+def test_constant_targets_that_round_are_not_bounded_by_rounding(value, n_features):
+    X, _ = bumps(49, n_features)
+    model = fit(X, np.full(49, value))
+    assert model.n_neurons_ == 0
+    assert model.lower_bound_ <= model.objective_ <= 1e-20 * value**2
+    assert model.certificate_.proven_lower_bound <= model.objective_
+
+
+def test_features_that_drown_beside_the_bias_or_their_offset_are_refused():
+    X, y = bumps(30, 1)
+    for drowned in (1e-13 * X, X + 1e10, 1e-200 * X):
+        with pytest.raises(ValueError, match="standardise"):
+            fit(drowned, y)
+    assert fit(1e-13 * X, y, hidden_bias=False).n_neurons_ > 0
+    assert fit(np.c_[X, np.full(30, 1e6)], y).n_neurons_ > 0
+
+
+@pytest.mark.parametrize("scale", [1e-300, 1e300, 1e308])
+def test_weights_of_any_size(scale):
+    X, y = bumps(80, 2)
+    model = fit(X, y, sample_weight=np.full(80, scale))
+    assert_allclose(model.predict(X), fit(X, y).predict(X), rtol=1e-6)
+    assert model.dual_gap_ <= 1e-3 * y.var() / 2
+
+
 @pytest.mark.parametrize("fit_intercept", [True, False])
 def test_one_sample(fit_intercept):
     model = fit([[1.0, 2.0]], [3.0], 1e-3, fit_intercept=fit_intercept)

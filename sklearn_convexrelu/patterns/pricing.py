@@ -53,7 +53,7 @@ KNOWN = Effort(n_batches=0, n_hops=0, n_steps=15)
 LIGHT = Effort(n_batches=1, n_hops=1, n_steps=15)
 FIRST = Effort(n_batches=1, n_hops=1, n_steps=30, certifies=True)
 FAIR = Effort(n_batches=2, n_hops=2, n_steps=30, certifies=True)
-HARD = Effort(n_batches=2, n_hops=6, n_steps=30, certifies=True)
+HARD = Effort(n_batches=4, n_hops=6, n_steps=30, certifies=True)
 _BATCH = 80  # directions ascended at a time
 # A hop takes the leaders, distinct up to a cosine, and perturbs copies of each. Where
 # prices hide, many sharp local maxima stand close together.
@@ -223,15 +223,21 @@ class Pricer:
         """Search by local ascent from many starts; return Candidates.
 
         Many rows are searched on a sample of them first, and only the leaders found
-        there and the known directions are ascended on all.
+        there and the known directions are ascended on all; a certificate wants one hop
+        from those too.
         """
         if len(self.X) <= 2 * _SAMPLED_ROWS:
             return self._search(Prices(self.X, N), known, effort, rng, enough)
         rows = np.sort(rng.choice(len(self.X), _SAMPLED_ROWS, replace=False))
         found = self._search(Prices(self.X[rows], N[rows]), known, effort, rng)
         leaders = found.distinct(_HOP_LEADERS, _HOP_COSINE, self.root).directions
-        U = np.hstack([known, leaders])
-        return Candidates.sorted(*ascend(Prices(self.X, N), U, effort.n_steps))
+        prices, U = Prices(self.X, N), np.hstack([known, leaders])
+        found = Candidates.sorted(*ascend(prices, U, effort.n_steps))
+        if effort.certifies and not enough(found.best):
+            found = found.joined(
+                *ascend(prices, self._hops(found, rng), effort.n_steps)
+            )
+        return found
 
     def _search(self, prices, known, effort, rng, enough=_never):
         """Search at given prices: batches of starts, then hops from the leaders.
