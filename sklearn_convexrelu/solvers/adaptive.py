@@ -125,15 +125,19 @@ class _Run:
             if certificate.gap <= self.tol:
                 status = Status.CONVERGED
             elif n_iter >= self.solver.max_iter:
-                status = Status.ITERATION_LIMIT
+                status = self.limit(Status.ITERATION_LIMIT)
             elif self.improve(candidates, certificate.gap):
                 n_iter, care = n_iter + 1, _GLANCE
                 continue
             else:
-                status = Status.NEURON_LIMIT if self.cap_binds else Status.STALLED
+                status = self.limit(Status.STALLED)
             if care == _WHOLE or (care >= accept and status is Status.CONVERGED):
                 return self.solution(candidates, certificate, status, n_iter)
             care += 1
+
+    def limit(self, status):
+        """Return why the run ends short of the tolerance: the cap, once it has bound."""
+        return Status.NEURON_LIMIT if self.cap_binds else status
 
     def solution(self, candidates, certificate, status, n_iter):
         """Return what the run has reached."""
