@@ -136,7 +136,7 @@ class _Run:
             care += 1
 
     def limit(self, status):
-        """Return why the run ends short of the tolerance: the cap, once it has bound."""
+        """Return why the run ends early: ``status``, or the cap once it has bound."""
         return Status.NEURON_LIMIT if self.cap_binds else status
 
     def solution(self, candidates, certificate, status, n_iter):
