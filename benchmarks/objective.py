@@ -9,7 +9,7 @@ from benchmarks.reference import WideNetwork, network_objective, train_wide_netw
 from benchmarks.report import markdown, parse, publish, timed_fit
 from sklearn_convexrelu import ConvexReLURegressor
 
-# (fit_intercept, alpha) -> objective that an earlier prototype reached.
+# (fit_intercept, alpha) -> objective that long independent runs reached.
 FIGURES = {
     (False, 0.3): 0.38881,
     (False, 0.1): 0.29378,
