@@ -69,7 +69,10 @@ def main():
     except KeyboardInterrupt:
         print("Interrupted: publishing what is done.")
     done = [data for data in sets if is_complete(data, results)]
-    publish("score", "Score", tables(done, results), options.partial)
+    text = tables(done, results)
+    if left := [data.name for data in sets if not is_complete(data, results)]:
+        text += f"\n\nNot finished in this run: {', '.join(left)}."
+    publish("score", "Score", text, options.partial)
 
 
 def is_complete(data, results):
