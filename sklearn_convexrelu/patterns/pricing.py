@@ -135,6 +135,16 @@ class Prices:
         """Return ``N^T relu(X u)`` for every column of ``U``, (n_directions, C)."""
         return self.totals_and_gradients(U, None)[0]
 
+    def totals_and_ascents(self, U):
+        """Return totals and the gradients of the prices themselves, (n_inputs, K)."""
+        if self._weighted is not None:
+            totals, G = self.totals_and_gradients(U, np.ones((U.shape[1], 1)))
+            return totals, G * np.sign(totals[:, 0])
+        totals = self.totals(U)
+        prices = np.linalg.norm(totals, axis=1)
+        outputs = totals / np.maximum(prices, 1e-300)[:, None]
+        return totals, self.totals_and_gradients(U, outputs)[1]
+
     def totals_and_gradients(self, U, A):
         """Return totals and the gradients of ``a^T N^T relu(X u)``, (n_inputs, K).
 
@@ -172,7 +182,7 @@ def _never(price):
 class Pricer:
     """Prices one data set at one dual point after another.
 
-    A hard pass is exact where the rank of the data allows, else a longer search.
+    A pass that certifies is exact where the data allow, else a longer search.
 
     Attributes
     ----------
@@ -289,26 +299,21 @@ def ascend(prices, U, n_steps, settled=1e-4):
     Returns the directions and their ``N^T relu(X u)``.
     """
     U = U.copy()
-    totals = prices.totals(U)
+    totals, G = prices.totals_and_ascents(U)
     values = np.linalg.norm(totals, axis=1)
-    outputs = totals / np.maximum(values, 1e-300)[:, None]
-    G = prices.totals_and_gradients(U, outputs)[1]
     steps = np.ones(len(values))
     live = np.flatnonzero(values > 0.0)
     for _ in range(n_steps):
         if not len(live):
             break
         V = _unit(U[:, live] + steps[live] * _unit(G[:, live]))
-        new_totals, new_G = prices.totals_and_gradients(V, outputs[live])
+        new_totals, new_G = prices.totals_and_ascents(V)
         new_values = np.linalg.norm(new_totals, axis=1)
         gain = new_values / values[live] - 1.0
         better = gain > 0.0
         moved = live[better]
         U[:, moved], G[:, moved] = V[:, better], new_G[:, better]
         totals[moved], values[moved] = new_totals[better], new_values[better]
-        outputs[moved] = totals[moved] / values[moved, None]
-        if outputs.shape[1] > 1 and len(moved):  # the best output has turned
-            G[:, moved] = prices.totals_and_gradients(U[:, moved], outputs[moved])[1]
         steps[live] *= np.where(better, 2.0, 0.5)
         live = live[(steps[live] > 1e-3) & ~(better & (gain < settled))]
     return U, totals
