@@ -94,13 +94,14 @@ def certify(problem, network, price, exact_bound=None):
         Objective and dual point are recomputed from the weights; that the price is
         theirs is up to the caller.
     """
-    N = dual_point(problem, network.forward(problem.X))
+    F = network.forward(problem.X)
+    N = dual_point(problem, F)
     exact = exact_bound is not None
     bound = exact_bound if exact else max(price, price_bound(problem.X, N))
     proven = lower_bound(problem, N, bound)
     return Certificate(
         kind="exact" if exact else "priced",
-        objective=problem.objective(network),
+        objective=problem.objective(network, F),
         lower_bound=proven if exact else lower_bound(problem, N, price),
         price=price,
         price_bound=bound,

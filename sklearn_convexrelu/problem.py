@@ -53,10 +53,11 @@ class Problem:
             self, X=self.X[rows], Y=self.Y[rows], weights=weights / weights.sum()
         )
 
-    def objective(self, network):
-        """Return loss plus penalty of ``network``, from its weights alone."""
-        value = self.loss.value(network.forward(self.X), self.Y, self.weights)
-        return value + self.alpha * network.penalty()
+    def objective(self, network, F=None):
+        """Return loss plus penalty of ``network``; ``F`` its predictions, if known."""
+        F = network.forward(self.X) if F is None else F
+        loss = self.loss.value(F, self.Y, self.weights)
+        return loss + self.alpha * network.penalty()
 
     def null_network(self):
         """Return the best network without neurons: a constant, or zero."""

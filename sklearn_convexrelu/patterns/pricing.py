@@ -123,7 +123,10 @@ class Candidates:
 
 
 class Prices:
-    """Prices and their gradients at one dual point ``N``, by blocks of rows."""
+    """Prices and their gradients at one dual point ``N``, by blocks of rows.
+
+    The products with all rows are done in the precision of ``X`` and ``N``.
+    """
 
     def __init__(self, X, N):
         self.X, self.N = X, N
@@ -156,6 +159,7 @@ class Prices:
             return totals, None if A is None else G * A[:, 0]
         totals = np.zeros((U.shape[1], self.N.shape[1]))
         G = None if A is None else np.zeros(U.shape)
+        U = U.astype(self.X.dtype, copy=False)
         for rows in row_blocks(len(self.X), U.shape[1]):
             H = self.X[rows] @ U
             if A is not None:
@@ -168,6 +172,7 @@ class Prices:
     def _pattern_sums(self, U):
         """Return ``sum_i 1[x_i u > 0] N_i x_i`` for every column u."""
         G = np.zeros(U.shape)
+        U = U.astype(self.X.dtype, copy=False)
         for rows in row_blocks(len(self.X), U.shape[1]):
             H = self.X[rows] @ U
             np.greater(H, 0.0, out=H)
@@ -192,7 +197,7 @@ class Pricer:
     """
 
     def __init__(self, X, n_outputs):
-        self.X = X
+        self.X, self._single_X = X, X.astype(np.float32)
         self.root, self.inverse_root = _second_moment_roots(X)
         affordable = supports(effective_rank(X), len(X), n_outputs)
         self._exact = ExactPricing(X) if affordable else None
@@ -232,22 +237,31 @@ class Pricer:
     def search(self, N, known, effort, rng, enough=_never):
         """Search by local ascent from many starts; return Candidates.
 
-        Many rows are searched on a sample of them first, and only the leaders found
-        there and the known directions are ascended on all; a certificate wants one hop
-        from those too.
+        The search is in single precision; what it finds is priced in double. Many rows
+        are searched on a sample of them first, and only the leaders found there and the
+        known directions are ascended on all; a certificate wants one hop from those
+        too.
         """
-        if len(self.X) <= 2 * _SAMPLED_ROWS:
-            return self._search(Prices(self.X, N), known, effort, rng, enough)
-        rows = np.sort(rng.choice(len(self.X), _SAMPLED_ROWS, replace=False))
-        found = self._search(Prices(self.X[rows], N[rows]), known, effort, rng)
-        leaders = found.distinct(_HOP_LEADERS, _HOP_COSINE, self.root).directions
-        prices, U = Prices(self.X, N), np.hstack([known, leaders])
-        found = Candidates.sorted(*ascend(prices, U, effort.n_steps))
-        if effort.certifies and not enough(found.best):
-            found = found.joined(
-                *ascend(prices, self._hops(found, rng), effort.n_steps)
-            )
-        return found
+        X, scale = self._single_X, max(np.abs(N).max(initial=0.0), 1e-300)
+        single_N = (N / scale).astype(np.float32)
+
+        def found_enough(price):
+            return enough(price * scale)
+
+        if len(X) <= 2 * _SAMPLED_ROWS:
+            found = self._search(Prices(X, single_N), known, effort, rng, found_enough)
+        else:
+            rows = np.sort(rng.choice(len(X), _SAMPLED_ROWS, replace=False))
+            found = self._search(Prices(X[rows], single_N[rows]), known, effort, rng)
+            leaders = found.distinct(_HOP_LEADERS, _HOP_COSINE, self.root).directions
+            prices, U = Prices(X, single_N), np.hstack([known, leaders])
+            found = Candidates.sorted(*ascend(prices, U, effort.n_steps))
+            if effort.certifies and not found_enough(found.best):
+                found = found.joined(
+                    *ascend(prices, self._hops(found, rng), effort.n_steps)
+                )
+        totals = Prices(self.X, N).totals(found.directions)
+        return Candidates.sorted(found.directions, totals)
 
     def _search(self, prices, known, effort, rng, enough=_never):
         """Search at given prices: batches of starts, then hops from the leaders.

@@ -200,23 +200,25 @@ class _Run:
             candidates = self.price(network, KNOWN)[0]
             network = self.extended(network, candidates)
         network = slide(self.problem, network, _SLIDE_TOL * gap, _SLIDE_STEPS)
-        network = self.simplified(self.with_best_intercept(network.pruned()))
-        objective = self.tell("slide", network)
+        network, objective = self.simplified(network.pruned())
+        self.tell("slide", network, objective)
         if objective >= self.objective - self.least_decrease:
             return False
         self.network, self.objective = network, objective
         return True
 
     def simplified(self, network):
-        """Merge neurons that act alike, for at most a tenth of the round's decrease."""
+        """Refit the intercept and merge neurons that act alike; also the objective.
+
+        Merging may cost at most a tenth of the round's decrease.
+        """
+        network, objective = self.with_best_intercept(network)
         merged = network.merged(_MERGED, self.pricer.root)
         if merged.n_neurons < network.n_neurons:
-            merged = self.with_best_intercept(merged)
-            objective = self.problem.objective(network)
-            allowed = objective + 0.1 * max(self.objective - objective, 0.0)
-            if self.problem.objective(merged) <= allowed:
-                return merged
-        return network
+            merged, after = self.with_best_intercept(merged)
+            if after <= objective + 0.1 * max(self.objective - objective, 0.0):
+                return merged, after
+        return network, objective
 
     def extended(self, network, candidates):
         """Add the best distinct candidates and re-solve for all amplitudes."""
@@ -229,7 +231,8 @@ class _Run:
         A = np.vstack([A, new.outputs])
         c = np.concatenate([c, np.zeros(len(new.prices))])
         network = self.corrected(U, A, c)
-        self.tell("add", network)
+        if self.callback is not None:
+            self.tell("add", network, problem.objective(network))
         return network
 
     def corrected(self, U, A, c):
@@ -248,19 +251,18 @@ class _Run:
         return Network.from_directions(U[:, kept], A[kept], c[kept], b)
 
     def with_best_intercept(self, network):
-        """Give the network the intercept that is best for its neurons."""
+        """Give the network the best intercept for its neurons; also its objective."""
         problem = self.problem
-        if not problem.fit_intercept:
-            return network
         F = network.forward(problem.X)
-        step = problem.loss.best_intercept(F, problem.Y, problem.weights)
-        return Network(network.hidden, network.output, network.intercept + step)
+        if problem.fit_intercept:
+            step = problem.loss.best_intercept(F, problem.Y, problem.weights)
+            network = Network(network.hidden, network.output, network.intercept + step)
+            F += step
+        return network, problem.objective(network, F)
 
-    def tell(self, step, network):
-        """Return the objective of ``network``; report it where somebody listens."""
-        objective = self.problem.objective(network)
+    def tell(self, step, network, objective):
+        """Report a step to the callback."""
         if self.callback is not None:
             self.callback(
                 {"step": step, "objective": objective, "n_neurons": network.n_neurons}
             )
-        return objective

@@ -2,6 +2,7 @@
 
 import numpy as np
 from scipy.linalg import cholesky, solve_triangular
+from scipy.linalg.lapack import dposv
 from scipy.optimize import nnls
 
 __all__ = ["best_amplitudes"]
@@ -69,14 +70,14 @@ def _newton_step(problem, Phi, A, c, b, N):
     S, H_mixed, H_b = _hessian(problem, Phi, A, c, b)
     gradient = np.einsum("ij,ij->j", Phi, N @ A.T) + problem.alpha
     if not problem.fit_intercept:
-        step_c = _nonnegative_quadratic(S, S @ c - gradient) - c
+        step_c = _nonnegative_quadratic(S, S @ c - gradient, c) - c
         return step_c, np.zeros_like(b), -(gradient + 0.5 * S @ step_c) @ step_c
     # Eliminate the intercept: its best step is linear in that of the amplitudes.
     inverse = np.linalg.pinv(H_b, rcond=1e-12, hermitian=True)
     gradient_b = N.sum(axis=0)
     S -= H_mixed @ inverse @ H_mixed.T
     gradient -= H_mixed @ (inverse @ gradient_b)
-    step_c = _nonnegative_quadratic(S, S @ c - gradient) - c
+    step_c = _nonnegative_quadratic(S, S @ c - gradient, c) - c
     step_b = -inverse @ (gradient_b + H_mixed.T @ step_c)
     drop = 0.5 * gradient_b @ inverse @ gradient_b
     return step_c, step_b, drop - (gradient + 0.5 * S @ step_c) @ step_c
@@ -89,9 +90,9 @@ def _hessian(problem, Phi, A, c, b):
     H = np.zeros((len(c), len(c)))
     H_mixed = np.empty((len(c), problem.n_outputs))
     for k in range(problem.n_outputs):
-        weighted = Phi * h[:, k, None]
-        H += (Phi.T @ weighted) * np.outer(A[:, k], A[:, k])
-        H_mixed[:, k] = weighted.sum(axis=0) * A[:, k]
+        weighted = Phi * np.sqrt(h[:, k, None])
+        H += (weighted.T @ weighted) * np.outer(A[:, k], A[:, k])
+        H_mixed[:, k] = (h[:, k] @ Phi) * A[:, k]
     H_b = np.diag(h.sum(axis=0))
     if q is not None:
         projected = Phi * (q @ A.T)
@@ -101,16 +102,52 @@ def _hessian(problem, Phi, A, c, b):
     return H, H_mixed, H_b
 
 
-def _nonnegative_quadratic(S, g):
+def _nonnegative_quadratic(S, g, start):
     """Return ``argmin_{c >= 0} c^T S c / 2 - g^T c`` for a positive semidefinite S."""
     if not len(g):
         return g
-    # A square root of S makes it least squares. Cholesky's is ten times faster; where
-    # rounding leaves S indefinite, small eigenvalues are lifted instead.
+    S = S + 1e-13 * np.trace(S) * np.eye(len(g))
+    found = _pivoted(S, g, start)
+    return _least_squares(S, g) if found is None else found
+
+
+def _pivoted(S, g, start, max_iter=50):
+    """Solve by block principal pivoting (Kim & Park 2011), or return None.
+
+    Whole sets of amplitudes move between zero and free until all signs are right. From
+    the support of ``start`` that takes a few linear systems, but it is not sure to end.
+    """
+    slope = S @ start - g
+    free = (start > 0.0) | (slope < 0.0)
+    rounding = 1e-10 * np.abs(g).max()
+    fewest, patience = len(g) + 1, 3
+    for _ in range(max_iter):
+        index = np.flatnonzero(free)
+        _, solution, info = dposv(S[np.ix_(index, index)], g[index])
+        if info:
+            return None
+        c = np.zeros(len(g))
+        c[index] = solution
+        wrong = np.where(free, c < 0.0, S[:, index] @ solution - g < -rounding)
+        n_wrong = np.count_nonzero(wrong)
+        if n_wrong == 0:
+            return c
+        if n_wrong < fewest:
+            fewest, patience = n_wrong, 3
+        elif patience:
+            patience -= 1
+        else:  # one at a time, in a fixed order, cannot cycle
+            wrong[: np.flatnonzero(wrong)[-1]] = False
+        free ^= wrong
+    return None
+
+
+def _least_squares(S, g):
+    """Solve by an active set method that always ends, on a square root of S."""
     try:
-        R = cholesky(S + 1e-13 * np.trace(S) * np.eye(len(g)))
+        R = cholesky(S)
         target = solve_triangular(R, g, trans="T")
-    except np.linalg.LinAlgError:
+    except np.linalg.LinAlgError:  # rounding left S indefinite: lift its eigenvalues
         eigenvalues, Q = np.linalg.eigh(S)
         root = np.sqrt(np.maximum(eigenvalues, 1e-12 * max(eigenvalues[-1], 1e-300)))
         R, target = (Q * root).T, (Q / root).T @ g

@@ -62,13 +62,13 @@ class _WeightObjective:
         for rows in row_blocks(len(problem.X), hidden.shape[1]):
             X = problem.X[rows]
             H = X @ hidden
-            D = H > 0.0
-            np.multiply(H, D, out=H)
+            np.maximum(H, 0.0, out=H)
             loss, N = problem.loss.value_and_gradient(
                 H @ output + intercept, problem.Y[rows], problem.weights[rows]
             )
             value += loss
             to_output += H.T @ N
+            D = np.greater(H, 0.0, out=H)
             to_hidden += _hidden_gradient(X, N, output, D)
             to_intercept += N.sum(axis=0)
         return value, self.pack(to_hidden, to_output, to_intercept)
@@ -77,5 +77,5 @@ class _WeightObjective:
 def _hidden_gradient(X, N, output, D):
     """Return ``X^T (D * (N output^T))``, without that matrix when C is one."""
     if N.shape[1] == 1:
-        return (X * N).T @ D.astype(X.dtype) * output[:, 0]
+        return (X * N).T @ D * output[:, 0]
     return X.T @ (D * (N @ output.T))
