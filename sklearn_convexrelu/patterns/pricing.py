@@ -58,6 +58,7 @@ _BATCH = 80  # directions ascended at a time
 # A hop takes the leaders, distinct up to a cosine, and perturbs copies of each. Where
 # prices hide, many sharp local maxima stand close together.
 _HOP_LEADERS, _HOP_COSINE = 20, 0.9
+_MOMENTUM = 0.5  # part of the old way that a successful step of the ascent keeps
 _SAMPLED_ROWS = 2048  # enough to tell which directions are worth a pass over all rows
 
 
@@ -308,26 +309,31 @@ class Pricer:
 def ascend(prices, U, n_steps, settled=1e-4):
     """Ascend the price from every column of ``U`` on the unit sphere.
 
-    Each direction has its own step length, doubled on success and halved on failure; it
-    is left alone once a step gains less than ``settled`` relative or becomes tiny.
-    Returns the directions and their ``N^T relu(X u)``.
+    The price has kinks, where plain gradients zigzag: a step that fails turns the way
+    by the gradient beyond the kink, one that succeeds keeps part of the old way. Each
+    direction has its own step length, doubled on success and halved on failure; it is
+    left alone once a step gains less than ``settled`` relative or becomes tiny. Returns
+    the directions and their ``N^T relu(X u)``.
     """
     U = U.copy()
     totals, G = prices.totals_and_ascents(U)
+    ways = _unit(G)
     values = np.linalg.norm(totals, axis=1)
     steps = np.ones(len(values))
     live = np.flatnonzero(values > 0.0)
     for _ in range(n_steps):
         if not len(live):
             break
-        V = _unit(U[:, live] + steps[live] * _unit(G[:, live]))
-        new_totals, new_G = prices.totals_and_ascents(V)
+        V = _unit(U[:, live] + steps[live] * ways[:, live])
+        new_totals, G = prices.totals_and_ascents(V)
         new_values = np.linalg.norm(new_totals, axis=1)
         gain = new_values / values[live] - 1.0
         better = gain > 0.0
         moved = live[better]
-        U[:, moved], G[:, moved] = V[:, better], new_G[:, better]
+        U[:, moved] = V[:, better]
         totals[moved], values[moved] = new_totals[better], new_values[better]
+        kept = np.where(better, _MOMENTUM, 1.0)
+        ways[:, live] = _unit(kept * ways[:, live] + _unit(G))
         steps[live] *= np.where(better, 2.0, 0.5)
         live = live[(steps[live] > 1e-3) & ~(better & (gain < settled))]
     return U, totals

@@ -17,10 +17,10 @@ from sklearn_convexrelu.solvers.slide import slide
 
 __all__ = ["AdaptiveSolver"]
 
-_MOST_ADDED = 40  # candidates a round
-_DISTINCT = 0.99  # cosine from which two candidates are the same
-_MERGED = 0.9995  # cosine from which two neurons are the same
-_LEADERS = 40  # candidates that the next searches start from
+_MOST_ADDED = 80  # candidates a round
+_DISTINCT = 0.95  # cosine from which two candidates are the same
+_MERGED = 0.999  # cosine from which two neurons are the same
+_LEADERS = 80  # candidates that the next searches start from
 _APART = 0.9  # cosine that leaders are below
 _NEAR = 30.0  # times the tolerance: gaps below ask for several additions a slide
 _NEAR_ADDITIONS = 3
