@@ -64,11 +64,11 @@ def dual_point(problem, F):
     """Return the gradient N of the loss at predictions ``F``, balanced per output.
 
     With an unpenalised intercept the columns of N must sum to zero. The caller refits
-    the intercept; the rounding that is left is taken out here.
+    the intercept; what is left is taken out here.
     """
     N = problem.loss.gradient(F, problem.Y, problem.weights)
     if problem.fit_intercept:
-        N = N - np.outer(problem.weights, N.sum(axis=0))
+        N = problem.loss.balanced(N, problem.Y, problem.weights)
     return N
 
 

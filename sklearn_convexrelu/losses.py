@@ -9,21 +9,39 @@ from abc import ABC, abstractmethod
 
 import numpy as np
 from scipy.optimize import minimize_scalar
+from scipy.special import expit, log_softmax, softmax, xlogy
 
-__all__ = ["Loss", "SquaredError"]
+__all__ = [
+    "Huber",
+    "Logistic",
+    "Loss",
+    "Poisson",
+    "Softmax",
+    "SquaredError",
+    "SquaredHinge",
+]
+
+_ROUNDING = 1e-12  # how far outside its domain a conjugate takes a point for rounding
+_LARGEST_SCALING = 1e6  # of a dual point; it is near one where it matters
+_IDLE_CURVATURE = 0.05
+_LARGEST_LOG = 500.0  # of a Poisson mean: beyond, exponentials overflow
 
 
 class Loss(ABC):
     """A smooth convex loss ``L(F) = sum_i weights_i l(F_i, Y_i)``.
 
     A subclass states the loss, its gradient, curvature and conjugate. Refitting the
-    intercept and scaling a dual point follow from those, and may be overridden
-    where a formula is known.
+    intercept, balancing and scaling a dual point follow from those, and may be
+    overridden where a formula is known.
     """
 
-    #: Whether scaling and shifting targets and predictions alike scales the loss by the
-    #: square of the factor. Targets of such a loss can be brought to order one.
+    #: Whether the loss depends on residuals alone and is quadratic near zero: then
+    #: targets can be shifted, and brought to order one with ``in_units``.
     is_homogeneous = False
+
+    def in_units(self, size):
+        """Return l' with ``l(size f, size y) = size^2 l'(f, y)``, if homogeneous."""
+        return self
 
     @abstractmethod
     def value_and_gradient(self, F, Y, weights):
@@ -32,6 +50,8 @@ class Loss(ABC):
     @abstractmethod
     def curvature(self, F, Y, weights):
         """Return ``(h, q)``: the Hessian of sample i is ``diag(h_i) - q_i q_i^T``.
+
+        Or an upper bound on it, where it is zero itself.
 
         ``h`` has the shape of ``F``; ``q`` too, or is None where it is zero.
         """
@@ -76,18 +96,30 @@ class Loss(ABC):
             b, value, N = trial, new_value, new_N
         return b
 
+    def balanced(self, N, Y, weights):
+        """Return a point next to ``N`` in the conjugate's domain, columns summing to 0.
+
+        That is dual feasibility with an unpenalised intercept. Shrinking the heavier
+        sign of a column stays in the domain where outputs are separate, since zero is
+        in it.
+        """
+        up = np.maximum(N, 0.0).sum(axis=0)
+        down = np.maximum(-N, 0.0).sum(axis=0)
+        least = np.minimum(up, down)
+        return N * np.where(N > 0.0, _ratio(least, up), _ratio(least, down))
+
     def best_dual_value(self, N, Y, weights, limit):
         """Return ``max_{0 <= s <= limit} -L*(s N)``, the best bound along ``N``.
 
         Every ``s`` up to ``limit`` (alpha over the price of ``N``) is dual feasible,
         so the maximum, concave in ``s``, is a lower bound of the optimum.
         """
-        limit = min(limit, self.largest_scaling(N, Y, weights))
+        limit = min(limit, self.largest_scaling(N, Y, weights), _LARGEST_SCALING)
         found = minimize_scalar(
             lambda s: self.conjugate(s * N, Y, weights),
             bounds=(0.0, limit),
             method="bounded",
-            options={"xatol": 1e-10 * max(limit, 1e-300)},
+            options={"xatol": 1e-7 * max(limit, 1e-300)},
         )
         ends = [self.conjugate(s * N, Y, weights) for s in (0.0, limit)]
         return -min(found.fun, *ends)
@@ -131,3 +163,201 @@ class SquaredError(Loss):
             return 0.0
         s = np.clip(-np.vdot(N, Y) / quadratic, 0.0, limit)
         return -self.conjugate(s * N, Y, weights)
+
+
+class Huber(Loss):
+    """Squared error up to a threshold t, linear beyond (Huber 1964).
+
+    ``l(r) = r^2 / 2`` where ``|r| <= t`` and ``t |r| - t^2 / 2`` elsewhere, r the
+    residual of one output. Its conjugate is that of the squared error, on the domain
+    ``|G_i| <= t weights_i``.
+
+    Parameters
+    ----------
+    threshold : float
+        t, in the unit of the targets.
+    """
+
+    is_homogeneous = True
+
+    def __init__(self, threshold):
+        self.threshold = threshold
+
+    def in_units(self, size):
+        """Return the loss with its threshold in units of ``size``."""
+        return Huber(self.threshold / size)
+
+    def value_and_gradient(self, F, Y, weights):
+        """Return ``L(F)`` and its gradient with respect to ``F``, shaped like ``F``."""
+        residual = F - Y
+        clipped = np.clip(residual, -self.threshold, self.threshold)
+        N = clipped * weights[:, None]
+        return np.vdot(N, residual - 0.5 * clipped), N
+
+    def curvature(self, F, Y, weights):
+        """Return ``(h, None)``: ``weights min(1, t / |r|)``, a bound on the curvature.
+
+        The second derivative itself is zero beyond the threshold, which leaves Newton
+        steps without a minimiser.
+        """
+        slopes = np.maximum(np.abs(F - Y) / self.threshold, 1.0)
+        return weights[:, None] / slopes, None
+
+    def conjugate(self, G, Y, weights):
+        """Return ``L*(G)``."""
+        slopes = np.abs(G) / weights[:, None]
+        if slopes.max(initial=0.0) > self.threshold * (1.0 + _ROUNDING):
+            return np.inf
+        return 0.5 * np.vdot(slopes, np.abs(G)) + np.vdot(G, Y)
+
+    def largest_scaling(self, N, Y, weights):
+        """Return the scaling at which a slope reaches the threshold."""
+        return _ratio(self.threshold, np.max(np.abs(N) / weights[:, None], initial=0.0))
+
+
+class Poisson(Loss):
+    """Half the Poisson deviance with a log link, ``exp(f) - y f + y log(y) - y``.
+
+    Its conjugate is ``sum_i weights_i (m log m - m - y log y + y)`` in the means
+    ``m_i = y_i + G_i / weights_i``, which must not be negative.
+    """
+
+    def value_and_gradient(self, F, Y, weights):
+        """Return ``L(F)`` and its gradient with respect to ``F``, shaped like ``F``."""
+        means = np.exp(np.minimum(F, _LARGEST_LOG))
+        deviance = means - Y - Y * F + xlogy(Y, Y)
+        return weights @ deviance.sum(axis=1), weights[:, None] * (means - Y)
+
+    def curvature(self, F, Y, weights):
+        """Return ``(h, None)`` with ``h`` the weighted means."""
+        return weights[:, None] * np.exp(np.minimum(F, _LARGEST_LOG)), None
+
+    def conjugate(self, G, Y, weights):
+        """Return ``L*(G)``."""
+        means = Y + G / weights[:, None]
+        if np.min(means, initial=0.0) < -_ROUNDING * Y.max(initial=1.0):
+            return np.inf
+        means = np.maximum(means, 0.0)
+        return weights @ (xlogy(means, means) - means + Y - xlogy(Y, Y)).sum(axis=1)
+
+    def largest_scaling(self, N, Y, weights):
+        """Return the scaling at which a mean reaches zero."""
+        return _room(Y, -N / weights[:, None])
+
+
+class Logistic(Loss):
+    """Log loss of each output by itself, ``log(1 + exp(f)) - y f``, y zero or one.
+
+    Its conjugate is ``sum_i weights_i (p log p + (1 - p) log(1 - p))`` in the
+    probabilities ``p_i = y_i + G_i / weights_i``, which must be in [0, 1].
+    """
+
+    def value_and_gradient(self, F, Y, weights):
+        """Return ``L(F)`` and its gradient with respect to ``F``, shaped like ``F``."""
+        losses = np.logaddexp(0.0, F) - Y * F
+        return weights @ losses.sum(axis=1), weights[:, None] * (expit(F) - Y)
+
+    def curvature(self, F, Y, weights):
+        """Return ``(h, None)`` with ``h = weights p (1 - p)``."""
+        return weights[:, None] * expit(F) * expit(-F), None
+
+    def conjugate(self, G, Y, weights):
+        """Return ``L*(G)``."""
+        P = Y + G / weights[:, None]
+        if np.min(P) < -_ROUNDING or np.max(P) > 1.0 + _ROUNDING:
+            return np.inf
+        P = np.clip(P, 0.0, 1.0)
+        return weights @ (xlogy(P, P) + xlogy(1.0 - P, 1.0 - P)).sum(axis=1)
+
+    def largest_scaling(self, N, Y, weights):
+        """Return the scaling at which a probability reaches zero or one."""
+        steps = N / weights[:, None]
+        return min(_room(Y, -steps), _room(1.0 - Y, steps))
+
+
+class Softmax(Loss):
+    """Log loss of one class out of several, ``logsumexp(f) - f_y``; rows of Y one-hot.
+
+    Its conjugate is ``sum_i weights_i sum_c P_ic log P_ic`` in ``P = Y + G / weights``,
+    whose rows must be probabilities.
+    """
+
+    def value_and_gradient(self, F, Y, weights):
+        """Return ``L(F)`` and its gradient with respect to ``F``, shaped like ``F``."""
+        logs = log_softmax(F, axis=1)
+        value = -weights @ np.einsum("ij,ij->i", Y, logs)
+        return value, weights[:, None] * (np.exp(logs) - Y)
+
+    def curvature(self, F, Y, weights):
+        """Return ``(h, q)`` with ``h = weights P`` and ``q = sqrt(weights) P``."""
+        P = softmax(F, axis=1)
+        return weights[:, None] * P, np.sqrt(weights)[:, None] * P
+
+    def conjugate(self, G, Y, weights):
+        """Return ``L*(G)``."""
+        P = Y + G / weights[:, None]
+        if np.min(P) < -_ROUNDING or np.max(np.abs(P.sum(axis=1) - 1.0)) > 1e-9:
+            return np.inf
+        P = np.maximum(P, 0.0)
+        return weights @ xlogy(P, P).sum(axis=1)
+
+    def largest_scaling(self, N, Y, weights):
+        """Return the scaling at which a probability reaches zero."""
+        return _room(Y, -N / weights[:, None])
+
+    def balanced(self, N, Y, weights):
+        """Return a point next to ``N`` in the conjugate's domain, columns summing to 0.
+
+        Classes with too much probability give it to those with too little, in
+        proportion, so that rows stay probabilities.
+        """
+        P = weights[:, None] * Y + N
+        excess, totals = N.sum(axis=0), P.sum(axis=0)
+        given = P * _ratio(np.maximum(excess, 0.0), totals)
+        lacking = np.maximum(-excess, 0.0)
+        shares = _ratio(lacking, lacking.sum())
+        return N - given + np.outer(given.sum(axis=1), shares)
+
+
+class SquaredHinge(Loss):
+    """``max(0, 1 - y f)^2 / 2`` of each output by itself, y minus or plus one.
+
+    Its conjugate is ``sum_i G_i y_i + G_i^2 / (2 weights_i)`` where ``G_i y_i <= 0``.
+    """
+
+    def value_and_gradient(self, F, Y, weights):
+        """Return ``L(F)`` and its gradient with respect to ``F``, shaped like ``F``."""
+        short = np.maximum(1.0 - Y * F, 0.0)
+        N = -weights[:, None] * Y * short
+        return 0.5 * weights @ (short * short).sum(axis=1), N
+
+    def curvature(self, F, Y, weights):
+        """Return ``(h, None)``: the weights where the margin is short, else a part.
+
+        The second derivative is zero where it is not, which could leave Newton steps
+        without a minimiser.
+        """
+        return weights[:, None] * np.where(Y * F < 1.0, 1.0, _IDLE_CURVATURE), None
+
+    def conjugate(self, G, Y, weights):
+        """Return ``L*(G)``."""
+        if np.max(G * Y / weights[:, None]) > _ROUNDING:
+            return np.inf
+        return np.vdot(G, Y) + 0.5 * np.sum(G * G / weights[:, None])
+
+    def largest_scaling(self, N, Y, weights):
+        """Return infinity: the domain is a cone."""
+        return np.inf
+
+
+def _ratio(a, b):
+    """Return ``a / b``, where b is zero: one if a is zero too, else infinity."""
+    a, b = np.broadcast_arrays(np.asarray(a, dtype=float), b)
+    limit = np.where(a > 0.0, np.inf, 1.0)
+    return np.divide(a, b, out=limit, where=b > 0.0)[()]
+
+
+def _room(room, steps):
+    """Return the largest s with ``s * steps <= room`` everywhere."""
+    tight = steps > 0.0
+    return np.min(room[tight] / steps[tight], initial=np.inf)

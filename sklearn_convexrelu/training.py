@@ -155,6 +155,7 @@ class _Units:
             problem,
             X=problem.X / self.inputs,
             Y=(problem.Y - self.offset) / self.targets,
+            loss=problem.loss.in_units(self.targets),
             alpha=problem.alpha / self.alpha,
         )
 

@@ -1,102 +1,232 @@
-"""Losses against their definitions: derivatives, conjugates, closed forms."""
+"""Losses against their definitions: derivatives, conjugates, bounds, closed forms."""
 
+from typing import NamedTuple
+
+import cvxpy as cp
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 from scipy.optimize import minimize
 
-from sklearn_convexrelu.losses import Loss, SquaredError
+from sklearn_convexrelu.certificates import dual_point, lower_bound
+from sklearn_convexrelu.losses import (
+    Huber,
+    Logistic,
+    Loss,
+    Poisson,
+    Softmax,
+    SquaredError,
+    SquaredHinge,
+)
+from sklearn_convexrelu.problem import Problem
+from sklearn_convexrelu.solvers.amplitudes import best_amplitudes
 
 
-class Logistic(Loss):
-    """``log(1 + exp(f)) - y f`` with y in [0, 1]: checks what Loss itself provides."""
-
-    def value_and_gradient(self, F, Y, weights):
-        w = weights[:, None]
-        P = 1 / (1 + np.exp(-F))
-        return np.sum(w * (np.logaddexp(0, F) - Y * F)), w * (P - Y)
-
-    def curvature(self, F, Y, weights):
-        P = 1 / (1 + np.exp(-F))
-        return weights[:, None] * P * (1 - P), None
-
-    def conjugate(self, G, Y, weights):
-        P = G / weights[:, None] + Y
-        if P.min() < 0 or P.max() > 1:
-            return np.inf
-        entropy = [p * np.log(p) if p > 0 else 0.0 for p in np.r_[P, 1 - P].ravel()]
-        return np.sum(np.tile(weights, 2) * entropy)
-
-    def largest_scaling(self, N, Y, weights):
-        step = N / weights[:, None]
-        room = np.where(step > 0, 1 - Y, Y)[step != 0]
-        return np.min(room / np.abs(step[step != 0]))
+class Case(NamedTuple):
+    loss: Loss
+    targets: str
+    n_outputs: int
+    formula: object  # the same loss for CVXPY, summed over the row of outputs
 
 
-LOSSES = [SquaredError(), Logistic()]
+CASES = [
+    Case(SquaredError(), "real", 2, lambda f, y: cp.sum_squares(f - y) / 2),
+    Case(Huber(0.7), "real", 2, lambda f, y: cp.sum(cp.huber(f - y, 0.7)) / 2),
+    Case(Poisson(), "count", 1, lambda f, y: cp.sum(cp.exp(f) - cp.multiply(y, f))),
+    Case(Poisson(), "count", 2, lambda f, y: cp.sum(cp.exp(f) - cp.multiply(y, f))),
+    Case(Logistic(), "binary", 1, lambda f, y: cp.sum(cp.logistic(f) - y @ f)),
+    Case(
+        Logistic(), "binary", 3, lambda f, y: cp.sum(cp.logistic(f) - cp.multiply(y, f))
+    ),
+    Case(Softmax(), "one-hot", 3, lambda f, y: cp.log_sum_exp(f) - y @ f),
+    Case(
+        SquaredHinge(),
+        "sign",
+        2,
+        lambda f, y: cp.sum_squares(cp.pos(1 - cp.multiply(y, f))) / 2,
+    ),
+]
 
 
-@pytest.fixture(params=LOSSES, ids=lambda loss: type(loss).__name__)
-def loss(request):
+@pytest.fixture(params=CASES, ids=lambda c: f"{type(c.loss).__name__}-{c.n_outputs}")
+def case(request):
     return request.param
 
 
-@pytest.fixture
-def data():
-    rng = np.random.default_rng(0)
-    weights = rng.uniform(0.5, 2, 7)
-    F, Y = rng.standard_normal((7, 1)), rng.integers(0, 2, (7, 1)).astype(float)
-    return F, Y, weights / weights.sum()
+def draw(case, n_samples=9, seed=0):
+    """Return predictions, targets and weights that sum to one."""
+    rng = np.random.default_rng(seed)
+    shape = n_samples, case.n_outputs
+    weights = rng.uniform(0.5, 2, n_samples)
+    draws = {
+        "real": rng.standard_normal(shape),
+        "count": rng.poisson(2.0, shape).astype(float),
+        "binary": rng.integers(0, 2, shape).astype(float),
+        "sign": rng.choice([-1.0, 1.0], shape),
+        "one-hot": np.eye(case.n_outputs)[np.arange(n_samples) % case.n_outputs],
+    }
+    F = 0.8 * rng.standard_normal(shape)
+    return F, draws[case.targets], weights / weights.sum()
 
 
-def test_gradient_and_curvature_are_derivatives(loss, data):
-    F, Y, weights = data
-    gradient, (h, q) = loss.gradient(F, Y, weights), loss.curvature(F, Y, weights)
-    assert q is None
+def derivative(function, F, i, k, step=1e-5):
+    """Central difference of ``function`` in entry (i, k) of ``F``."""
+    up, down = F.copy(), F.copy()
+    up[i, k] += step
+    down[i, k] -= step
+    return (function(up) - function(down)) / (2 * step)
+
+
+def test_value_is_the_loss_of_cvxpy(case):
+    F, Y, weights = draw(case)
+    rows = [w * case.formula(f, y) for f, y, w in zip(F, Y, weights, strict=True)]
+    expected = sum(row.value for row in rows)
+    if case.targets == "count":  # the deviance is zero at a perfect fit
+        logs = np.log(np.maximum(Y, 1))
+        expected += weights @ (Y * logs - Y).sum(axis=1)
+    assert_allclose(case.loss.value(F, Y, weights), expected)
+
+
+def test_gradient_is_the_derivative(case):
+    F, Y, weights = draw(case)
+    gradient = case.loss.gradient(F, Y, weights)
+    for i, k in np.ndindex(F.shape):
+        slope = derivative(lambda F: case.loss.value(F, Y, weights), F, i, k)
+        assert_allclose(gradient[i, k], slope, rtol=1e-5, atol=1e-9)
+
+
+def test_curvature_is_the_second_derivative_or_above(case):
+    F, Y, weights = draw(case)
+    h, q = case.loss.curvature(F, Y, weights)
+    q = np.zeros_like(h) if q is None else q
     for i in range(len(F)):
-        step = np.zeros_like(F)
-        step[i] = 1e-5
-        up, down = F + step, F - step
-        slope = (loss.value(up, Y, weights) - loss.value(down, Y, weights)) / 2e-5
-        assert_allclose(gradient[i, 0], slope, rtol=1e-6, atol=1e-9)
-        change = loss.gradient(up, Y, weights) - loss.gradient(down, Y, weights)
-        assert_allclose(h[i, 0], change[i, 0] / 2e-5, rtol=1e-6, atol=1e-9)
+        hessian = [
+            derivative(lambda F: case.loss.gradient(F, Y, weights)[i], F, i, k)  # noqa: B023
+            for k in range(case.n_outputs)
+        ]
+        above = np.diag(h[i]) - np.outer(q[i], q[i]) - hessian
+        assert np.linalg.eigvalsh(above).min() > -1e-7
+        if not isinstance(case.loss, Huber | SquaredHinge):
+            assert_allclose(above, 0, atol=1e-7)
 
 
-def test_conjugate_is_the_supremum(loss, data):
-    F, Y, weights = data
-    G = loss.gradient(F, Y, weights)
+def test_conjugate_is_the_supremum(case):
+    F, Y, weights = draw(case)
+    loss, G = case.loss, case.loss.gradient(F, Y, weights)
     # Fenchel's equality at a gradient, his inequality elsewhere.
     attained = np.vdot(G, F) - loss.value(F, Y, weights)
-    assert_allclose(loss.conjugate(G, Y, weights), attained, rtol=1e-10)
-    other = F + np.linspace(-1, 1, len(F))[:, None]
-    lower = np.vdot(G, other) - loss.value(other, Y, weights)
-    assert loss.conjugate(G, Y, weights) > lower + 1e-4
+    assert_allclose(loss.conjugate(G, Y, weights), attained, rtol=1e-9)
+    for seed in range(20):
+        other = F + np.random.default_rng(seed).standard_normal(F.shape)
+        lower = np.vdot(G, other) - loss.value(other, Y, weights)
+        assert attained >= lower - 1e-12
 
 
-def test_best_intercept_minimises(loss, data):
-    F, Y, weights = data
-    b = loss.best_intercept(F, Y, weights)
-    found = minimize(lambda b: loss.value(F + b, Y, weights), np.zeros(1)).fun
-    assert loss.value(F + b, Y, weights) <= found + 1e-12
-    assert abs(loss.gradient(F + b, Y, weights).sum()) < 1e-12
+def test_conjugate_is_infinite_outside_its_domain(case):
+    F, Y, weights = draw(case)
+    G = case.loss.gradient(F, Y, weights)
+    edge = case.loss.largest_scaling(G, Y, weights)
+    if np.isfinite(edge):
+        assert np.isfinite(case.loss.conjugate(edge * (1 - 1e-9) * G, Y, weights))
+        assert case.loss.conjugate(1.01 * edge * G, Y, weights) == np.inf
+    else:
+        assert np.isfinite(case.loss.conjugate(1e3 * G, Y, weights))
+
+
+def test_conjugate_refuses_points_off_the_domain():
+    one, Y = np.ones(1), np.array([[0.0, 1.0]])
+    assert Logistic().conjugate(np.array([[-0.1, 0.0]]), Y, one) == np.inf
+    assert Softmax().conjugate(np.array([[0.2, 0.0]]), Y, one) == np.inf
+    assert SquaredHinge().conjugate(np.array([[0.1, 0.0]]), 2 * Y - 1, one) < np.inf
+    assert SquaredHinge().conjugate(np.array([[0.0, 0.1]]), 2 * Y - 1, one) == np.inf
+    assert Poisson().conjugate(np.array([[-0.1, 0.0]]), Y, one) == np.inf
+    assert Huber(1.0).conjugate(np.array([[1.1, 0.0]]), Y, one) == np.inf
+
+
+def test_best_intercept_minimises(case):
+    F, Y, weights = draw(case)
+    b = case.loss.best_intercept(F, Y, weights)
+    start = np.zeros(case.n_outputs)
+    found = minimize(lambda b: case.loss.value(F + b, Y, weights), start, tol=1e-12)
+    assert case.loss.value(F + b, Y, weights) <= found.fun + 1e-12
+    sums = case.loss.gradient(F + b, Y, weights).sum(axis=0)
+    assert_allclose(sums, 0, atol=1e-6)
+
+
+def test_balanced_points_are_dual_feasible(case):
+    F, Y, weights = draw(case)
+    loss, N = case.loss, case.loss.gradient(F, Y, weights)
+    balanced = loss.balanced(N, Y, weights)
+    assert_allclose(balanced.sum(axis=0), 0, atol=1e-15)
+    assert np.isfinite(loss.conjugate(balanced, Y, weights))
+    assert_allclose(loss.balanced(balanced, Y, weights), balanced, atol=1e-15)
 
 
 @pytest.mark.parametrize("limit", [0.1, 0.9, 1.5, np.inf])
-def test_best_dual_value_beats_every_scaling(loss, data, limit):
-    F, Y, weights = data
-    N = loss.gradient(F, Y, weights)
+def test_best_dual_value_beats_every_scaling(case, limit):
+    F, Y, weights = draw(case)
+    loss, N = case.loss, case.loss.gradient(F, Y, weights)
     best = loss.best_dual_value(N, Y, weights, limit)
-    top = min(limit, loss.largest_scaling(N, Y, weights), 2.0)
-    values = [-loss.conjugate(s * N, Y, weights) for s in np.linspace(0, top, 5001)]
-    assert max(values) - 1e-12 <= best <= max(values) + 1e-5
+    top = min(limit, loss.largest_scaling(N, Y, weights), 3.0)
+    values = [-loss.conjugate(s * N, Y, weights) for s in np.linspace(0, top, 3001)]
+    assert max(values) - 1e-9 <= best <= max(values) + 1e-4
 
 
-def test_squared_error_of_several_outputs_adds_up(data):
-    F, Y, weights = data
-    loss, F2, Y2 = SquaredError(), np.c_[F, -2 * F], np.c_[Y, 3 + Y]
-    parts = [loss.value(F2[:, [k]], Y2[:, [k]], weights) for k in (0, 1)]
-    assert_allclose(loss.value(F2, Y2, weights), sum(parts))
-    G = loss.gradient(F2, Y2, weights)
-    duals = [loss.conjugate(G[:, [k]], Y2[:, [k]], weights) for k in (0, 1)]
-    assert_allclose(loss.conjugate(G, Y2, weights), sum(duals))
+@pytest.mark.parametrize("fit_intercept", [True, False])
+def test_bound_meets_the_optimum_of_cvxpy(case, fit_intercept):
+    """Over fixed atoms ``relu(x u_j) a_j`` the problem is convex and small."""
+    rng = np.random.default_rng(1)
+    _, Y, weights = draw(case, 25, seed=1)
+    X = np.c_[rng.standard_normal((25, 2)), np.ones(25)]
+    U, A = rng.standard_normal((3, 12)), rng.standard_normal((12, case.n_outputs))
+    U /= np.linalg.norm(U, axis=0)
+    A /= np.linalg.norm(A, axis=1, keepdims=True)
+    problem = Problem(X, Y, weights, case.loss, 0.02, fit_intercept)
+    c, b = best_amplitudes(
+        problem, U, A, np.zeros(12), np.zeros(case.n_outputs), 1e-13, max_iter=500
+    )
+    Phi = np.maximum(X @ U, 0)
+    F = (Phi * c) @ A + b
+    N = dual_point(problem, F)
+    price = np.max(-np.einsum("ij,ik,jk->j", Phi, N, A))
+    bound = lower_bound(problem, N, price)
+
+    free_c, free_b = cp.Variable(12, nonneg=True), cp.Variable(case.n_outputs)
+    predictions = Phi @ cp.diag(free_c) @ A
+    rows = [
+        w * case.formula(predictions[i] + free_b * fit_intercept, Y[i])
+        for i, w in enumerate(weights)
+    ]
+    programme = cp.Problem(cp.Minimize(sum(rows) + 0.02 * cp.sum(free_c)))
+    programme.solve(solver=cp.CLARABEL)
+    shift = 0.0
+    if case.targets == "count":
+        shift = weights @ (Y * np.log(np.maximum(Y, 1)) - Y).sum(axis=1)
+    optimum = programme.value + shift
+    assert_allclose(case.loss.value(F, Y, weights) + 0.02 * c.sum(), optimum, rtol=1e-6)
+    assert optimum * (1 - 1e-4) <= bound <= optimum + 1e-6
+
+
+def test_squared_error_of_several_outputs_adds_up():
+    F, Y, weights = draw(CASES[0])
+    loss = SquaredError()
+    parts = [loss.value(F[:, [k]], Y[:, [k]], weights) for k in (0, 1)]
+    assert_allclose(loss.value(F, Y, weights), sum(parts))
+    G = loss.gradient(F, Y, weights)
+    duals = [loss.conjugate(G[:, [k]], Y[:, [k]], weights) for k in (0, 1)]
+    assert_allclose(loss.conjugate(G, Y, weights), sum(duals))
+
+
+def test_huber_in_other_units():
+    F, Y, weights = draw(CASES[1])
+    loss, scaled = Huber(0.7), Huber(0.7).in_units(4.0)
+    assert_allclose(loss.value(4 * F, 4 * Y, weights), 16 * scaled.value(F, Y, weights))
+
+
+def test_two_logits_are_one():
+    """Softmax of (0, f) is the logistic loss of f."""
+    F, Y, weights = draw(CASES[4])
+    two = np.hstack([np.zeros_like(F), F]), np.hstack([1 - Y, Y])
+    assert_allclose(
+        Softmax().value(*two, weights), Logistic().value(F, Y, weights), rtol=1e-12
+    )

@@ -7,9 +7,8 @@ from numpy.testing import assert_allclose
 from problems import bumps, problem
 from scipy.optimize import minimize
 from sklearn.exceptions import ConvergenceWarning
-from test_losses import Logistic
 
-from sklearn_convexrelu.losses import SquaredError
+from sklearn_convexrelu.losses import Logistic, SquaredError
 from sklearn_convexrelu.networks import Network
 from sklearn_convexrelu.solution import Status
 from sklearn_convexrelu.solvers.adaptive import AdaptiveSolver
