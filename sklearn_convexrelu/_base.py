@@ -16,13 +16,13 @@ from sklearn.utils.validation import (
 from sklearn_convexrelu.solvers.adaptive import AdaptiveSolver
 from sklearn_convexrelu.training import largest_alpha, state_problem, train
 
-__all__ = ["BaseConvexReLU"]
+__all__ = ["BaseConvexReLU", "checked_weights"]
 
 _DEFAULT_MAX_ITER = 100
 
 
 class BaseConvexReLU(BaseEstimator, metaclass=ABCMeta):
-    """Base of the estimators; a subclass adds its loss, targets and predictions."""
+    """Base of the estimators; a subclass adds its losses, targets and predictions."""
 
     _parameter_constraints = {
         "alpha": [Interval(Real, 0, None, closed="neither")],
@@ -43,6 +43,7 @@ class BaseConvexReLU(BaseEstimator, metaclass=ABCMeta):
         alpha,
         *,
         relative_alpha,
+        loss,
         fit_intercept,
         hidden_bias,
         max_neurons,
@@ -54,6 +55,7 @@ class BaseConvexReLU(BaseEstimator, metaclass=ABCMeta):
     ):
         self.alpha = alpha
         self.relative_alpha = relative_alpha
+        self.loss = loss
         self.fit_intercept = fit_intercept
         self.hidden_bias = hidden_bias
         self.max_neurons = max_neurons
@@ -69,7 +71,7 @@ class BaseConvexReLU(BaseEstimator, metaclass=ABCMeta):
         problem = state_problem(
             X,
             Y,
-            _checked_weights(sample_weight, X),
+            sample_weight,
             loss,
             fit_intercept=self.fit_intercept,
             hidden_bias=self.hidden_bias,
@@ -137,7 +139,7 @@ class BaseConvexReLU(BaseEstimator, metaclass=ABCMeta):
         return self.network_.forward(X)
 
 
-def _checked_weights(sample_weight, X):
+def checked_weights(sample_weight, X):
     """Return sample weights as scikit-learn checks them, not all of them zero."""
     weights = _check_sample_weight(
         sample_weight, X, dtype=np.float64, ensure_non_negative=True

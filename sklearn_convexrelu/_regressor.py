@@ -1,11 +1,14 @@
 """ConvexReLURegressor."""
 
+from numbers import Real
+
 import numpy as np
 from sklearn.base import RegressorMixin, _fit_context
-from sklearn.utils.validation import validate_data
+from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.validation import column_or_1d, validate_data
 
-from sklearn_convexrelu._base import BaseConvexReLU
-from sklearn_convexrelu.losses import SquaredError
+from sklearn_convexrelu._base import BaseConvexReLU, checked_weights
+from sklearn_convexrelu.losses import Huber, Poisson, SquaredError
 
 __all__ = ["ConvexReLURegressor"]
 
@@ -14,18 +17,19 @@ class ConvexReLURegressor(RegressorMixin, BaseConvexReLU):
     r"""Two-layer ReLU network for regression, trained to its global optimum.
 
     With :math:`f(x) = \sum_j w_{2j} \max(0, w_{1j}^T x + b_{1j}) + b_2`, any number of
-    neurons j, it minimises
+    neurons j, each with one output weight for every target, it minimises
 
     .. math::
 
-        \frac{1}{2 S} \sum_{i=1}^{n} s_i (f(x_i) - y_i)^2
-        + \alpha \sum_j \|(w_{1j}, b_{1j})\|_2 |w_{2j}|,
+        \frac{1}{S} \sum_{i=1}^{n} s_i \, \ell(f(x_i), y_i)
+        + \alpha \sum_j \|(w_{1j}, b_{1j})\|_2 \|w_{2j}\|_2,
 
-    where :math:`s_i` are the sample weights and :math:`S` their sum. Rescaling
-    neurons shows that the penalty is weight decay, :math:`\alpha / 2` times the sum of
-    squares of all weights but :math:`b_2`. The problem is convex in the function f
-    [1]_, so there is no local optimum to fear: neurons are generated until a duality
-    gap shows that no other network is better by more than the tolerance.
+    where :math:`s_i` are the sample weights, :math:`S` their sum and :math:`\ell` the
+    loss, half the squared error by default. Rescaling neurons shows that the penalty is
+    weight decay, :math:`\alpha / 2` times the sum of squares of all weights but
+    :math:`b_2`. The problem is convex in the function f [1]_ (several targets: [2]_),
+    so there is no local optimum to fear: neurons are generated until a duality gap
+    shows that no other network is better by more than the tolerance.
 
     Parameters
     ----------
@@ -35,6 +39,14 @@ class ConvexReLURegressor(RegressorMixin, BaseConvexReLU):
         that one grid fits every data set; useful values are 0.1 to 0.0003.
     relative_alpha : bool, default=True
         Whether ``alpha`` is relative to ``alpha_max_`` or absolute.
+    loss : {"squared_error", "huber", "poisson"}, default="squared_error"
+        Loss of a prediction f of the target y, summed over targets:
+        ``(f - y)^2 / 2``; the same up to residuals of ``huber_threshold`` and linear
+        beyond, for outliers; or half the Poisson deviance of the mean ``exp(f)``, for
+        counts and other targets that are not negative.
+    huber_threshold : float, default=1.35
+        Residual, in the unit of y, from which the Huber loss is linear. Read only with
+        ``loss="huber"``.
     fit_intercept : bool, default=True
         Whether to fit the output intercept :math:`b_2`, which is not penalised.
     hidden_bias : bool, default=True
@@ -44,7 +56,7 @@ class ConvexReLURegressor(RegressorMixin, BaseConvexReLU):
         problem non-convex: the gap then says what it costs, with a warning.
     tol : float, default=1e-3
         Stop when the duality gap is at most ``tol`` times the loss of the best
-        constant prediction (for unweighted data, ``tol / 2`` times the variance of y).
+        constant prediction (squared error: half the variance of y).
     max_iter : int, default=None
         Largest number of rounds of adding and sliding; None is 100.
     warm_start : bool, default=False
@@ -59,11 +71,12 @@ class ConvexReLURegressor(RegressorMixin, BaseConvexReLU):
     ----------
     coefs_ : list of two ndarray
         Weights of the hidden layer, (n_features, n_neurons), and of the output layer,
-        (n_neurons, 1), as in :class:`~sklearn.neural_network.MLPRegressor`. Neurons
-        are balanced: both layers weigh the same, so the penalty is ``alpha_ / 2``
-        times the sum of squares of ``coefs_`` and the hidden intercepts.
+        (n_neurons, n_targets), as in :class:`~sklearn.neural_network.MLPRegressor`.
+        Neurons are balanced: both layers weigh the same, so the penalty is
+        ``alpha_ / 2`` times the sum of squares of ``coefs_`` and the hidden intercepts.
     intercepts_ : list of two ndarray
-        Biases of the hidden layer, (n_neurons,), and of the output, (1,).
+        Biases of the hidden layer, (n_neurons,), and of the output,
+        (n_targets,).
     network_ : Network
         The same weights as one object.
     n_neurons_ : int
@@ -97,7 +110,8 @@ class ConvexReLURegressor(RegressorMixin, BaseConvexReLU):
     -----
     The penalty is not invariant to the scale of features: standardise them, as for
     MLPRegressor. Data of rank at most three (two features and the hidden bias, up to
-    2000 distinct rows) are priced exactly, which makes the certificate a proof. The
+    2000 distinct rows; rank two with several targets) are priced exactly, which makes
+    the certificate a proof. The
     ``alpha_max_`` of other data is the best that a fixed search finds.
 
     References
@@ -105,6 +119,8 @@ class ConvexReLURegressor(RegressorMixin, BaseConvexReLU):
     .. [1] Pilanci & Ergen (2020), "Neural Networks are Convex Regularizers: Exact
        Polynomial-time Convex Optimization Formulations for Two-layer Networks", ICML,
        Theorem 1.
+    .. [2] Sahiner, Ergen, Pauly & Pilanci (2021), "Vector-output ReLU Neural Network
+       Problems are Copositive Programs", ICLR, Theorem 1.
 
     Examples
     --------
@@ -120,11 +136,19 @@ class ConvexReLURegressor(RegressorMixin, BaseConvexReLU):
     True
     """
 
+    _parameter_constraints = {
+        **BaseConvexReLU._parameter_constraints,
+        "loss": [StrOptions({"squared_error", "huber", "poisson"})],
+        "huber_threshold": [Interval(Real, 0, None, closed="neither")],
+    }
+
     def __init__(
         self,
         alpha=0.01,
         *,
         relative_alpha=True,
+        loss="squared_error",
+        huber_threshold=1.35,
         fit_intercept=True,
         hidden_bias=True,
         max_neurons=None,
@@ -137,6 +161,7 @@ class ConvexReLURegressor(RegressorMixin, BaseConvexReLU):
         super().__init__(
             alpha,
             relative_alpha=relative_alpha,
+            loss=loss,
             fit_intercept=fit_intercept,
             hidden_bias=hidden_bias,
             max_neurons=max_neurons,
@@ -146,6 +171,7 @@ class ConvexReLURegressor(RegressorMixin, BaseConvexReLU):
             random_state=random_state,
             verbose=verbose,
         )
+        self.huber_threshold = huber_threshold
 
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(self, X, y, sample_weight=None):
@@ -155,7 +181,7 @@ class ConvexReLURegressor(RegressorMixin, BaseConvexReLU):
         ----------
         X : array-like of shape (n_samples, n_features)
             Features. The weights are returned in their precision.
-        y : array-like of shape (n_samples,)
+        y : array-like of shape (n_samples,) or (n_samples, n_targets)
             Targets.
         sample_weight : array-like of shape (n_samples,), default=None
             Non-negative weights. A weight of two is the same as the row twice, a
@@ -166,10 +192,28 @@ class ConvexReLURegressor(RegressorMixin, BaseConvexReLU):
         ConvexReLURegressor
             The fitted estimator.
         """
-        X, y = validate_data(self, X, y, dtype=[np.float64, np.float32], y_numeric=True)
-        targets = np.asarray(y, dtype=np.float64)[:, None]
-        self._train(X, targets, sample_weight, SquaredError())
+        X, y = validate_data(
+            self,
+            X,
+            y,
+            dtype=[np.float64, np.float32],
+            multi_output=True,
+            y_numeric=True,
+        )
+        if y.ndim == 2 and y.shape[1] == 1:
+            y = column_or_1d(y, warn=True)
+        targets = np.asarray(y, dtype=np.float64).reshape(len(X), -1)
+        sample_weight = checked_weights(sample_weight, X)
+        if self.loss == "poisson":
+            _check_counts(targets, sample_weight)
+        self._train(X, targets, sample_weight, self._loss())
         return self
+
+    def _loss(self):
+        """Return the loss that the parameters name."""
+        if self.loss == "huber":
+            return Huber(self.huber_threshold)
+        return Poisson() if self.loss == "poisson" else SquaredError()
 
     def predict(self, X):
         """Predict targets.
@@ -181,7 +225,29 @@ class ConvexReLURegressor(RegressorMixin, BaseConvexReLU):
 
         Returns
         -------
-        ndarray of shape (n_samples,)
-            Predicted targets.
+        ndarray of shape (n_samples,) or (n_samples, n_targets)
+            Predicted targets; for the Poisson loss predicted means.
         """
-        return self._forward(X)[:, 0]
+        predicted = self._forward(X)
+        if self.loss == "poisson":
+            predicted = np.exp(predicted)
+        return predicted[:, 0] if self.n_outputs_ == 1 else predicted
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.target_tags.single_output = False
+        tags.target_tags.multi_output = True
+        if self.loss == "poisson":
+            tags.target_tags.positive_only = True
+        return tags
+
+
+def _check_counts(Y, sample_weight):
+    """Refuse targets that have no Poisson mean."""
+    if Y.min() < 0.0:
+        raise ValueError(
+            "Some value(s) of y are out of the valid range of the loss 'poisson': "
+            "they must not be negative."
+        )
+    if not (sample_weight @ Y).all():
+        raise ValueError("loss='poisson' needs targets that are not all zero.")

@@ -9,7 +9,7 @@ from abc import ABC, abstractmethod
 
 import numpy as np
 from scipy.optimize import minimize_scalar
-from scipy.special import expit, log_softmax, softmax, xlogy
+from scipy.special import expit, log_softmax, logsumexp, softmax, xlogy
 
 __all__ = [
     "Huber",
@@ -231,6 +231,10 @@ class Poisson(Loss):
     def curvature(self, F, Y, weights):
         """Return ``(h, None)`` with ``h`` the weighted means."""
         return weights[:, None] * np.exp(np.minimum(F, _LARGEST_LOG)), None
+
+    def best_intercept(self, F, Y, weights):
+        """Return the log ratio of observed and predicted means, (n_outputs,)."""
+        return np.log(weights @ Y) - logsumexp(F, axis=0, b=weights[:, None])
 
     def conjugate(self, G, Y, weights):
         """Return ``L*(G)``."""

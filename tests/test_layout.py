@@ -25,6 +25,7 @@ ORDER = [
     "solvers.adaptive",
     "training",
     "_base",
+    "_classifier",
     "_regressor",
     "__init__",
     "__main__",
