@@ -235,7 +235,6 @@ class ConvexReLURegressor(RegressorMixin, BaseConvexReLU):
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
-        tags.target_tags.single_output = False
         tags.target_tags.multi_output = True
         if self.loss == "poisson":
             tags.target_tags.positive_only = True
