@@ -72,7 +72,7 @@ def dual_point(problem, F):
     return N
 
 
-def certify(problem, network, price, exact_bound=None):
+def certify(problem, network, price, exact_bound=None, *, prove=True):
     """Return the Certificate of ``network``, given the price of its dual point.
 
     Parameters
@@ -87,6 +87,8 @@ def certify(problem, network, price, exact_bound=None):
     exact_bound : float, default=None
         From exact pricing: what no price exceeds, rounding included. It makes the
         certificate's kind "exact"; without it the kind is "priced".
+    prove : bool, default=True
+        Whether to bound the price rigorously too, beside one that is not exact.
 
     Returns
     -------
@@ -97,8 +99,11 @@ def certify(problem, network, price, exact_bound=None):
     F = network.forward(problem.X)
     N = dual_point(problem, F)
     exact = exact_bound is not None
-    bound = exact_bound if exact else max(price, price_bound(problem.X, N))
-    proven = lower_bound(problem, N, bound)
+    bound, proven = exact_bound, -np.inf
+    if not exact:
+        bound = max(price, price_bound(problem.X, N)) if prove else np.inf
+    if exact or prove:
+        proven = lower_bound(problem, N, bound)
     return Certificate(
         kind="exact" if exact else "priced",
         objective=problem.objective(network, F),

@@ -39,6 +39,9 @@ class Loss(ABC):
     #: targets can be shifted, and brought to order one with ``in_units``.
     is_homogeneous = False
 
+    #: Whether the curvature is the same for all predictions.
+    is_quadratic = False
+
     def in_units(self, size):
         """Return l' with ``l(size f, size y) = size^2 l'(f, y)``, if homogeneous."""
         return self
@@ -83,7 +86,10 @@ class Loss(ABC):
         for _ in range(max_iter):
             h, q = self.curvature(F + b, Y, weights)
             H = np.diag(h.sum(axis=0)) - (0 if q is None else q.T @ q)
-            direction = -np.linalg.pinv(H, rcond=1e-12, hermitian=True) @ N.sum(axis=0)
+            slope = N.sum(axis=0)
+            direction = -np.linalg.pinv(H, rcond=1e-12, hermitian=True) @ slope
+            if -slope @ direction <= 1e-14 * abs(value):
+                return b + direction  # too little to see in the value, but not in N
             step = 1.0
             while step > 1e-10:
                 trial = b + step * direction
@@ -115,14 +121,16 @@ class Loss(ABC):
         so the maximum, concave in ``s``, is a lower bound of the optimum.
         """
         limit = min(limit, self.largest_scaling(N, Y, weights), _LARGEST_SCALING)
+        at_limit = self.conjugate(limit * N, Y, weights)
+        if at_limit <= self.conjugate((1.0 - 1e-6) * limit * N, Y, weights):
+            return -at_limit  # concave and rising to the end
         found = minimize_scalar(
             lambda s: self.conjugate(s * N, Y, weights),
             bounds=(0.0, limit),
             method="bounded",
-            options={"xatol": 1e-7 * max(limit, 1e-300)},
+            options={"xatol": 1e-5 * max(limit, 1e-300)},
         )
-        ends = [self.conjugate(s * N, Y, weights) for s in (0.0, limit)]
-        return -min(found.fun, *ends)
+        return -min(found.fun, self.conjugate(0.0 * N, Y, weights))
 
 
 class SquaredError(Loss):
@@ -133,6 +141,7 @@ class SquaredError(Loss):
     """
 
     is_homogeneous = True
+    is_quadratic = True
 
     def value_and_gradient(self, F, Y, weights):
         """Return ``L(F)`` and its gradient with respect to ``F``, shaped like ``F``."""
@@ -352,6 +361,10 @@ class SquaredHinge(Loss):
     def largest_scaling(self, N, Y, weights):
         """Return infinity: the domain is a cone."""
         return np.inf
+
+    def best_dual_value(self, N, Y, weights, limit):
+        """Return ``max_{0 <= s <= limit} -L*(s N)``, a parabola in ``s``."""
+        return SquaredError.best_dual_value(self, N, Y, weights, limit)
 
 
 def _ratio(a, b):

@@ -139,15 +139,19 @@ class Prices:
         """Return ``N^T relu(X u)`` for every column of ``U``, (n_directions, C)."""
         return self.totals_and_gradients(U, None)[0]
 
-    def totals_and_ascents(self, U):
-        """Return totals and the gradients of the prices themselves, (n_inputs, K)."""
+    def totals_and_ascents(self, U, outputs=None):
+        """Return totals and the gradients of the prices themselves, (n_inputs, K).
+
+        With several outputs a gradient needs those of its price, which only a first
+        pass over the rows can tell; ``outputs`` (K, C), unit rows from directions close
+        by, save that pass.
+        """
         if self._weighted is not None:
             totals, G = self.totals_and_gradients(U, np.ones((U.shape[1], 1)))
             return totals, G * np.sign(totals[:, 0])
-        totals = self.totals(U)
-        prices = np.linalg.norm(totals, axis=1)
-        outputs = totals / np.maximum(prices, 1e-300)[:, None]
-        return totals, self.totals_and_gradients(U, outputs)[1]
+        if outputs is None:
+            outputs = _unit(self.totals(U).T).T
+        return self.totals_and_gradients(U, outputs)
 
     def totals_and_gradients(self, U, A):
         """Return totals and the gradients of ``a^T N^T relu(X u)``, (n_inputs, K).
@@ -161,10 +165,11 @@ class Prices:
         totals = np.zeros((U.shape[1], self.N.shape[1]))
         G = None if A is None else np.zeros(U.shape)
         U = U.astype(self.X.dtype, copy=False)
+        A = None if A is None else A.T.astype(self.X.dtype)
         for rows in row_blocks(len(self.X), U.shape[1]):
             H = self.X[rows] @ U
             if A is not None:
-                E = self.N[rows] @ A.T
+                E = self.N[rows] @ A
                 E *= H > 0.0
                 G += self.X[rows].T @ E
             totals += np.maximum(H, 0.0, out=H).T @ self.N[rows]
@@ -325,7 +330,8 @@ def ascend(prices, U, n_steps, settled=1e-4):
         if not len(live):
             break
         V = _unit(U[:, live] + steps[live] * ways[:, live])
-        new_totals, G = prices.totals_and_ascents(V)
+        outputs = totals[live] / values[live, None]
+        new_totals, G = prices.totals_and_ascents(V, outputs)
         new_values = np.linalg.norm(new_totals, axis=1)
         gain = new_values / values[live] - 1.0
         better = gain > 0.0

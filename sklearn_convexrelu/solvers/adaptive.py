@@ -24,8 +24,11 @@ _LEADERS = 80  # candidates that the next searches start from
 _APART = 0.9  # cosine that leaders are below
 _NEAR = 30.0  # times the tolerance: gaps below ask for several additions a slide
 _NEAR_ADDITIONS = 3
-_SLIDE_TOL = 1e-4  # times the gap: least decrease of the objective a step
+# Least decreases of the objective, times the gap, that a step must bring.
+_ENOUGH_CORRECTING = 1e-2
+_ENOUGH_SLIDING = 1e-4
 _SLIDE_STEPS = 100
+_SINGLE = 1e-6  # least decrease, in objectives, that single precision resolves
 # A network is priced with growing care before it is accepted or given up.
 _GLANCE, _HARD, _WHOLE = range(3)
 _FAIR_TOL = 3e-3  # from this tolerance on, a fair effort is hard enough
@@ -106,6 +109,7 @@ class _Run:
         self.started, self.history = started, []
         scale = problem.loss_scale()
         self.tol, self.least_decrease = solver.tol * scale, _LEAST_DECREASE * scale
+        self.enough = self.least_decrease  # from one more step of correcting
         self.rng = np.random.default_rng(solver.seed)
         self.pricer = Pricer(problem.X, problem.n_outputs)
         self.hard = HARD if solver.tol < _FAIR_TOL else FAIR
@@ -154,7 +158,10 @@ class _Run:
         """Price the network (step 1) and certify it (step 2)."""
         effort = LIGHT if care == _GLANCE else self.hard
         candidates, bound = self.price(self.network, effort, care == _HARD)
-        return candidates, certify(self.problem, self.network, candidates.best, bound)
+        certificate = certify(
+            self.problem, self.network, candidates.best, bound, prove=False
+        )
+        return candidates, certificate
 
     def price(self, network, effort, may_end_early=False):
         """Price the dual point of ``network``; remember the leaders.
@@ -195,11 +202,15 @@ class _Run:
         Close to the end several additions precede a slide: what is missing by then are
         directions next to the neurons, which adding finds faster than sliding.
         """
+        self.enough = max(_ENOUGH_CORRECTING * gap, self.least_decrease)
         network = self.extended(self.network, candidates)
         for _ in range(_NEAR_ADDITIONS - 1 if gap < _NEAR * self.tol else 0):
             candidates = self.price(network, KNOWN)[0]
             network = self.extended(network, candidates)
-        network = slide(self.problem, network, _SLIDE_TOL * gap, _SLIDE_STEPS)
+        decrease = max(_ENOUGH_SLIDING * gap, self.least_decrease)
+        single = decrease > _SINGLE * self.objective
+        dtype = np.float32 if single else np.float64
+        network = slide(self.problem, network, decrease, _SLIDE_STEPS, dtype)
         network, objective = self.simplified(network.pruned())
         self.tell("slide", network, objective)
         if objective >= self.objective - self.least_decrease:
@@ -239,13 +250,13 @@ class _Run:
         """Return the network of best amplitudes, with no more neurons than allowed."""
         problem, cap = self.problem, self.solver.max_neurons
         b = self.network.intercept
-        c, b = best_amplitudes(problem, U, A, c, b, self.least_decrease)
+        c, b = best_amplitudes(problem, U, A, c, b, self.enough)
         kept = np.flatnonzero(c > 1e-8 * c.max(initial=0.0))
         if cap is not None and len(kept) > cap:
             self.cap_binds = True
             kept = np.sort(kept[np.argsort(-c[kept], kind="stable")[:cap]])
             c, b = best_amplitudes(
-                problem, U[:, kept], A[kept], c[kept], b, self.least_decrease
+                problem, U[:, kept], A[kept], c[kept], b, self.enough
             )
             return Network.from_directions(U[:, kept], A[kept], c, b).pruned()
         return Network.from_directions(U[:, kept], A[kept], c[kept], b)
