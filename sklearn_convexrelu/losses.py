@@ -23,7 +23,7 @@ __all__ = [
 
 _ROUNDING = 1e-12  # how far outside its domain a conjugate takes a point for rounding
 _LARGEST_SCALING = 1e6  # of a dual point; it is near one where it matters
-_IDLE_CURVATURE = 0.05
+_IDLE_CURVATURE = 0.05  # where a loss is linear, as a part of what it is elsewhere
 _LARGEST_LOG = 500.0  # of a Poisson mean: beyond, exponentials overflow
 
 
@@ -204,13 +204,13 @@ class Huber(Loss):
         return np.vdot(N, residual - 0.5 * clipped), N
 
     def curvature(self, F, Y, weights):
-        """Return ``(h, None)``: ``weights min(1, t / |r|)``, a bound on the curvature.
+        """Return ``(h, None)``: the weights where residuals are small, else a part.
 
-        The second derivative itself is zero beyond the threshold, which leaves Newton
+        The second derivative is zero beyond the threshold, which could leave Newton
         steps without a minimiser.
         """
-        slopes = np.maximum(np.abs(F - Y) / self.threshold, 1.0)
-        return weights[:, None] / slopes, None
+        small = np.abs(F - Y) <= self.threshold
+        return weights[:, None] * np.where(small, 1.0, _IDLE_CURVATURE), None
 
     def conjugate(self, G, Y, weights):
         """Return ``L*(G)``."""
