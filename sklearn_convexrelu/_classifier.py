@@ -62,8 +62,8 @@ class ConvexReLUClassifier(ClassifierMixin, BaseConvexReLU):
         others, summed over outputs.
     class_weight : dict, "balanced" or None, default=None
         Factors of the sample weights by class; classes that are not named have one.
-        ``"balanced"`` gives every class the same total weight. Not for multilabel
-        targets.
+        ``"balanced"`` gives every class the same total weight; for multilabel targets
+        it is the product of the labels' factors, and the only choice.
     fit_intercept : bool, default=True
         Whether to fit the output intercepts :math:`b_2`, which are not penalised.
     hidden_bias : bool, default=True
@@ -234,18 +234,16 @@ class ConvexReLUClassifier(ClassifierMixin, BaseConvexReLU):
     def _class_factors(self, y, weights):
         """Return the factor of each sample's weight that its class has."""
         if type_of_target(y).startswith("multilabel"):
-            raise ValueError(
-                "class_weight is for one class a sample, not for multilabel targets; "
-                "weigh the samples with sample_weight."
-            )
-        classes, codes = np.unique(y, return_inverse=True)
+            if self.class_weight != "balanced":
+                raise ValueError(
+                    "class_weight names classes, of which multilabel targets have "
+                    "none; use 'balanced', or weigh the samples with sample_weight."
+                )
+            return np.prod([_balanced(label, weights) for label in y.T], axis=0)
         if self.class_weight == "balanced":
-            totals = np.bincount(codes, weights)
-            present = totals > 0.0
-            factors = np.zeros(len(classes))
-            factors[present] = totals.sum() / (present.sum() * totals[present])
-        else:
-            factors = compute_class_weight(self.class_weight, classes=classes, y=y)
+            return _balanced(y, weights)
+        classes, codes = np.unique(y, return_inverse=True)
+        factors = compute_class_weight(self.class_weight, classes=classes, y=y)
         if factors.min() < 0.0 or not np.isfinite(factors).all():
             raise ValueError("Values of class_weight must be finite and not negative.")
         if not (factors[codes] * weights).any():
@@ -366,3 +364,11 @@ class ConvexReLUClassifier(ClassifierMixin, BaseConvexReLU):
         tags = super().__sklearn_tags__()
         tags.classifier_tags.multi_label = True
         return tags
+
+
+def _balanced(y, weights):
+    """Return the factors of samples that give classes equal totals of the weights."""
+    classes, codes = np.unique(y, return_inverse=True)
+    totals = np.bincount(codes, weights)
+    present = np.count_nonzero(totals)
+    return (totals.sum() / (present * np.maximum(totals, 1e-300)))[codes]

@@ -72,12 +72,13 @@ def _newton_step(problem, Phi, A, c, b, N):
     S, H_mixed, H_b = _hessian(problem, Phi, A, c, b)
     gradient = np.einsum("ij,ij->j", Phi, N @ A.T) + problem.alpha
     if not problem.fit_intercept:
+        S = _lifted(S)
         step_c = _nonnegative_quadratic(S, S @ c - gradient, c) - c
         return step_c, np.zeros_like(b), -(gradient + 0.5 * S @ step_c) @ step_c
     # Eliminate the intercept: its best step is linear in that of the amplitudes.
     inverse = np.linalg.pinv(H_b, rcond=1e-12, hermitian=True)
     gradient_b = N.sum(axis=0)
-    S -= H_mixed @ inverse @ H_mixed.T
+    S = _lifted(S - H_mixed @ inverse @ H_mixed.T)
     gradient -= H_mixed @ (inverse @ gradient_b)
     step_c = _nonnegative_quadratic(S, S @ c - gradient, c) - c
     step_b = -inverse @ (gradient_b + H_mixed.T @ step_c)
@@ -112,11 +113,15 @@ def _hessian(problem, Phi, A, c, b):
     return H, H_mixed, H_b
 
 
+def _lifted(S):
+    """Return ``S`` made definite; in a Newton step that is a proximal term."""
+    return S + 1e-13 * np.trace(S) * np.eye(len(S))
+
+
 def _nonnegative_quadratic(S, g, start):
     """Return ``argmin_{c >= 0} c^T S c / 2 - g^T c`` for a positive semidefinite S."""
     if not len(g):
         return g
-    S = S + 1e-13 * np.trace(S) * np.eye(len(g))
     found = _pivoted(S, g, start)
     return _least_squares(S, g) if found is None else found
 
@@ -132,13 +137,12 @@ def _pivoted(S, g, start, max_iter=50):
     rounding = 1e-10 * np.abs(g).max()
     fewest, patience = len(g) + 1, 3
     for _ in range(max_iter):
-        index = np.flatnonzero(free)
-        _, solution, info = dposv(S[np.ix_(index, index)], g[index])
-        if info:
-            return None
-        c = np.zeros(len(g))
-        c[index] = solution
-        wrong = np.where(free, c < 0.0, S[:, index] @ solution - g < -rounding)
+        index, c = np.flatnonzero(free), np.zeros(len(g))
+        if len(index):
+            _, c[index], info = dposv(S[np.ix_(index, index)], g[index])
+            if info:
+                return None
+        wrong = np.where(free, c < 0.0, S[:, index] @ c[index] - g < -rounding)
         n_wrong = np.count_nonzero(wrong)
         if n_wrong == 0:
             return c
