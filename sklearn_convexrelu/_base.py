@@ -65,18 +65,28 @@ class BaseConvexReLU(BaseEstimator, metaclass=ABCMeta):
         self.random_state = random_state
         self.verbose = verbose
 
-    def _train(self, X, Y, sample_weight, loss):
-        """Train on checked data, targets (n_samples, n_outputs); set the attributes."""
+    def _train(self, X, Y, sample_weight, loss, factors=None):
+        """Train on checked data, targets (n_samples, n_outputs); set the attributes.
+
+        ``factors`` multiply the sample weights, but ``alpha_max_`` is that without
+        them: who makes a class light wants it ignored, not regularised less.
+        """
         start = self._start(X.shape[1], Y.shape[1])
-        problem = state_problem(
-            X,
-            Y,
-            sample_weight,
-            loss,
-            fit_intercept=self.fit_intercept,
-            hidden_bias=self.hidden_bias,
-        )
+
+        def stated(weights):
+            return state_problem(
+                X,
+                Y,
+                weights,
+                loss,
+                fit_intercept=self.fit_intercept,
+                hidden_bias=self.hidden_bias,
+            )
+
+        problem = stated(sample_weight)
         alpha_max = largest_alpha(problem)
+        if factors is not None:
+            problem = stated(sample_weight * factors)
         alpha = self.alpha * alpha_max if self.relative_alpha else float(self.alpha)
         solution = train(
             problem.with_alpha(alpha),

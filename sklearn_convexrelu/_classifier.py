@@ -62,6 +62,7 @@ class ConvexReLUClassifier(ClassifierMixin, BaseConvexReLU):
         others, summed over outputs.
     class_weight : dict, "balanced" or None, default=None
         Factors of the sample weights by class; classes that are not named have one.
+        ``alpha_max_`` does not know them, so a light class counts for little.
         ``"balanced"`` gives every class the same total weight; for multilabel targets
         it is the product of the labels' factors, and the only choice.
     fit_intercept : bool, default=True
@@ -100,7 +101,8 @@ class ConvexReLUClassifier(ClassifierMixin, BaseConvexReLU):
     n_neurons_ : int
         Number of neurons.
     alpha_, alpha_max_ : float
-        Absolute penalty strength, and the least one with a constant as the optimum.
+        Absolute penalty strength, and the least one with a constant as the optimum,
+        before ``class_weight``.
     objective_ : float
         Objective of the network, recomputed from its weights.
     lower_bound_ : float
@@ -218,21 +220,23 @@ class ConvexReLUClassifier(ClassifierMixin, BaseConvexReLU):
         if y.ndim == 2 and y.shape[1] == 1:
             y = column_or_1d(y, warn=True)
         weights = checked_weights(sample_weight, X)
-        if self.class_weight is not None:
-            weights = weights * self._class_factors(y, weights)
-        live = weights > 0.0
-        X, y, weights = X[live], y[live], weights[live]
+        factors = self._class_factors(y, weights)
+        live = weights * factors > 0.0
+        X, y, weights, factors = X[live], y[live], weights[live], factors[live]
         binarizer = LabelBinarizer(neg_label=0 if self.loss == "log_loss" else -1)
         Y = binarizer.fit_transform(y).astype(np.float64)
         multilabel = binarizer.y_type_.startswith("multilabel")
-        self._check_classes(binarizer.classes_, Y, multilabel)
-        self._train(X, Y, weights, self._loss(Y.shape[1], multilabel))
-        self.classes_ = binarizer.classes_
+        classes = binarizer.classes_ if multilabel else np.unique(y)
+        self._check_classes(classes, Y, multilabel)
+        self._train(X, Y, weights, self._loss(Y.shape[1], multilabel), factors)
+        self.classes_ = classes
         self._multilabel = multilabel
         return self
 
     def _class_factors(self, y, weights):
         """Return the factor of each sample's weight that its class has."""
+        if self.class_weight is None:
+            return np.ones(len(weights))
         if type_of_target(y).startswith("multilabel"):
             if self.class_weight != "balanced":
                 raise ValueError(

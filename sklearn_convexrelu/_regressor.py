@@ -236,8 +236,7 @@ class ConvexReLURegressor(RegressorMixin, BaseConvexReLU):
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
         tags.target_tags.multi_output = True
-        if self.loss == "poisson":
-            tags.target_tags.positive_only = True
+        tags.target_tags.positive_only = self.loss == "poisson"
         return tags
 
 

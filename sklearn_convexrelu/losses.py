@@ -23,7 +23,7 @@ __all__ = [
 
 _ROUNDING = 1e-12  # how far outside its domain a conjugate takes a point for rounding
 _LARGEST_SCALING = 1e6  # of a dual point; it is near one where it matters
-_IDLE_CURVATURE = 0.05  # where a loss is linear, as a part of what it is elsewhere
+_IDLE_CURVATURE = 0.01  # where a loss is linear, as a part of what it is elsewhere
 _LARGEST_LOG = 500.0  # of a Poisson mean: beyond, exponentials overflow
 
 

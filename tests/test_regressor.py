@@ -11,7 +11,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from problems import bumps, diabetes, problem, shared_file
 from reference import all_patterns, cone_programme, network_objective, wide_network
 from sklearn.base import clone
-from sklearn.exceptions import ConvergenceWarning
+from sklearn.exceptions import ConvergenceWarning, DataConversionWarning
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -32,6 +32,8 @@ def fit(X, y, alpha=0.1, sample_weight=None, **options):
     [
         ConvexReLURegressor(),
         ConvexReLURegressor(alpha=0.1, fit_intercept=False, hidden_bias=False),
+        # The targets of these checks are in the hundreds.
+        ConvexReLURegressor(loss="huber", huber_threshold=20.0),
     ]
 )
 def test_scikit_learn(estimator, check):
@@ -417,7 +419,6 @@ def test_precision_and_memory_layout_of_the_input():
         ([[0.0], [1.0]], [0.0, np.nan], None, "NaN"),
         ([[0.0], [1.0]], [0.0], None, "inconsistent numbers"),
         ([0.0, 1.0], [0.0, 1.0], None, "Expected 2D array"),
-        ([[0.0], [1.0]], [[0.0, 1.0], [1.0, 2.0]], None, "1d array"),
         ([[0.0], [1.0]], [0.0, 1.0], [-1.0, 1.0], "[Nn]egative"),
         ([[0.0], [1.0]], [0.0, 1.0], [0.0, 0.0], "zero"),
         ([[0.0], [1.0]], [0.0, 1.0], [1.0], "shape"),
@@ -495,3 +496,131 @@ def test_problem_is_the_same_whatever_the_order_and_repetition_of_rows():
     assert_array_equal(once.X, twice.X)
     assert_array_equal(once.Y, twice.Y)
     assert_allclose(once.weights, twice.weights)
+
+
+# Other losses and several targets
+
+
+def counts(n_samples=80):
+    """Return counts whose mean is a network of the features, zeros among them."""
+    X, f = bumps(n_samples, 3)
+    return X, np.random.default_rng(1).poisson(np.exp(f / 2)).astype(float)
+
+
+def huber(residual, t):
+    """Huber's loss as an integral: the slope is the clipped residual."""
+    size = np.abs(residual)
+    return np.where(size <= t, size**2 / 2, t * size - t**2 / 2)
+
+
+def deviance(y, mean):
+    """Half the Poisson deviance, with 0 log 0 = 0."""
+    logs = np.log(np.where(y > 0, y, 1.0) / np.where(y > 0, mean, 1.0))
+    return y * logs - y + mean
+
+
+def path_norm(model):
+    (W, A), (b, _) = model.coefs_, model.intercepts_
+    return np.linalg.norm(np.vstack([W, b]), axis=0) @ np.linalg.norm(A, axis=1)
+
+
+@pytest.mark.parametrize("loss", ["huber", "poisson"])
+@pytest.mark.parametrize("n_targets", [1, 2])
+def test_objective_of_other_losses_by_hand(loss, n_targets):
+    X, y = counts()
+    Y = y if n_targets == 1 else np.c_[y, y[::-1]]
+    w = np.random.default_rng(0).uniform(0.5, 2, 80)
+    model = fit(X, Y, sample_weight=w, loss=loss, huber_threshold=0.7, tol=1e-2)
+    predicted = model.predict(X)
+    assert predicted.shape == Y.shape and model.n_outputs_ == n_targets
+    residual = huber(predicted - Y, 0.7) if loss == "huber" else deviance(Y, predicted)
+    value = np.average(residual.reshape(80, -1).sum(axis=1), weights=w)
+    assert_allclose(model.objective_, value + model.alpha_ * path_norm(model))
+    assert model.n_neurons_ > 0 and model.status_.name == "CONVERGED"
+
+
+def test_huber_with_a_large_threshold_is_the_squared_error():
+    X, y = bumps(80, 3)
+    squared = fit(X, y, tol=1e-5)
+    model = fit(X, y, tol=1e-5, loss="huber", huber_threshold=1e3)
+    assert_allclose(model.alpha_max_, squared.alpha_max_, rtol=1e-6)
+    assert_allclose(model.objective_, squared.objective_, rtol=1e-4)
+    assert_allclose(model.predict(X), squared.predict(X), atol=2e-2)
+
+
+def test_huber_resists_an_outlier():
+    X, y = bumps(80, 3)
+    spoilt = y.copy()
+    spoilt[0] += 1000.0
+    others = slice(1, None)
+    errors = []
+    for loss in ("huber", "squared_error"):
+        model = fit(X, spoilt, 0.05, loss=loss, tol=1e-2)
+        errors.append(np.abs(model.predict(X) - y)[others].mean())
+    assert errors[0] < 0.4 and errors[1] > 2 * errors[0]
+
+
+@pytest.mark.parametrize("scale", [2.0**-20, 2.0**20, 1e6])
+def test_huber_scales_with_target_and_threshold(scale):
+    X, y = bumps(80, 3)
+    model = fit(X, y, loss="huber", huber_threshold=0.3)
+    scaled = fit(X, scale * y, loss="huber", huber_threshold=scale * 0.3)
+    exact = np.log2(scale).is_integer()
+    rtol, atol = (1e-10, 1e-12) if exact else (0.0, 0.1)
+    assert_allclose(scaled.predict(X) / scale, model.predict(X), rtol=rtol, atol=atol)
+    difference = abs(scaled.objective_ / scale**2 - model.objective_)
+    assert difference <= model.dual_gap_
+
+
+@pytest.mark.parametrize("n_targets", [1, 2])
+def test_poisson_means(n_targets):
+    X, y = counts()
+    Y = y if n_targets == 1 else np.c_[y, 10 * y[::-1]]
+    w = np.random.default_rng(0).uniform(0.5, 2, 80)
+    model = fit(X, Y, sample_weight=w, loss="poisson", tol=1e-2)
+    predicted = model.predict(X)
+    assert predicted.shape == Y.shape and (predicted > 0).all()
+    assert_allclose(w @ predicted, w @ Y, rtol=1e-9)
+    constant = fit(X, Y, 1.001, sample_weight=w, loss="poisson")
+    assert_allclose(constant.predict(X)[0], w @ Y / w.sum())
+
+
+def test_poisson_refuses_what_has_no_mean():
+    X, y = counts()
+    two = np.c_[y, np.zeros(80)]
+    for target, message in [(y - 3, "negative"), (0 * y, "zero"), (two, "zero")]:
+        with pytest.raises(ValueError, match=message):
+            fit(X, target, loss="poisson")
+    with pytest.raises(ValueError, match="zero"):
+        fit(X, y, loss="poisson", sample_weight=1.0 * (y == 0))
+
+
+def test_several_targets():
+    X, y = bumps(60, 3)
+    Y = np.c_[y, -y, np.abs(X[:, 1])]
+    model = fit(X, Y, tol=1e-2)
+    m = model.n_neurons_
+    assert model.predict(X).shape == (60, 3) and model.coefs_[1].shape == (m, 3)
+    assert_allclose(model.predict(X).mean(axis=0), Y.mean(axis=0))
+    assert model.score(X, Y) > 0.8
+    with pytest.warns(DataConversionWarning):
+        column = fit(X, y[:, None])
+    assert_array_equal(column.predict(X), fit(X, y).predict(X))
+    assert column.predict(X).shape == (60,)
+
+
+def test_one_target_given_twice_is_one_target_at_another_strength():
+    X, y = bumps(60, 3)
+    one = fit(X, y, tol=1e-4)
+    # The output weights' norm is sqrt(2) and the loss 2 times that of one target.
+    two = fit(X, np.c_[y, y], tol=1e-4)
+    assert_allclose(two.alpha_max_, np.sqrt(2) * one.alpha_max_, rtol=1e-3)
+    assert_allclose(two.objective_, 2 * one.objective_, rtol=2e-3)
+
+
+def test_data_of_rank_two_with_several_targets_are_certified_exactly():
+    X, y = bumps(40, 1)
+    Y = np.c_[y, X[:, 0] ** 2]
+    model = fit(X, Y, tol=1e-5)
+    assert model.certificate_.kind == "exact"
+    assert model.dual_gap_ <= 1e-5 * Y.var(axis=0).sum() / 2 * (1 + 1e-3)

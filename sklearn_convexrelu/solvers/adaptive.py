@@ -25,7 +25,7 @@ _APART = 0.9  # cosine that leaders are below
 _NEAR = 30.0  # times the tolerance: gaps below ask for several additions a slide
 _NEAR_ADDITIONS = 3
 # Least decreases of the objective, times the gap, that a step must bring.
-_ENOUGH_CORRECTING = 1e-2
+_ENOUGH_CORRECTING = 1e-4
 _ENOUGH_SLIDING = 1e-4
 _SLIDE_STEPS = 100
 _SINGLE = 1e-6  # least decrease, in objectives, that single precision resolves
