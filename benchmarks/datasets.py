@@ -21,7 +21,7 @@ __all__ = ["DataSet", "available", "load", "preprocessor", "standardised"]
 
 @dataclass(frozen=True)
 class DataSet:
-    """A regression problem: raw features, which may be categorical or missing."""
+    """A problem: raw features, which may be categorical or missing, and targets."""
 
     name: str
     X: pd.DataFrame
