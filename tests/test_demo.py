@@ -7,12 +7,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from sklearn.datasets import load_diabetes
-from sklearn.model_selection import KFold
+from sklearn.datasets import load_diabetes, load_iris
+from sklearn.model_selection import KFold, StratifiedKFold, cross_val_score
 from sklearn.neural_network import MLPRegressor
+from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from sklearn_convexrelu import ConvexReLURegressor
+from sklearn_convexrelu import ConvexReLUClassifier, ConvexReLURegressor
 from sklearn_convexrelu import __main__ as demo
 
 N_ROWS = 60
@@ -24,6 +25,7 @@ def fast(monkeypatch, tmp_path):
     monkeypatch.setattr(demo, "CONVEX_ALPHAS", (0.1, 0.03))
     monkeypatch.setattr(demo, "MLP_ALPHAS", (10.0,))
     monkeypatch.setattr(demo, "INNER_FOLDS", 2)
+    monkeypatch.setattr(demo, "CLASSES", {})
     monkeypatch.chdir(tmp_path)
 
 
@@ -90,6 +92,25 @@ def test_diabetes_table_is_what_a_user_would_compute(capsys):
     for w, b, v in zip(mlp.coefs_[0].T, mlp.intercepts_[0], mlp.coefs_[1], strict=True):
         objective += convex.alpha_ * np.sqrt(w @ w + b**2) * abs(v[0])
     assert leading_number(figures["objective"][1]) == pytest.approx(objective, abs=1e-5)
+
+
+def test_classification_table_is_what_a_user_would_compute(monkeypatch, capsys):
+    monkeypatch.setattr(demo, "CLASSES", {"iris": load_iris})
+    output, figures = printed(capsys, "--alpha", "0.3", "--no-picture")
+    X, y = load_iris(return_X_y=True)
+    model = make_pipeline(
+        StandardScaler(), ConvexReLUClassifier(tol=0.01, random_state=0)
+    )
+    folds = StratifiedKFold(5, shuffle=True, random_state=0)
+    accuracy = cross_val_score(model, X, y, cv=folds).mean()
+    assert "iris data: 150 rows, 4 columns, 3 classes" in output
+    assert leading_number(figures["5-fold acc."][0]) == pytest.approx(
+        accuracy, abs=6e-4
+    )
+    network = model.set_params(convexreluclassifier__tol=1e-3).fit(X, y)[-1]
+    shown = [leading_number(figures[key][0]) for key in ("objective", "lower bound")]
+    assert shown == pytest.approx([network.objective_, network.lower_bound_], abs=6e-6)
+    assert figures["neurons"] == [str(network.n_neurons_), "100"]
 
 
 def test_csv_with_categories_and_missing_values(capsys, houses):
@@ -200,8 +221,8 @@ ROWS = "".join(f"{i},{i % 3}\n" for i in range(12))
         (
             "x,y\n" + ROWS + "3,blue\n",
             ["--target", "y"],
-            "target 'y' is not numeric: 'blue' on line 14; ConvexReLURegressor "
-            "predicts numbers, classes are for a classifier",
+            "target 'y' is not numeric: 'blue' on line 14; this demo predicts numbers; "
+            "for classes use ConvexReLUClassifier",
         ),
         ("", ["--target", "y"], "data.csv is empty"),
         ("\n\n", ["--target", "y"], "data.csv is empty"),
