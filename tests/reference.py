@@ -36,7 +36,11 @@ def all_patterns(X):
     return np.array(sorted(found))
 
 
-def cone_programme(X, y, patterns, alpha, fit_intercept):
+def half_squares(f, y):
+    return cp.sum_squares(f - y) / 2
+
+
+def cone_programme(X, y, patterns, alpha, fit_intercept, loss=half_squares):
     """Optimum of the convex programme over ``patterns`` (Pilanci & Ergen 2020)."""
     f = cp.Variable() * np.ones(len(X)) if fit_intercept else np.zeros(len(X))
     penalty, constraints = 0, []
@@ -46,8 +50,8 @@ def cone_programme(X, y, patterns, alpha, fit_intercept):
             f = f + sign * cp.multiply(pattern.astype(float), X @ v)
             constraints.append(cp.multiply(2.0 * pattern - 1, X @ v) >= 0)
             penalty = penalty + cp.norm(v)
-    loss = cp.sum_squares(f - y) / (2 * len(X))
-    programme = cp.Problem(cp.Minimize(loss + alpha * penalty), constraints)
+    value = loss(f, y) / len(X) + alpha * penalty
+    programme = cp.Problem(cp.Minimize(value), constraints)
     return programme.solve(solver=cp.CLARABEL)
 
 

@@ -4,11 +4,18 @@ import cvxpy as cp
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose
-from problems import bumps, problem
+from problems import bumps, problem, shared_file
+from reference import all_patterns, cone_programme
 from scipy.optimize import minimize
 from sklearn.exceptions import ConvergenceWarning
 
-from sklearn_convexrelu.losses import Logistic, SquaredError
+from sklearn_convexrelu.losses import (
+    Huber,
+    Logistic,
+    Poisson,
+    SquaredError,
+    SquaredHinge,
+)
 from sklearn_convexrelu.networks import Network
 from sklearn_convexrelu.solution import Status
 from sklearn_convexrelu.solvers.adaptive import AdaptiveSolver
@@ -175,3 +182,63 @@ def test_losses_of_problem_states():
     half = stated.subset(np.arange(15))
     assert_allclose(half.weights.sum(), 1.0)
     assert len(half.X) == len(half.Y) == 15
+
+
+ENUMERATED = {
+    "logistic": (Logistic(), lambda f, y: cp.sum(cp.logistic(f)) - y @ f),
+    "hinge": (
+        SquaredHinge(),
+        lambda f, y: cp.sum_squares(cp.pos(1 - cp.multiply(2 * y - 1, f))) / 2,
+    ),
+    "huber": (Huber(0.3), lambda f, y: cp.sum(cp.huber(f - y, 0.3)) / 2),
+    "poisson": (Poisson(), lambda f, y: cp.sum(cp.exp(f)) - y @ f - y.sum()),
+}
+
+
+@pytest.mark.parametrize("name", ENUMERATED)
+@pytest.mark.parametrize("fit_intercept", [True, False])
+def test_every_loss_reaches_the_optimum_of_complete_enumeration(name, fit_intercept):
+    loss, formula = ENUMERATED[name]
+    X, y = bumps(12, 2, seed=3)
+    labels = (y > np.median(y)).astype(float)  # counts too, with y log y = 0
+    targets = 2 * labels - 1 if name == "hinge" else labels
+    stated = state_problem(
+        X,
+        targets[:, None],
+        np.ones(12),
+        loss,
+        fit_intercept=fit_intercept,
+        hidden_bias=True,
+    )
+    stated = stated.with_alpha(0.05 * largest_alpha(stated))
+    solution = train(stated, AdaptiveSolver(tol=1e-4))
+    inputs = np.c_[X, np.ones(12)]
+    optimum = cone_programme(
+        inputs, labels, all_patterns(inputs), stated.alpha, fit_intercept, formula
+    )
+    assert solution.certificate.kind == "exact"
+    assert solution.certificate.lower_bound <= optimum + 1e-6
+    objective = stated.objective(solution.network)
+    scale = stated.loss_scale()
+    assert optimum - 1e-6 <= objective <= optimum + 2e-4 * scale
+
+
+@pytest.mark.parametrize(
+    "name, loss",
+    [
+        ("two_layer_logistic_n20_a01", Logistic()),
+        ("two_layer_vector_n6_C2", SquaredError()),
+    ],
+)
+def test_certified_optima_of_the_reference_data(name, loss):
+    data = np.load(shared_file("theory", f"{name}.npz"))
+    Y = data["y"].reshape(len(data["X"]), -1).astype(float)
+    if isinstance(loss, Logistic):
+        Y = (Y + 1) / 2
+    stated = state_problem(
+        data["X"], Y, np.ones(len(Y)), loss, fit_intercept=False, hidden_bias=False
+    ).with_alpha(float(data["alpha"]))
+    solution = train(stated, AdaptiveSolver(tol=1e-5))
+    assert solution.certificate.kind == "exact"
+    assert solution.certificate.lower_bound <= data["optimum"] + 1e-7
+    assert_allclose(stated.objective(solution.network), data["optimum"], rtol=2e-5)
