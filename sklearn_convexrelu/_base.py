@@ -1,6 +1,8 @@
 """What the estimators share: check, train, set fitted attributes, predict."""
 
 from abc import ABCMeta, abstractmethod
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from numbers import Integral, Real
 
 import numpy as np
@@ -13,15 +15,61 @@ from sklearn.utils.validation import (
     validate_data,
 )
 
+from sklearn_convexrelu._callbacks import CallbackSupportMixin, Task, with_callbacks
+from sklearn_convexrelu.losses import Loss
 from sklearn_convexrelu.solvers.adaptive import AdaptiveSolver
-from sklearn_convexrelu.training import largest_alpha, state_problem, train
+from sklearn_convexrelu.training import follow, largest_alpha, state_problem, train
 
-__all__ = ["BaseConvexReLU", "checked_weights"]
+__all__ = ["BaseConvexReLU", "CheckedData", "checked_weights", "undone_on_failure"]
 
 _DEFAULT_MAX_ITER = 100
+# A path ends where the loss changes by less than this part of that of the best constant
+# while alpha falls by a factor e.
+_SETTLED = 1e-5
 
 
-class BaseConvexReLU(BaseEstimator, metaclass=ABCMeta):
+@dataclass(frozen=True)
+class CheckedData:
+    """What ``fit`` was given, checked and in numbers.
+
+    Attributes
+    ----------
+    X : ndarray of shape (n_samples, n_features)
+        Features, float32 or float64.
+    Y : ndarray of shape (n_samples, n_outputs)
+        Targets as the loss takes them.
+    weights : ndarray of shape (n_samples,)
+        Sample weights.
+    loss : Loss
+        Loss of the outputs.
+    factors : ndarray of shape (n_samples,), default=None
+        Factors of the weights that ``alpha_max_`` does not know: who makes a class
+        light wants it ignored, not regularised less.
+    attributes : dict, default={}
+        Fitted attributes that only the targets tell.
+    """
+
+    X: np.ndarray
+    Y: np.ndarray
+    weights: np.ndarray
+    loss: Loss
+    factors: np.ndarray | None = None
+    attributes: dict = field(default_factory=dict)
+
+    def stated(self, **options):
+        """Return the Problem, and the ``alpha_max_`` that belongs to it."""
+
+        def problem(weights):
+            return state_problem(self.X, self.Y, weights, self.loss, **options)
+
+        stated = problem(self.weights)
+        alpha_max = largest_alpha(stated)
+        if self.factors is not None:
+            stated = problem(self.weights * self.factors)
+        return stated, alpha_max
+
+
+class BaseConvexReLU(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta):
     """Base of the estimators; a subclass adds its losses, targets and predictions."""
 
     _parameter_constraints = {
@@ -65,38 +113,65 @@ class BaseConvexReLU(BaseEstimator, metaclass=ABCMeta):
         self.random_state = random_state
         self.verbose = verbose
 
-    def _train(self, X, Y, sample_weight, loss, factors=None):
-        """Train on checked data, targets (n_samples, n_outputs); set the attributes.
+    @abstractmethod
+    def _checked(self, X, y, sample_weight):
+        """Return the CheckedData of what ``fit`` was given; raise where it is bad."""
 
-        ``factors`` multiply the sample weights, but ``alpha_max_`` is that without
-        them: who makes a class light wants it ignored, not regularised less.
-        """
-        start = self._start(X.shape[1], Y.shape[1])
+    @with_callbacks
+    def _fit(self, X, y, sample_weight):
+        """Check, train, set the attributes; change nothing where that fails."""
+        task = Task.of_fit(self, X, y, sample_weight, max_subtasks=None).begin()
+        with undone_on_failure(self):
+            data = self._checked(X, y, sample_weight)
+            self._train(data, *self._stated(data), task)
+        task.end(attributes={})
+        return self
 
-        def stated(weights):
-            return state_problem(
-                X,
-                Y,
-                weights,
-                loss,
-                fit_intercept=self.fit_intercept,
-                hidden_bias=self.hidden_bias,
-            )
+    def _stated(self, data):
+        """Return the Problem of the data and its ``alpha_max_``."""
+        return data.stated(
+            fit_intercept=self.fit_intercept, hidden_bias=self.hidden_bias
+        )
 
-        problem = stated(sample_weight)
-        alpha_max = largest_alpha(problem)
-        if factors is not None:
-            problem = stated(sample_weight * factors)
-        alpha = self.alpha * alpha_max if self.relative_alpha else float(self.alpha)
+    def _train(self, data, problem, alpha_max, task, alpha=None):
+        """Train on a problem at the absolute ``alpha``, by default the parameter's."""
+        if alpha is None:
+            alpha = self.alpha * alpha_max if self.relative_alpha else float(self.alpha)
+        watcher = _Watcher(self, data, task)
         solution = train(
             problem.with_alpha(alpha),
             self._solver(),
-            start=start,
-            dtype=X.dtype,
-            callback=_Printer(self.verbose) if self.verbose else None,
+            start=self._start(data.X.shape[1], data.Y.shape[1]),
+            dtype=data.X.dtype,
+            callback=watcher if self.verbose or task.context is not None else None,
         )
-        self.alpha_, self.alpha_max_ = alpha, alpha_max
-        self._set_attributes(solution, X.shape[1])
+        watcher.end()
+        self._set_attributes(data, solution, alpha, alpha_max)
+
+    def _follow(self, X, y, sample_weight, alphas, relative_alpha):
+        """Fit along a path of decreasing alphas; yield each Solution once it is set.
+
+        The path ends where smaller alphas change nothing any more.
+        """
+        data = self._checked(X, y, sample_weight)
+        problem, alpha_max = self._stated(data)
+        alphas = alphas * alpha_max if relative_alpha else alphas
+        callback = _Printer(self.verbose) if self.verbose else None
+        path = follow(
+            problem, alphas, self._solver(), dtype=data.X.dtype, callback=callback
+        )
+        least_change, last_alpha, last_loss = _SETTLED * problem.loss_scale(), None, 0.0
+        for alpha, solution in zip(alphas, path, strict=False):
+            self._set_attributes(data, solution, alpha, alpha_max)
+            yield solution
+            loss = self.objective_ - alpha * self.network_.penalty()
+            if alpha_max == 0.0:
+                return
+            if self.n_neurons_ and last_alpha:
+                step = np.log(last_alpha / alpha)
+                if abs(loss - last_loss) < least_change * step:
+                    return
+            last_alpha, last_loss = alpha, loss
 
     def _solver(self):
         """Return the solver record that the parameters describe."""
@@ -123,24 +198,35 @@ class BaseConvexReLU(BaseEstimator, metaclass=ABCMeta):
             )
         return self.network_
 
-    def _set_attributes(self, solution, n_features):
-        """Store the solution; the weights in the layout of MLPRegressor."""
-        network, certificate = solution.network, solution.certificate
-        self.network_ = network
-        self.coefs_ = [network.hidden[:n_features], network.output]
+    def _set_attributes(self, data, solution, alpha, alpha_max):
+        """Store the solution."""
+        certificate = solution.certificate
+        vars(self).update(
+            self._network_attributes(data, solution.network),
+            alpha_=float(alpha),
+            alpha_max_=alpha_max,
+            certificate_=certificate,
+            objective_=certificate.objective,
+            lower_bound_=certificate.lower_bound,
+            dual_gap_=certificate.gap,
+            n_iter_=solution.n_iter,
+            history_=solution.history,
+            status_=solution.status,
+        )
+
+    def _network_attributes(self, data, network):
+        """Return what predictions need; weights in the layout of MLPRegressor."""
+        n_features = data.X.shape[1]
         hidden_bias = np.zeros(network.n_neurons, dtype=network.hidden.dtype)
         if self.hidden_bias:
             hidden_bias = network.hidden[n_features]
-        self.intercepts_ = [hidden_bias, network.intercept]
-        self.n_neurons_ = network.n_neurons
-        self.n_outputs_ = network.output.shape[1]
-        self.certificate_ = certificate
-        self.objective_ = certificate.objective
-        self.lower_bound_ = certificate.lower_bound
-        self.dual_gap_ = certificate.gap
-        self.n_iter_ = solution.n_iter
-        self.history_ = solution.history
-        self.status_ = solution.status
+        return data.attributes | {
+            "network_": network,
+            "coefs_": [network.hidden[:n_features], network.output],
+            "intercepts_": [hidden_bias, network.intercept],
+            "n_neurons_": network.n_neurons,
+            "n_outputs_": network.output.shape[1],
+        }
 
     def _forward(self, X):
         """Return the network's outputs, (n_samples, n_outputs)."""
@@ -159,19 +245,54 @@ def checked_weights(sample_weight, X):
     return weights
 
 
+@contextmanager
+def undone_on_failure(estimator):
+    """Give the estimator its old attributes back where the block fails."""
+    before = vars(estimator).copy()
+    try:
+        yield
+    except BaseException:
+        vars(estimator).clear()
+        vars(estimator).update(before)
+        raise
+
+
+class _Watcher:
+    """What the solver of a fit calls: it prints, and its rounds are tasks."""
+
+    def __init__(self, estimator, data, task):
+        self.estimator, self.data, self.task = estimator, data, task
+        self.printer = _Printer(estimator.verbose)
+        self.round = task.subtask("round").begin()
+
+    def __call__(self, record, network):
+        self.printer(record, network)
+        if "step" in record:
+            return False
+        stop = self.round.end(
+            lambda: self.estimator._network_attributes(self.data, network)
+        )
+        self.round = self.task.subtask("round").begin()
+        return stop
+
+    def end(self):
+        """End the round that has begun but was not needed."""
+        self.round.end()
+
+
 class _Printer:
     """Print the history as it is made: rounds at verbosity 1, their steps at 2."""
 
     def __init__(self, verbosity):
         self.verbosity, self.n_rounds = verbosity, 0
 
-    def __call__(self, record):
+    def __call__(self, record, network):
         if "step" in record:
             if self.verbosity > 1:
                 print("    {step:<5} objective {objective:.6e}".format(**record))
-            return
-        self.n_rounds += 1
-        print(
-            "[{n:3d}] {time:8.3f} s  objective {objective:.6e}  gap {dual_gap:.3e}"
-            "  neurons {n_neurons}".format(n=self.n_rounds, **record)
-        )
+        elif self.verbosity:
+            self.n_rounds += 1
+            print(
+                "[{n:3d}] {time:8.3f} s  objective {objective:.6e}  gap {dual_gap:.3e}"
+                "  neurons {n_neurons}".format(n=self.n_rounds, **record)
+            )

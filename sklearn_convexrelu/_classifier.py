@@ -11,7 +11,7 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import check_classification_targets, type_of_target
 from sklearn.utils.validation import column_or_1d, validate_data
 
-from sklearn_convexrelu._base import BaseConvexReLU, checked_weights
+from sklearn_convexrelu._base import BaseConvexReLU, CheckedData, checked_weights
 from sklearn_convexrelu.losses import Logistic, Softmax, SquaredError, SquaredHinge
 
 __all__ = ["ConvexReLUClassifier"]
@@ -212,6 +212,10 @@ class ConvexReLUClassifier(ClassifierMixin, BaseConvexReLU):
         ConvexReLUClassifier
             The fitted estimator.
         """
+        return self._fit(X, y, sample_weight)
+
+    def _checked(self, X, y, sample_weight):
+        """Return the CheckedData, without samples of zero weight."""
         X, y = validate_data(
             self, X, y, dtype=[np.float64, np.float32], multi_output=True
         )
@@ -228,10 +232,14 @@ class ConvexReLUClassifier(ClassifierMixin, BaseConvexReLU):
         multilabel = binarizer.y_type_.startswith("multilabel")
         classes = binarizer.classes_ if multilabel else np.unique(y)
         self._check_classes(classes, Y, multilabel)
-        self._train(X, Y, weights, self._loss(Y.shape[1], multilabel), factors)
-        self.classes_ = classes
-        self._multilabel = multilabel
-        return self
+        return CheckedData(
+            X,
+            Y,
+            weights,
+            self._loss(Y.shape[1], multilabel),
+            factors,
+            attributes={"classes_": classes, "_multilabel": multilabel},
+        )
 
     def _class_factors(self, y, weights):
         """Return the factor of each sample's weight that its class has."""

@@ -7,7 +7,7 @@ from sklearn.base import RegressorMixin, _fit_context
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import column_or_1d, validate_data
 
-from sklearn_convexrelu._base import BaseConvexReLU, checked_weights
+from sklearn_convexrelu._base import BaseConvexReLU, CheckedData, checked_weights
 from sklearn_convexrelu.losses import Huber, Poisson, SquaredError
 
 __all__ = ["ConvexReLURegressor"]
@@ -192,6 +192,10 @@ class ConvexReLURegressor(RegressorMixin, BaseConvexReLU):
         ConvexReLURegressor
             The fitted estimator.
         """
+        return self._fit(X, y, sample_weight)
+
+    def _checked(self, X, y, sample_weight):
+        """Return the CheckedData."""
         X, y = validate_data(
             self,
             X,
@@ -206,8 +210,7 @@ class ConvexReLURegressor(RegressorMixin, BaseConvexReLU):
         sample_weight = checked_weights(sample_weight, X)
         if self.loss == "poisson":
             _check_counts(targets, sample_weight)
-        self._train(X, targets, sample_weight, self._loss())
-        return self
+        return CheckedData(X, targets, sample_weight, self._loss())
 
     def _loss(self):
         """Return the loss that the parameters name."""

@@ -21,6 +21,8 @@ class Status(Enum):
         "the gap was met in double precision but not by the returned single-precision "
         "weights; pass X as float64, or targets closer to zero"
     )
+    INTERRUPTED = "it was interrupted"
+    STOPPED = "a callback asked for it"
     STALLED = (
         "no step lowers the objective any more; scale the features to comparable "
         "size, or increase tol"

@@ -6,6 +6,7 @@ runs the solver, scales the network back and certifies it afresh. It is the only
 that warns.
 """
 
+import sys
 import warnings
 from dataclasses import dataclass, replace
 
@@ -18,7 +19,9 @@ from sklearn_convexrelu.patterns.pricing import FIRST, Pricer, Prices
 from sklearn_convexrelu.problem import Problem
 from sklearn_convexrelu.solution import Solution, Status
 
-__all__ = ["largest_alpha", "state_problem", "train"]
+__all__ = ["follow", "largest_alpha", "state_problem", "train", "warn_of_path"]
+
+_INTERNAL = ("sklearn.", "sklearn_convexrelu.")
 
 
 def state_problem(X, Y, sample_weight, loss, *, fit_intercept, hidden_bias):
@@ -45,13 +48,13 @@ def train(problem, solver, *, start=None, dtype=np.float64, callback=None):
     problem : Problem
         What is minimised, in the user's units.
     solver : AdaptiveSolver
-        A record with ``solve(problem, start, callback)``.
+        A record with ``solve_path(problem, alphas, start, callback)``.
     start : Network, default=None
         Where to start.
     dtype : dtype, default=np.float64
         Precision of the returned weights; the certificate is of these very weights.
     callback : callable, default=None
-        Called with every record of the solver, in the user's units.
+        Called with every record of the solver and its network, in the user's units.
 
     Returns
     -------
@@ -67,32 +70,79 @@ def train(problem, solver, *, start=None, dtype=np.float64, callback=None):
     -----
     An alpha of zero stands for a problem whose ``largest_alpha`` is zero: a constant.
     """
-    if not problem.alpha >= 0.0:
+    path = follow(
+        problem, [problem.alpha], solver, start=start, dtype=dtype, callback=callback
+    )
+    solution = next(path)
+    if solution.status is not Status.CONVERGED:
+        _warn(
+            f"Stopped with a duality gap of {solution.certificate.gap:.3e}, tolerance "
+            f"{solver.tol * problem.loss_scale():.3e}: {solution.status.value}. The "
+            "best network so far is kept.",
+        )
+    return solution
+
+
+def follow(problem, alphas, solver, *, start=None, dtype=np.float64, callback=None):
+    """Solve along a path of penalty strengths, each from the last network.
+
+    The parameters are those of ``train``, ``alphas`` an iterable of strengths in the
+    user's units, best in decreasing order. Nothing is warned of: ``warn_of_path`` does.
+
+    Yields
+    ------
+    Solution
+        As ``train`` returns it, one an alpha. An interrupt or a callback that asks for
+        a stop ends the path with the solution that it found.
+    """
+    alphas = np.asarray(alphas, dtype=float)
+    if not np.all(alphas >= 0.0):
         raise ValueError("The problem needs a penalty strength: problem.with_alpha(.).")
-    if problem.alpha == 0.0:
-        return _constant_solution(problem, dtype)
+    if not alphas.all():
+        yield from (_constant_solution(problem.with_alpha(0.0), dtype) for _ in alphas)
+        return
     units = _Units.of(problem)
     scaled = units.scaled(problem)
-    solved = solver.solve(
+    path = solver.solve_path(
         scaled,
+        alphas / units.alpha,
         None if start is None else units.shrink(start),
-        None if callback is None else lambda record: callback(units.record(record)),
+        None if callback is None else units.translated(callback),
     )
-    network = units.restore(solved.network).astype(dtype)
-    certificate = _certificate(problem, network, solved)
     tol = solver.tol * scaled.loss_scale() * units.objective
-    status = solved.status
-    if status is Status.CONVERGED and certificate.gap > tol * (1.0 + 1e-3):
-        status = Status.PRECISION
-    if status is not Status.CONVERGED:
-        _warn(status, certificate, tol)
-    return replace(
-        solved,
-        network=network,
-        certificate=certificate,
-        status=status,
-        history=[units.record(record) for record in solved.history],
-    )
+    for alpha, solved in zip(alphas, path, strict=False):
+        network = units.restore(solved.network).astype(dtype)
+        certificate = _certificate(problem.with_alpha(alpha), network, solved)
+        status = solved.status
+        if status is Status.CONVERGED and certificate.gap > tol * (1.0 + 1e-3):
+            status = Status.PRECISION
+        yield replace(
+            solved,
+            network=network,
+            certificate=certificate,
+            status=status,
+            history=[units.record(record) for record in solved.history],
+        )
+
+
+def warn_of_path(statuses, what):
+    """Warn once of the points of paths that are not within the tolerance.
+
+    Parameters
+    ----------
+    statuses : iterable of Status
+        How each point ended.
+    what : str
+        What the points belong to, for the message.
+    """
+    statuses = list(statuses)
+    missed = [status for status in statuses if status is not Status.CONVERGED]
+    if missed:
+        reasons = "; ".join(sorted({status.value for status in missed}))
+        _warn(
+            f"{len(missed)} of {len(statuses)} points of {what} stopped with a duality "
+            f"gap above the tolerance: {reasons}."
+        )
 
 
 def largest_alpha(problem):
@@ -156,7 +206,7 @@ class _Units:
             X=problem.X / self.inputs,
             Y=(problem.Y - self.offset) / self.targets,
             loss=problem.loss.in_units(self.targets),
-            alpha=problem.alpha / self.alpha,
+            alpha=problem.alpha / self.alpha,  # nan while it is open
         )
 
     def restore(self, network):
@@ -169,6 +219,14 @@ class _Units:
         return network.rescaled(
             self.inputs * factor, factor, -self.offset * factor
         ).astype(np.float64)
+
+    def translated(self, callback):
+        """Return ``callback`` for a solver of the scaled problem."""
+
+        def scaled_callback(record, network):
+            return callback(self.record(record), self.restore(network))
+
+        return scaled_callback
 
     def record(self, record):
         """Return a record of the history in the user's units."""
@@ -264,11 +322,9 @@ def _constant_solution(problem, dtype):
     )
 
 
-def _warn(status, certificate, tol):
-    """Warn that the tolerance was missed: by how much, and what to do."""
-    warnings.warn(
-        f"Stopped with a duality gap of {certificate.gap:.3e}, tolerance {tol:.3e}: "
-        f"{status.value}. The best network so far is kept.",
-        ConvergenceWarning,
-        stacklevel=6,  # the line that calls fit
-    )
+def _warn(message):
+    """Warn in the name of the first caller outside of the packages."""
+    frame, level = sys._getframe(), 1
+    while frame.f_back and frame.f_globals.get("__name__", "").startswith(_INTERNAL):
+        frame, level = frame.f_back, level + 1
+    warnings.warn(message, ConvergenceWarning, stacklevel=level)

@@ -20,6 +20,7 @@ __all__ = [
     "HARD",
     "KNOWN",
     "LIGHT",
+    "TRACK",
     "Candidates",
     "Effort",
     "Pricer",
@@ -51,6 +52,7 @@ class Effort:
 
 KNOWN = Effort(n_batches=0, n_hops=0, n_steps=15)
 LIGHT = Effort(n_batches=1, n_hops=1, n_steps=15)
+TRACK = Effort(n_batches=1, n_hops=1, n_steps=20, certifies=True)
 FIRST = Effort(n_batches=1, n_hops=1, n_steps=30, certifies=True)
 FAIR = Effort(n_batches=2, n_hops=2, n_steps=30, certifies=True)
 HARD = Effort(n_batches=4, n_hops=6, n_steps=30, certifies=True)

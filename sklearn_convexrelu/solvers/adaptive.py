@@ -10,7 +10,14 @@ import numpy as np
 
 from sklearn_convexrelu.certificates import certify, dual_point, lower_bound
 from sklearn_convexrelu.networks import Network
-from sklearn_convexrelu.patterns.pricing import FAIR, HARD, KNOWN, LIGHT, Pricer
+from sklearn_convexrelu.patterns.pricing import (
+    FAIR,
+    HARD,
+    KNOWN,
+    LIGHT,
+    TRACK,
+    Pricer,
+)
 from sklearn_convexrelu.solution import Solution, Status
 from sklearn_convexrelu.solvers.amplitudes import best_amplitudes
 from sklearn_convexrelu.solvers.slide import slide
@@ -78,18 +85,50 @@ class AdaptiveSolver:
         start : Network, default=None
             Where to start; None starts from the best constant.
         callback : callable, default=None
-            Called with each record of the history as it is made, and with a record
-            that names its ``step`` after each addition and each slide.
+            Called with each record of the history as it is made and the network that
+            it is of; the run stops where it returns true. Also called, with a record
+            that names its ``step``, after each addition and each slide.
 
         Returns
         -------
         Solution
             The best network found; its objective never rises from round to round.
         """
-        started = time.perf_counter()
-        if start is None and len(problem.X) > 2 * _SAMPLED_ROWS:
-            start = self.solve_sample(problem).network
-        return _Run(self, problem, start, callback, started).result()
+        return next(self.solve_path(problem, [problem.alpha], start, callback))
+
+    def solve_path(self, problem, alphas, start=None, callback=None):
+        """Solve at one penalty strength after another, each from the last network.
+
+        Parameters
+        ----------
+        problem : Problem
+            What is minimised, at whatever alpha.
+        alphas : iterable of float
+            Penalty strengths, best in decreasing order.
+        start : Network, default=None
+            Where the first one starts.
+        callback : callable, default=None
+            As for ``solve``.
+
+        Yields
+        ------
+        Solution
+            One an alpha. The last one may be ``INTERRUPTED`` or ``STOPPED``.
+        """
+        run = None
+        for alpha in alphas:
+            started = time.perf_counter()
+            problem = problem.with_alpha(alpha)
+            if run is None:
+                if start is None and len(problem.X) > 2 * _SAMPLED_ROWS:
+                    start = self.solve_sample(problem).network
+                run = _Run(self, problem, start, callback, started)
+            else:
+                run.move(problem, started)
+            solution = run.interruptible_result()
+            yield solution
+            if solution.status in (Status.INTERRUPTED, Status.STOPPED):
+                return
 
     def solve_sample(self, problem):
         """Solve loosely on a sample of the rows, for a start that costs little."""
@@ -105,51 +144,80 @@ class _Run:
     """One run of the loop: the state that its steps share."""
 
     def __init__(self, solver, problem, start, callback, started):
-        self.solver, self.problem, self.callback = solver, problem, callback
-        self.started, self.history = started, []
+        self.solver, self.callback = solver, callback
         scale = problem.loss_scale()
         self.tol, self.least_decrease = solver.tol * scale, _LEAST_DECREASE * scale
         self.enough = self.least_decrease  # from one more step of correcting
         self.rng = np.random.default_rng(solver.seed)
         self.pricer = Pricer(problem.X, problem.n_outputs)
-        self.hard = HARD if solver.tol < _FAIR_TOL else FAIR
         self.leaders = np.zeros((problem.X.shape[1], 0))
-        self.cap_binds = False
-        self.network = problem.null_network()
-        if start is not None:
-            self.network = self.corrected(*start.pruned().directions())
+        loose = solver.tol >= _FAIR_TOL
+        self.first_care, self.hard = _GLANCE, FAIR if loose else HARD
+        self.near_additions = _NEAR_ADDITIONS
+        self.network = problem.null_network() if start is None else start.pruned()
+        self.begin(problem, started)
+
+    def move(self, problem, started):
+        """Go on with the same problem at another penalty strength.
+
+        The neurons and leaders so far are a start so close that the careful search can
+        come at once, can be short, and finds what one addition a round adds.
+        """
+        self.first_care = _HARD
+        self.hard = TRACK if self.solver.tol >= _FAIR_TOL else FAIR
+        self.near_additions = 1
+        self.begin(problem, started)
+
+    def begin(self, problem, started):
+        """Begin on ``problem`` with the best amplitudes of the present neurons."""
+        self.problem, self.started, self.history = problem, started, []
+        self.n_iter, self.priced = 0, None
+        self.cap_binds, self.stopped = False, False
+        self.network = self.corrected(*self.network.directions())
         self.objective = problem.objective(self.network)
+
+    def interruptible_result(self):
+        """Run the loop; a KeyboardInterrupt ends it with the network priced last."""
+        try:
+            return self.result()
+        except KeyboardInterrupt:
+            if self.priced is None:
+                raise
+            self.network, candidates, certificate = self.priced
+            return self.solution(candidates, certificate, Status.INTERRUPTED)
 
     def result(self, accept=_HARD):
         """Run the loop; only pricing with the care ``accept`` may accept a network."""
-        n_iter, care = 0, _GLANCE
+        care = self.first_care
         while True:
             candidates, certificate = self.price_and_certify(care)
             self.record(certificate)
             if certificate.gap <= self.tol:
                 status = Status.CONVERGED
-            elif n_iter >= self.solver.max_iter:
+            elif self.stopped:
+                return self.solution(candidates, certificate, Status.STOPPED)
+            elif self.n_iter >= self.solver.max_iter:
                 status = self.limit(Status.ITERATION_LIMIT)
             elif self.improve(candidates, certificate.gap):
-                n_iter, care = n_iter + 1, _GLANCE
+                self.n_iter, care = self.n_iter + 1, self.first_care
                 continue
             else:
                 status = self.limit(Status.STALLED)
             if care == _WHOLE or (care >= accept and status is Status.CONVERGED):
-                return self.solution(candidates, certificate, status, n_iter)
+                return self.solution(candidates, certificate, status)
             care += 1
 
     def limit(self, status):
         """Return why the run ends early: ``status``, or the cap once it has bound."""
         return Status.NEURON_LIMIT if self.cap_binds else status
 
-    def solution(self, candidates, certificate, status, n_iter):
+    def solution(self, candidates, certificate, status):
         """Return what the run has reached."""
         return Solution(
             network=self.network,
             certificate=certificate,
             status=status,
-            n_iter=max(n_iter, 1),
+            n_iter=max(self.n_iter, 1),
             history=self.history,
             directions=candidates.directions,
         )
@@ -161,6 +229,7 @@ class _Run:
         certificate = certify(
             self.problem, self.network, candidates.best, bound, prove=False
         )
+        self.priced = self.network, candidates, certificate
         return candidates, certificate
 
     def price(self, network, effort, may_end_early=False):
@@ -194,7 +263,7 @@ class _Run:
             }
         )
         if self.callback is not None:
-            self.callback(self.history[-1])
+            self.stopped |= bool(self.callback(self.history[-1], self.network))
 
     def improve(self, candidates, gap):
         """Take steps 3 to 5; return whether the objective went down.
@@ -204,7 +273,7 @@ class _Run:
         """
         self.enough = max(_ENOUGH_CORRECTING * gap, self.least_decrease)
         network = self.extended(self.network, candidates)
-        for _ in range(_NEAR_ADDITIONS - 1 if gap < _NEAR * self.tol else 0):
+        for _ in range(self.near_additions - 1 if gap < _NEAR * self.tol else 0):
             candidates = self.price(network, KNOWN)[0]
             network = self.extended(network, candidates)
         decrease = max(_ENOUGH_SLIDING * gap, self.least_decrease)
@@ -274,6 +343,5 @@ class _Run:
     def tell(self, step, network, objective):
         """Report a step to the callback."""
         if self.callback is not None:
-            self.callback(
-                {"step": step, "objective": objective, "n_neurons": network.n_neurons}
-            )
+            record = {"step": step, "objective": objective}
+            self.callback(record | {"n_neurons": network.n_neurons}, network)
