@@ -1,7 +1,15 @@
 """Train ReLU networks to their global optimum by convex optimisation."""
 
 from sklearn_convexrelu._classifier import ConvexReLUClassifier
+from sklearn_convexrelu._cv import ConvexReLUClassifierCV, ConvexReLURegressorCV
+from sklearn_convexrelu._path import convex_relu_path
 from sklearn_convexrelu._regressor import ConvexReLURegressor
 
-__all__ = ["ConvexReLUClassifier", "ConvexReLURegressor"]
+__all__ = [
+    "ConvexReLUClassifier",
+    "ConvexReLUClassifierCV",
+    "ConvexReLURegressor",
+    "ConvexReLURegressorCV",
+    "convex_relu_path",
+]
 __version__ = "0.1.0"

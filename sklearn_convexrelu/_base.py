@@ -66,6 +66,7 @@ class CheckedData:
         alpha_max = largest_alpha(stated)
         if self.factors is not None:
             stated = problem(self.weights * self.factors)
+            alpha_max = alpha_max or largest_alpha(stated)
         return stated, alpha_max
 
 
@@ -212,6 +213,7 @@ class BaseConvexReLU(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta):
             n_iter_=solution.n_iter,
             history_=solution.history,
             status_=solution.status,
+            tolerance_=solution.tolerance,
         )
 
     def _network_attributes(self, data, network):

@@ -19,9 +19,10 @@ __all__ = ["ConvexReLUClassifier"]
 
 def _has_probabilities(model):
     """Tell whether the loss models probabilities, or why it does not."""
-    if model.loss != "log_loss":
+    loss = getattr(model, "_fitted_loss", model.loss)
+    if loss != "log_loss":
         raise AttributeError(
-            f"probabilities are not available for loss={model.loss!r}; "
+            f"probability estimates are not available for loss={loss!r}; "
             "use loss='log_loss'"
         )
     return True
@@ -61,7 +62,7 @@ class ConvexReLUClassifier(ClassifierMixin, BaseConvexReLU):
         ``(f - y)^2 / 2``, with y one for the class of an output and minus one for the
         others, summed over outputs.
     class_weight : dict, "balanced" or None, default=None
-        Factors of the sample weights by class; classes that are not named have one.
+        Factors of the sample weights by class, one for classes that are not named.
         ``alpha_max_`` does not know them, so a light class counts for little.
         ``"balanced"`` gives every class the same total weight; for multilabel targets
         it is the product of the labels' factors, and the only choice.
@@ -83,7 +84,8 @@ class ConvexReLUClassifier(ClassifierMixin, BaseConvexReLU):
         Seed of the search for neurons. Objectives reached with different seeds differ
         by no more than the gap, as far as that is a proof (see ``certificate_``).
     verbose : int, default=0
-        1 prints a line a round: time, objective, gap, neurons. 2 prints its steps too.
+        1 prints time, objective, gap and neurons each time the network is priced: once
+        a round, more often where the gap is confirmed. 2 prints the steps too.
 
     Attributes
     ----------
@@ -119,6 +121,8 @@ class ConvexReLUClassifier(ClassifierMixin, BaseConvexReLU):
         each time the network was priced.
     status_ : Status
         Why the solver stopped.
+    tolerance_ : float
+        ``tol`` in the unit of the objective; what ``dual_gap_`` is compared with.
     n_outputs_, n_features_in_, feature_names_in_
         As in scikit-learn.
 
@@ -223,10 +227,14 @@ class ConvexReLUClassifier(ClassifierMixin, BaseConvexReLU):
         y = y.toarray() if issparse(y) else y
         if y.ndim == 2 and y.shape[1] == 1:
             y = column_or_1d(y, warn=True)
+        kind = type_of_target(y)
+        if kind.startswith("multilabel") and not np.isin(y, (0, 1)).all():
+            raise ValueError("Multilabel targets must be indicators, zeros and ones.")
         weights = checked_weights(sample_weight, X)
         factors = self._class_factors(y, weights)
-        live = weights * factors > 0.0
-        X, y, weights, factors = X[live], y[live], weights[live], factors[live]
+        live = weights > 0.0 if factors is None else weights * factors > 0.0
+        X, y, weights = X[live], y[live], weights[live]
+        factors = None if factors is None else factors[live]
         binarizer = LabelBinarizer(neg_label=0 if self.loss == "log_loss" else -1)
         Y = binarizer.fit_transform(y).astype(np.float64)
         multilabel = binarizer.y_type_.startswith("multilabel")
@@ -238,22 +246,26 @@ class ConvexReLUClassifier(ClassifierMixin, BaseConvexReLU):
             weights,
             self._loss(Y.shape[1], multilabel),
             factors,
-            attributes={"classes_": classes, "_multilabel": multilabel},
+            attributes={
+                "classes_": classes,
+                "_multilabel": multilabel,
+                "_fitted_loss": self.loss,
+            },
         )
 
     def _class_factors(self, y, weights):
-        """Return the factor of each sample's weight that its class has."""
+        """Return the factor of each sample's weight that its class has, if any."""
         if self.class_weight is None:
-            return np.ones(len(weights))
+            return None
         if type_of_target(y).startswith("multilabel"):
             if self.class_weight != "balanced":
                 raise ValueError(
                     "class_weight names classes, of which multilabel targets have "
                     "none; use 'balanced', or weigh the samples with sample_weight."
                 )
-            return np.prod([_balanced(label, weights) for label in y.T], axis=0)
+            return np.prod([_balanced_factors(label, weights) for label in y.T], axis=0)
         if self.class_weight == "balanced":
-            return _balanced(y, weights)
+            return _balanced_factors(y, weights)
         classes, codes = np.unique(y, return_inverse=True)
         factors = compute_class_weight(self.class_weight, classes=classes, y=y)
         if factors.min() < 0.0 or not np.isfinite(factors).all():
@@ -378,9 +390,10 @@ class ConvexReLUClassifier(ClassifierMixin, BaseConvexReLU):
         return tags
 
 
-def _balanced(y, weights):
+def _balanced_factors(y, weights):
     """Return the factors of samples that give classes equal totals of the weights."""
     classes, codes = np.unique(y, return_inverse=True)
     totals = np.bincount(codes, weights)
-    present = np.count_nonzero(totals)
-    return (totals.sum() / (present * np.maximum(totals, 1e-300)))[codes]
+    target = totals.sum() / np.count_nonzero(totals)
+    factors = np.divide(target, totals, out=np.zeros(len(totals)), where=totals > 0.0)
+    return factors[codes]

@@ -65,7 +65,8 @@ class ConvexReLURegressor(RegressorMixin, BaseConvexReLU):
         Seed of the search for neurons. Objectives reached with different seeds differ
         by no more than the gap, as far as that is a proof (see ``certificate_``).
     verbose : int, default=0
-        1 prints a line a round: time, objective, gap, neurons. 2 prints its steps too.
+        1 prints time, objective, gap and neurons each time the network is priced: once
+        a round, more often where the gap is confirmed. 2 prints the steps too.
 
     Attributes
     ----------
@@ -99,6 +100,8 @@ class ConvexReLURegressor(RegressorMixin, BaseConvexReLU):
         each time the network was priced.
     status_ : Status
         Why the solver stopped.
+    tolerance_ : float
+        ``tol`` in the unit of the objective; what ``dual_gap_`` is compared with.
     n_outputs_, n_features_in_, feature_names_in_
         As in scikit-learn.
 
@@ -207,10 +210,13 @@ class ConvexReLURegressor(RegressorMixin, BaseConvexReLU):
         if y.ndim == 2 and y.shape[1] == 1:
             y = column_or_1d(y, warn=True)
         targets = np.asarray(y, dtype=np.float64).reshape(len(X), -1)
-        sample_weight = checked_weights(sample_weight, X)
+        weights = checked_weights(sample_weight, X)
+        live = weights > 0.0
+        X, targets, weights = X[live], targets[live], weights[live]
         if self.loss == "poisson":
-            _check_counts(targets, sample_weight)
-        return CheckedData(X, targets, sample_weight, self._loss())
+            _check_counts(targets)
+        attributes = {"_fitted_loss": self.loss}
+        return CheckedData(X, targets, weights, self._loss(), attributes=attributes)
 
     def _loss(self):
         """Return the loss that the parameters name."""
@@ -232,7 +238,7 @@ class ConvexReLURegressor(RegressorMixin, BaseConvexReLU):
             Predicted targets; for the Poisson loss predicted means.
         """
         predicted = self._forward(X)
-        if self.loss == "poisson":
+        if self._fitted_loss == "poisson":
             predicted = np.exp(predicted)
         return predicted[:, 0] if self.n_outputs_ == 1 else predicted
 
@@ -243,12 +249,12 @@ class ConvexReLURegressor(RegressorMixin, BaseConvexReLU):
         return tags
 
 
-def _check_counts(Y, sample_weight):
+def _check_counts(Y):
     """Refuse targets that have no Poisson mean."""
     if Y.min() < 0.0:
         raise ValueError(
             "Some value(s) of y are out of the valid range of the loss 'poisson': "
             "they must not be negative."
         )
-    if not (sample_weight @ Y).all():
+    if not Y.any(axis=0).all():
         raise ValueError("loss='poisson' needs targets that are not all zero.")

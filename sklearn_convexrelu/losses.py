@@ -54,7 +54,7 @@ class Loss(ABC):
     def curvature(self, F, Y, weights):
         """Return ``(h, q)``: the Hessian of sample i is ``diag(h_i) - q_i q_i^T``.
 
-        Or an upper bound on it, where it is zero itself.
+        Where the second derivative is zero, h is a small positive part of the weight.
 
         ``h`` has the shape of ``F``; ``q`` too, or is None where it is zero.
         """
@@ -167,11 +167,7 @@ class SquaredError(Loss):
 
     def best_dual_value(self, N, Y, weights, limit):
         """Return ``max_{0 <= s <= limit} -L*(s N)``, a parabola in ``s``."""
-        quadratic = np.sum(N * N / weights[:, None])
-        if quadratic == 0.0:
-            return 0.0
-        s = np.clip(-np.vdot(N, Y) / quadratic, 0.0, limit)
-        return -self.conjugate(s * N, Y, weights)
+        return _best_on_parabola(self, N, Y, weights, limit)
 
 
 class Huber(Loss):
@@ -204,7 +200,7 @@ class Huber(Loss):
         return np.vdot(N, residual - 0.5 * clipped), N
 
     def curvature(self, F, Y, weights):
-        """Return ``(h, None)``: the weights where residuals are small, else a part.
+        """Return ``(h, None)``: the weights where residuals are small, else 1%.
 
         The second derivative is zero beyond the threshold, which could leave Newton
         steps without a minimiser.
@@ -345,7 +341,7 @@ class SquaredHinge(Loss):
         return 0.5 * weights @ (short * short).sum(axis=1), N
 
     def curvature(self, F, Y, weights):
-        """Return ``(h, None)``: the weights where the margin is short, else a part.
+        """Return ``(h, None)``: the weights where the margin is short, else 1%.
 
         The second derivative is zero where it is not, which could leave Newton steps
         without a minimiser.
@@ -364,7 +360,16 @@ class SquaredHinge(Loss):
 
     def best_dual_value(self, N, Y, weights, limit):
         """Return ``max_{0 <= s <= limit} -L*(s N)``, a parabola in ``s``."""
-        return SquaredError.best_dual_value(self, N, Y, weights, limit)
+        return _best_on_parabola(self, N, Y, weights, limit)
+
+
+def _best_on_parabola(loss, N, Y, weights, limit):
+    """Return the best dual value where conjugates are ``N^2 / (2 weights) + N Y``."""
+    quadratic = np.sum(N * N / weights[:, None])
+    if quadratic == 0.0:
+        return 0.0
+    s = np.clip(-np.vdot(N, Y) / quadratic, 0.0, limit)
+    return -loss.conjugate(s * N, Y, weights)
 
 
 def _ratio(a, b):

@@ -18,8 +18,8 @@ class Status(Enum):
     ITERATION_LIMIT = "the iteration limit was reached; increase max_iter or tol"
     NEURON_LIMIT = "max_neurons neurons were not enough; increase max_neurons or tol"
     PRECISION = (
-        "the gap was met in double precision but not by the returned single-precision "
-        "weights; pass X as float64, or targets closer to zero"
+        "the solver met it, but not the weights rounded to the precision of X in its "
+        "units; pass X as float64, standardised, and targets closer to zero"
     )
     INTERRUPTED = "it was interrupted"
     STOPPED = "a callback asked for it"
@@ -45,6 +45,8 @@ class Solution:
         Number of outer iterations.
     history : list of dict
         One record an iteration: time (seconds), objective, dual_gap, n_neurons, price.
+    tolerance : float
+        Gap at which the solver stops.
     directions : ndarray of shape (n_inputs, n_directions)
         Unit vectors among which the certificate's price was the largest.
     """
@@ -54,4 +56,5 @@ class Solution:
     status: Status
     n_iter: int
     history: list
+    tolerance: float
     directions: np.ndarray

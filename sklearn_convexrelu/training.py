@@ -77,8 +77,8 @@ def train(problem, solver, *, start=None, dtype=np.float64, callback=None):
     if solution.status is not Status.CONVERGED:
         _warn(
             f"Stopped with a duality gap of {solution.certificate.gap:.3e}, tolerance "
-            f"{solver.tol * problem.loss_scale():.3e}: {solution.status.value}. The "
-            "best network so far is kept.",
+            f"{solution.tolerance:.3e}: {solution.status.value}. The best network so "
+            "far is kept."
         )
     return solution
 
@@ -99,7 +99,8 @@ def follow(problem, alphas, solver, *, start=None, dtype=np.float64, callback=No
     if not np.all(alphas >= 0.0):
         raise ValueError("The problem needs a penalty strength: problem.with_alpha(.).")
     if not alphas.all():
-        yield from (_constant_solution(problem.with_alpha(0.0), dtype) for _ in alphas)
+        solution = _constant_solution(problem.with_alpha(0.0), solver.tol, dtype)
+        yield from (solution for _ in alphas)
         return
     units = _Units.of(problem)
     scaled = units.scaled(problem)
@@ -109,18 +110,18 @@ def follow(problem, alphas, solver, *, start=None, dtype=np.float64, callback=No
         None if start is None else units.shrink(start),
         None if callback is None else units.translated(callback),
     )
-    tol = solver.tol * scaled.loss_scale() * units.objective
     for alpha, solved in zip(alphas, path, strict=False):
         network = units.restore(solved.network).astype(dtype)
         certificate = _certificate(problem.with_alpha(alpha), network, solved)
-        status = solved.status
-        if status is Status.CONVERGED and certificate.gap > tol * (1.0 + 1e-3):
+        status, tolerance = solved.status, solved.tolerance * units.objective
+        if status is Status.CONVERGED and certificate.gap > tolerance * (1.0 + 1e-3):
             status = Status.PRECISION
         yield replace(
             solved,
             network=network,
             certificate=certificate,
             status=status,
+            tolerance=tolerance,
             history=[units.record(record) for record in solved.history],
         )
 
@@ -292,7 +293,7 @@ def _certificate(problem, network, solved):
     return certify(problem, network, float(np.linalg.norm(totals, axis=1).max()))
 
 
-def _constant_solution(problem, dtype):
+def _constant_solution(problem, tol, dtype):
     """Return the best constant, where no neuron could lower the loss at all."""
     network = problem.null_network().astype(dtype)
     exact = supports(effective_rank(problem.X), len(problem.X), problem.n_outputs)
@@ -318,6 +319,7 @@ def _constant_solution(problem, dtype):
         status=Status.CONVERGED,
         n_iter=1,
         history=[record],
+        tolerance=tol * problem.loss_scale(),
         directions=network.hidden,
     )
 

@@ -404,6 +404,7 @@ def test_multilabel_of_one_output_each():
         ([[0, 1], [1, 0], [1, 1], [0, 0]], {"class_weight": {1: 2.0}}, "multilabel"),
         ([[0, 1], [1, 1], [1, 1], [0, 1]], {}, "Label 1"),
         ([[0, 2], [1, 1], [2, 1], [0, 1]], {}, "[Mm]ultioutput"),
+        ([[-1, 1], [1, 1], [1, -1], [-1, 1]], {}, "zeros and ones"),
     ],
 )
 def test_bad_targets_are_refused(y, options, message):
@@ -522,3 +523,39 @@ def test_scores_from_probabilities():
     assert cross_val_score(model, X, y, cv=3, scoring="neg_log_loss").min() > -0.7
     model.set_params(loss="squared_hinge")
     assert cross_val_score(model, X, y, cv=3, scoring="roc_auc").min() > 0.7
+
+
+def test_certificates_hold_where_only_class_weights_tell_classes_apart():
+    X = np.repeat([[0.0], [1.0]], 4, axis=0)
+    Y = np.array([[1, 1], [0, 0], [0, 0], [0, 0], [1, 0], [0, 1], [0, 0], [0, 0]])
+    balanced = ConvexReLUClassifier(0.01, class_weight="balanced").fit(X, Y)
+    weaker = clone(balanced).set_params(
+        alpha=0.5 * balanced.alpha_, relative_alpha=False
+    )
+    assert balanced.n_neurons_ > 0
+    assert balanced.lower_bound_ >= weaker.fit(X, Y).lower_bound_
+
+
+@pytest.mark.filterwarnings("error")
+def test_balanced_weights_of_any_size():
+    X, y = blobs("multiclass")
+    weights = np.where(y == y[0], 0.0, 1e8)
+    model = ConvexReLUClassifier(0.1, class_weight="balanced", random_state=0)
+    assert len(model.fit(X, y, weights).classes_) == 2
+
+
+def test_a_class_too_rare_for_a_sample_of_the_rows():
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((9000, 3))
+    y = (np.arange(9000) == 17).astype(int)
+    model = ConvexReLUClassifier(0.1, tol=1e-2, random_state=0).fit(X, y)
+    assert model.dual_gap_ <= model.tolerance_
+    counts = ConvexReLURegressor(0.1, loss="poisson", tol=1e-2, random_state=0)
+    assert counts.fit(X, y).dual_gap_ <= counts.tolerance_
+
+
+def test_changed_parameters_wait_for_the_next_fit():
+    X, y = blobs("multiclass")
+    model = ConvexReLUClassifier(0.1, loss="squared_hinge", random_state=0).fit(X, y)
+    assert not hasattr(model.set_params(loss="log_loss"), "predict_proba")
+    assert hasattr(model.fit(X, y), "predict_proba")

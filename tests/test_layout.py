@@ -24,9 +24,12 @@ ORDER = [
     "solvers.slide",
     "solvers.adaptive",
     "training",
+    "_callbacks",
     "_base",
     "_classifier",
     "_regressor",
+    "_path",
+    "_cv",
     "__init__",
     "__main__",
 ]

@@ -595,6 +595,22 @@ def test_poisson_refuses_what_has_no_mean():
         fit(X, y, loss="poisson", sample_weight=1.0 * (y == 0))
 
 
+def test_rows_of_zero_weight_may_hold_anything_finite():
+    X, y = counts()
+    weights = np.r_[0.0, np.ones(79)]
+    absent = fit(X[1:], y[1:], loss="poisson")
+    y[0], X[0] = -1.0, 1e12
+    present = fit(X, y, loss="poisson", sample_weight=weights)
+    assert present.objective_ == absent.objective_
+
+
+def test_predictions_keep_to_the_fitted_loss():
+    X, y = bumps(60, 3)
+    model = fit(X, y)
+    before = model.predict(X)
+    assert_allclose(model.set_params(loss="poisson").predict(X), before)
+
+
 def test_several_targets():
     X, y = bumps(60, 3)
     Y = np.c_[y, -y, np.abs(X[:, 1])]

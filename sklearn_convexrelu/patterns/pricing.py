@@ -92,12 +92,9 @@ class Candidates:
 
     def joined(self, directions, totals):
         """Return these candidates and others, from directions and their totals."""
-        others = Candidates.sorted(directions, totals)
-        order = np.argsort(-np.concatenate([self.prices, others.prices]), kind="stable")
-        return Candidates(
-            np.hstack([self.directions, others.directions])[:, order],
-            np.vstack([self.outputs, others.outputs])[order],
-            np.concatenate([self.prices, others.prices])[order],
+        own_totals = -self.outputs * self.prices[:, None]
+        return Candidates.sorted(
+            np.hstack([self.directions, directions]), np.vstack([own_totals, totals])
         )
 
     @property
@@ -290,7 +287,7 @@ class Pricer:
     def _hops(self, found, rng):
         """Return perturbed copies of the leaders."""
         leaders = found.distinct(_HOP_LEADERS, _HOP_COSINE, self.root).directions
-        copies = max(_BATCH // leaders.shape[1], 1)
+        copies = max(_BATCH // max(leaders.shape[1], 1), 1)
         return self._near(np.repeat(leaders, copies, axis=1), 0.1, 0.5, rng)
 
     def _starts(self, known, rng):

@@ -37,7 +37,7 @@ _ENOUGH_SLIDING = 1e-4
 _SLIDE_STEPS = 100
 _SINGLE = 1e-6  # least decrease, in objectives, that single precision resolves
 # A network is priced with growing care before it is accepted or given up.
-_GLANCE, _HARD, _WHOLE = range(3)
+_GLANCE, _CAREFUL, _WHOLE = range(3)
 _FAIR_TOL = 3e-3  # from this tolerance on, a fair effort is hard enough
 _SAMPLED_ROWS = 4096  # problems of twice as many rows start on a sample of them
 _SAMPLE_TOL = 1e-2
@@ -121,7 +121,7 @@ class AdaptiveSolver:
             problem = problem.with_alpha(alpha)
             if run is None:
                 if start is None and len(problem.X) > 2 * _SAMPLED_ROWS:
-                    start = self.solve_sample(problem).network
+                    start = self.sampled_start(problem)
                 run = _Run(self, problem, start, callback, started)
             else:
                 run.move(problem, started)
@@ -130,14 +130,16 @@ class AdaptiveSolver:
             if solution.status in (Status.INTERRUPTED, Status.STOPPED):
                 return
 
-    def solve_sample(self, problem):
+    def sampled_start(self, problem):
         """Solve loosely on a sample of the rows, for a start that costs little."""
         rng = np.random.default_rng(self.seed)
-        rows = rng.choice(len(problem.X), _SAMPLED_ROWS, replace=False)
+        rows = np.sort(rng.choice(len(problem.X), _SAMPLED_ROWS, replace=False))
+        sample = problem.subset(rows)
+        if (sample.Y == sample.Y[0]).all(axis=0).any():
+            return None  # a rare class or count is missing: no finite optimum, maybe
         sampler = replace(self, tol=max(self.tol, _SAMPLE_TOL))
-        sample = problem.subset(np.sort(rows))
         run = _Run(sampler, sample, None, None, time.perf_counter())
-        return run.result(accept=_GLANCE)
+        return run.result(accept=_GLANCE).network
 
 
 class _Run:
@@ -152,9 +154,14 @@ class _Run:
         self.pricer = Pricer(problem.X, problem.n_outputs)
         self.leaders = np.zeros((problem.X.shape[1], 0))
         loose = solver.tol >= _FAIR_TOL
-        self.first_care, self.hard = _GLANCE, FAIR if loose else HARD
+        self.first_care, self.careful = _GLANCE, FAIR if loose else HARD
         self.near_additions = _NEAR_ADDITIONS
-        self.network = problem.null_network() if start is None else start.pruned()
+        self.network = problem.null_network()
+        if start is not None:
+            start = start.pruned()
+            self.network = replace(
+                self.network, hidden=start.hidden, output=start.output
+            )
         self.begin(problem, started)
 
     def move(self, problem, started):
@@ -163,8 +170,8 @@ class _Run:
         The neurons and leaders so far are a start so close that the careful search can
         come at once, can be short, and finds what one addition a round adds.
         """
-        self.first_care = _HARD
-        self.hard = TRACK if self.solver.tol >= _FAIR_TOL else FAIR
+        self.first_care = _CAREFUL
+        self.careful = TRACK if self.solver.tol >= _FAIR_TOL else FAIR
         self.near_additions = 1
         self.begin(problem, started)
 
@@ -186,7 +193,7 @@ class _Run:
             self.network, candidates, certificate = self.priced
             return self.solution(candidates, certificate, Status.INTERRUPTED)
 
-    def result(self, accept=_HARD):
+    def result(self, accept=_CAREFUL):
         """Run the loop; only pricing with the care ``accept`` may accept a network."""
         care = self.first_care
         while True:
@@ -219,13 +226,14 @@ class _Run:
             status=status,
             n_iter=max(self.n_iter, 1),
             history=self.history,
+            tolerance=self.tol,
             directions=candidates.directions,
         )
 
     def price_and_certify(self, care):
         """Price the network (step 1) and certify it (step 2)."""
-        effort = LIGHT if care == _GLANCE else self.hard
-        candidates, bound = self.price(self.network, effort, care == _HARD)
+        effort = LIGHT if care == _GLANCE else self.careful
+        candidates, bound = self.price(self.network, effort, care == _CAREFUL)
         certificate = certify(
             self.problem, self.network, candidates.best, bound, prove=False
         )

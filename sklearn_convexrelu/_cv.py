@@ -1,0 +1,578 @@
+"""Estimators that choose their penalty strength by cross-validated paths."""
+
+from dataclasses import dataclass, field
+from inspect import signature
+from numbers import Integral, Real
+
+import numpy as np
+from sklearn.base import _fit_context, clone, is_classifier
+from sklearn.metrics import check_scoring, get_scorer_names
+from sklearn.model_selection import check_cv
+from sklearn.utils import Bunch, check_random_state, indexable
+from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.metadata_routing import (
+    MetadataRouter,
+    MethodMapping,
+    _raise_for_params,
+    _routing_enabled,
+    process_routing,
+)
+from sklearn.utils.metaestimators import _safe_split
+from sklearn.utils.parallel import Parallel, delayed
+from sklearn.utils.validation import _check_method_params
+from threadpoolctl import threadpool_limits
+
+from sklearn_convexrelu._base import undone_on_failure
+from sklearn_convexrelu._callbacks import Task, with_callbacks
+from sklearn_convexrelu._classifier import ConvexReLUClassifier
+from sklearn_convexrelu._path import GRID_CONSTRAINTS, alpha_grid
+from sklearn_convexrelu._regressor import ConvexReLURegressor
+from sklearn_convexrelu.solution import Status
+from sklearn_convexrelu.training import warn_of_path
+
+__all__ = ["ConvexReLUClassifierCV", "ConvexReLURegressorCV"]
+
+# A fold's path ends once alpha is less than this part of where the score was best ...
+_FAR = 0.25
+# ... and the score has lost this part of what it had gained over the first one.
+_LOST = 0.05
+
+
+class _CrossValidated:
+    """The choice of alpha: what is added to the estimator that comes next in line."""
+
+    _parameter_constraints = {
+        **GRID_CONSTRAINTS,
+        "cv": ["cv_object"],
+        "scoring": [StrOptions(set(get_scorer_names())), callable, None],
+        "selection": [StrOptions({"best", "1se"})],
+        "path_tol": [Interval(Real, 0, None, closed="neither")],
+        "n_jobs": [Integral, None],
+    }
+
+    @with_callbacks
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X, y, sample_weight=None, **params):
+        """Choose alpha by a path a fold, then train on all data at that alpha.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Features. The weights are returned in their precision.
+        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+            Targets, as the estimator without CV takes them.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Non-negative weights, of the training rows and, where the scorer takes
+            them, of the test rows.
+        **params : dict
+            For the splitter and the scorer, such as ``groups``; with
+            ``sklearn.set_config(enable_metadata_routing=True)`` only.
+
+        Returns
+        -------
+        estimator
+            The fitted estimator itself.
+        """
+        _raise_for_params(params, self, "fit")
+        X, y, sample_weight = indexable(X, y, sample_weight)
+        routed = self._routed(sample_weight, params)
+        splitter = check_cv(self.cv, y, classifier=is_classifier(self))
+        folds = list(splitter.split(X, y, **routed.splitter.split))
+        task = Task.of_fit(
+            self,
+            X,
+            y,
+            sample_weight,
+            max_subtasks=len(folds) + 1,
+            sequential_subtasks=False,
+        ).begin()
+        with undone_on_failure(self):
+            data = self._checked(X, y, sample_weight)
+            problem, alpha_max = self._stated(data)
+            grid = alpha_grid(self.alphas, self.n_alphas, self.eps)
+            alphas, relative = grid, self.relative_alpha
+            if relative:
+                alphas = grid * alpha_max
+            elif self.alphas is None:
+                grid = alphas = grid * alpha_max
+            model = self._plain()
+            contexts = [  # made before they are shared out: pickling freezes them
+                task.subtask("fold", task_id=k, max_subtasks=len(grid)).context
+                for k in range(len(folds))
+            ]
+            with threadpool_limits(1):  # or scores would depend on n_jobs
+                paths = Parallel(self.n_jobs)(
+                    delayed(_score_path)(
+                        clone(model),
+                        (X, y, sample_weight),
+                        rows,
+                        grid,
+                        relative,
+                        self._scorer(),
+                        routed.scorer.score,
+                        context,
+                    )
+                    for rows, context in zip(folds, contexts, strict=True)
+                )
+            warn_of_path([s for path in paths for s in path.statuses], "the folds")
+            scores = _as_columns(paths, "scores", len(grid))
+            best = _chosen(scores, self.selection)
+            refit = task.subtask("refit", task_id=len(folds), max_subtasks=None)
+            self._train(data, problem, alpha_max, refit.begin(), alphas[best])
+            refit.end(attributes={})
+            vars(self).update(
+                alphas_=alphas,
+                best_index_=best,
+                cv_scores_=scores,
+                cv_n_neurons_=_as_columns(paths, "n_neurons", len(grid)),
+                cv_dual_gaps_=_as_columns(paths, "dual_gaps", len(grid)),
+            )
+        task.end(attributes={})
+        return self
+
+    def get_metadata_routing(self):
+        """Return how metadata given to ``fit`` reach the splitter and the scorer.
+
+        Returns
+        -------
+        MetadataRouter
+            What :mod:`sklearn.utils.metadata_routing` asks for.
+        """
+        return (
+            MetadataRouter(owner=self)
+            .add_self_request(self)
+            .add(
+                splitter=check_cv(self.cv),
+                method_mapping=MethodMapping().add(caller="fit", callee="split"),
+            )
+            .add(
+                scorer=self._scorer(),
+                method_mapping=MethodMapping().add(caller="fit", callee="score"),
+            )
+        )
+
+    def _routed(self, sample_weight, params):
+        """Return the arguments of the splitter and the scorer."""
+        if _routing_enabled():
+            if sample_weight is not None:
+                params = {**params, "sample_weight": sample_weight}
+            return process_routing(self, "fit", **params)
+        score = {}
+        if sample_weight is not None and self._scores_with_weights():
+            score = {"sample_weight": sample_weight}
+        return Bunch(splitter=Bunch(split={}), scorer=Bunch(score=score))
+
+    def _scorer(self):
+        return check_scoring(self, scoring=self.scoring)
+
+    def _scores_with_weights(self):
+        """Tell whether the scorer takes sample weights."""
+        scorer = self._scorer()
+        function = getattr(scorer, "_score_func", scorer)
+        return self.scoring is None or "sample_weight" in signature(function).parameters
+
+    def _plain(self):
+        """Return the estimator that follows the paths of the folds."""
+        kind = self._plain_class
+        params = {name: getattr(self, name) for name in kind._get_param_names()}
+        del params["alpha"]
+        # One seed for all folds, whatever the order in which they run.
+        seed = check_random_state(self.random_state).randint(2**31 - 1)
+        return kind(**params | {"tol": self.path_tol, "random_state": seed})
+
+
+class ConvexReLURegressorCV(_CrossValidated, ConvexReLURegressor):
+    """Two-layer ReLU network for regression, its penalty chosen by cross-validation.
+
+    Along decreasing penalty strengths alpha it follows, on the training part of every
+    fold, the global optima that :class:`ConvexReLURegressor` defines, each from the one
+    before [1]_, and scores them on the rest; then it trains on all data at the best
+    alpha. The objective and its certificate are those of that class.
+
+    Parameters
+    ----------
+    alphas : array-like of shape (n_alphas,), default=None
+        Penalty strengths to choose from, positive. None takes ``n_alphas`` from
+        ``alpha_max_`` down to ``eps * alpha_max_`` in equal ratios.
+    n_alphas : int, default=30
+        How many strengths where ``alphas`` is None.
+    eps : float, default=1e-4
+        Smallest strength as a fraction of ``alpha_max_`` where ``alphas`` is None.
+    relative_alpha : bool, default=True
+        Whether strengths are fractions of ``alpha_max_``, of each fold's own in the
+        folds, or absolute.
+    cv : int, cross-validation generator or iterable, default=None
+        Folds, as in scikit-learn; None is five.
+    scoring : str or callable, default=None
+        What is the best; None is R2.
+    selection : {"best", "1se"}, default="best"
+        ``"best"`` takes the alpha of the best mean score, ``"1se"`` the largest one
+        whose mean score is within one standard error of it [2]_.
+    path_tol : float, default=1e-2
+        Tolerance of the networks on the paths of the folds, as ``tol`` is that of the
+        returned one.
+    loss : {"squared_error", "huber", "poisson"}, default="squared_error"
+        As in :class:`ConvexReLURegressor`.
+    huber_threshold : float, default=1.35
+        Residual, in the unit of y, from which the Huber loss is linear.
+    fit_intercept : bool, default=True
+        Whether to fit the output intercepts, which are not penalised.
+    hidden_bias : bool, default=True
+        Whether hidden units have a bias, penalised like a weight.
+    max_neurons : int, default=None
+        Cap on the number of neurons; None is no cap.
+    tol : float, default=1e-3
+        Stop when the duality gap is at most ``tol`` times the loss of the best
+        constant prediction.
+    max_iter : int, default=None
+        Largest number of rounds for each network; None is 100.
+    random_state : int, RandomState instance or None, default=None
+        Seed of the search for neurons, the same in all folds.
+    n_jobs : int, default=None
+        How many folds to run at a time, by joblib and on any of its backends.
+    verbose : int, default=0
+        1 prints a line a network of the paths and a line a round of the last fit; more
+        prints more.
+
+    Attributes
+    ----------
+    alphas_ : ndarray of shape (n_alphas,)
+        Absolute penalty strengths on all data, decreasing.
+    alpha_, alpha_max_ : float
+        The strength chosen, ``alphas_[best_index_]``, and the least one with a constant
+        as the optimum. ``alpha_ / alpha_max_`` is the relative one.
+    best_index_ : int
+        Index of the strength chosen.
+    cv_scores_ : ndarray of shape (n_alphas, n_folds)
+        Held-out scores; nan where a fold's path had ended. Only strengths that every
+        fold has scored are chosen from.
+    cv_n_neurons_, cv_dual_gaps_ : ndarray of shape (n_alphas, n_folds)
+        Numbers of neurons and duality gaps of the networks scored.
+    coefs_, intercepts_, network_, n_neurons_ : list, list, Network, int
+        The network trained on all data, as in :class:`ConvexReLURegressor`, and so are
+    objective_, lower_bound_, dual_gap_, certificate_ : float, float, float, Certificate
+        its certificate and
+    n_iter_, history_, status_, tolerance_ : int, list of dict, Status, float
+        how it came about.
+    n_outputs_, n_features_in_, feature_names_in_
+        As in scikit-learn.
+
+    See Also
+    --------
+    ConvexReLURegressor : The same at one penalty strength.
+    convex_relu_path : One path without folds.
+
+    Notes
+    -----
+    Networks on a path start from the one before, at a stronger penalty, and so take a
+    fraction of the time of as many fits. A fold's path ends early where its score has
+    clearly passed its best. Folds run with one BLAS thread each, so that scores do not
+    depend on ``n_jobs``.
+
+    References
+    ----------
+    .. [1] Friedman, Hastie & Tibshirani (2010), "Regularization Paths for Generalized
+       Linear Models via Coordinate Descent", Journal of Statistical Software 33(1).
+    .. [2] Breiman, Friedman, Olshen & Stone (1984), "Classification and Regression
+       Trees", Wadsworth, section 3.4.3: the one standard error rule.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_diabetes
+    >>> from sklearn.pipeline import make_pipeline
+    >>> from sklearn.preprocessing import StandardScaler
+    >>> from sklearn_convexrelu import ConvexReLURegressorCV
+    >>> X, y = load_diabetes(return_X_y=True)
+    >>> model = make_pipeline(
+    ...     StandardScaler(), ConvexReLURegressorCV(n_alphas=10, random_state=0)
+    ... ).fit(X, y)
+    >>> bool(0.01 < model[-1].alpha_ / model[-1].alpha_max_ < 0.5)
+    True
+    """
+
+    _plain_class = ConvexReLURegressor
+    _parameter_constraints = {
+        **ConvexReLURegressor._parameter_constraints,
+        **_CrossValidated._parameter_constraints,
+    }
+    del _parameter_constraints["alpha"], _parameter_constraints["warm_start"]
+
+    def __init__(
+        self,
+        alphas=None,
+        *,
+        n_alphas=30,
+        eps=1e-4,
+        relative_alpha=True,
+        cv=None,
+        scoring=None,
+        selection="best",
+        path_tol=1e-2,
+        loss="squared_error",
+        huber_threshold=1.35,
+        fit_intercept=True,
+        hidden_bias=True,
+        max_neurons=None,
+        tol=1e-3,
+        max_iter=None,
+        random_state=None,
+        n_jobs=None,
+        verbose=0,
+    ):
+        super().__init__(
+            None,
+            relative_alpha=relative_alpha,
+            loss=loss,
+            huber_threshold=huber_threshold,
+            fit_intercept=fit_intercept,
+            hidden_bias=hidden_bias,
+            max_neurons=max_neurons,
+            tol=tol,
+            max_iter=max_iter,
+            random_state=random_state,
+            verbose=verbose,
+        )
+        self.alphas = alphas
+        self.n_alphas = n_alphas
+        self.eps = eps
+        self.cv = cv
+        self.scoring = scoring
+        self.selection = selection
+        self.path_tol = path_tol
+        self.n_jobs = n_jobs
+
+
+class ConvexReLUClassifierCV(_CrossValidated, ConvexReLUClassifier):
+    """Two-layer ReLU network for classification, penalty chosen by cross-validation.
+
+    Along decreasing penalty strengths alpha it follows, on the training part of every
+    fold, the global optima that :class:`ConvexReLUClassifier` defines, each from the
+    one before [1]_, and scores them on the rest; then it trains on all data at the best
+    alpha. The objective and its certificate are those of that class.
+
+    Parameters
+    ----------
+    alphas : array-like of shape (n_alphas,), default=None
+        Penalty strengths to choose from, positive. None takes ``n_alphas`` from
+        ``alpha_max_`` down to ``eps * alpha_max_`` in equal ratios.
+    n_alphas : int, default=30
+        How many strengths where ``alphas`` is None.
+    eps : float, default=1e-4
+        Smallest strength as a fraction of ``alpha_max_`` where ``alphas`` is None.
+    relative_alpha : bool, default=True
+        Whether strengths are fractions of ``alpha_max_``, of each fold's own in the
+        folds, or absolute.
+    cv : int, cross-validation generator or iterable, default=None
+        Folds, as in scikit-learn; None is five.
+    scoring : str or callable, default=None
+        What is the best; None is the accuracy.
+    selection : {"best", "1se"}, default="best"
+        ``"best"`` takes the alpha of the best mean score, ``"1se"`` the largest one
+        whose mean score is within one standard error of it [2]_.
+    path_tol : float, default=1e-2
+        Tolerance of the networks on the paths of the folds, as ``tol`` is that of the
+        returned one.
+    loss : {"log_loss", "squared_hinge", "squared_error"}, default="log_loss"
+        As in :class:`ConvexReLUClassifier`.
+    class_weight : dict, "balanced" or None, default=None
+        Factors of the sample weights by class.
+    fit_intercept : bool, default=True
+        Whether to fit the output intercepts, which are not penalised.
+    hidden_bias : bool, default=True
+        Whether hidden units have a bias, penalised like a weight.
+    max_neurons : int, default=None
+        Cap on the number of neurons; None is no cap.
+    tol : float, default=1e-3
+        Stop when the duality gap is at most ``tol`` times the loss of the best
+        constant prediction.
+    max_iter : int, default=None
+        Largest number of rounds for each network; None is 100.
+    random_state : int, RandomState instance or None, default=None
+        Seed of the search for neurons, the same in all folds.
+    n_jobs : int, default=None
+        How many folds to run at a time, by joblib and on any of its backends.
+    verbose : int, default=0
+        1 prints a line a network of the paths and a line a round of the last fit; more
+        prints more.
+
+    Attributes
+    ----------
+    alphas_ : ndarray of shape (n_alphas,)
+        Absolute penalty strengths on all data, decreasing.
+    alpha_, alpha_max_ : float
+        The strength chosen, ``alphas_[best_index_]``, and the least one with a constant
+        as the optimum. ``alpha_ / alpha_max_`` is the relative one.
+    best_index_ : int
+        Index of the strength chosen.
+    cv_scores_ : ndarray of shape (n_alphas, n_folds)
+        Held-out scores; nan where a fold's path had ended. Only strengths that every
+        fold has scored are chosen from.
+    cv_n_neurons_, cv_dual_gaps_ : ndarray of shape (n_alphas, n_folds)
+        Numbers of neurons and duality gaps of the networks scored.
+    classes_ : ndarray of shape (n_classes,)
+        Class labels.
+    coefs_, intercepts_, network_, n_neurons_ : list, list, Network, int
+        The network trained on all data, as in :class:`ConvexReLUClassifier`, and so are
+    objective_, lower_bound_, dual_gap_, certificate_ : float, float, float, Certificate
+        its certificate and
+    n_iter_, history_, status_, tolerance_ : int, list of dict, Status, float
+        how it came about.
+    n_outputs_, n_features_in_, feature_names_in_
+        As in scikit-learn.
+
+    See Also
+    --------
+    ConvexReLUClassifier : The same at one penalty strength.
+    convex_relu_path : One path without folds.
+
+    Notes
+    -----
+    Networks on a path start from the one before, at a stronger penalty, and so take a
+    fraction of the time of as many fits. A fold's path ends early where its score has
+    clearly passed its best. Folds run with one BLAS thread each, so that scores do not
+    depend on ``n_jobs``.
+
+    References
+    ----------
+    .. [1] Friedman, Hastie & Tibshirani (2010), "Regularization Paths for Generalized
+       Linear Models via Coordinate Descent", Journal of Statistical Software 33(1).
+    .. [2] Breiman, Friedman, Olshen & Stone (1984), "Classification and Regression
+       Trees", Wadsworth, section 3.4.3: the one standard error rule.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_breast_cancer
+    >>> from sklearn.pipeline import make_pipeline
+    >>> from sklearn.preprocessing import StandardScaler
+    >>> from sklearn_convexrelu import ConvexReLUClassifierCV
+    >>> X, y = load_breast_cancer(return_X_y=True)
+    >>> model = make_pipeline(
+    ...     StandardScaler(),
+    ...     ConvexReLUClassifierCV(n_alphas=10, scoring="neg_log_loss", random_state=0),
+    ... ).fit(X, y)
+    >>> bool(model.score(X, y) > 0.97)
+    True
+    """
+
+    _plain_class = ConvexReLUClassifier
+    _parameter_constraints = {
+        **ConvexReLUClassifier._parameter_constraints,
+        **_CrossValidated._parameter_constraints,
+    }
+    del _parameter_constraints["alpha"], _parameter_constraints["warm_start"]
+
+    def __init__(
+        self,
+        alphas=None,
+        *,
+        n_alphas=30,
+        eps=1e-4,
+        relative_alpha=True,
+        cv=None,
+        scoring=None,
+        selection="best",
+        path_tol=1e-2,
+        loss="log_loss",
+        class_weight=None,
+        fit_intercept=True,
+        hidden_bias=True,
+        max_neurons=None,
+        tol=1e-3,
+        max_iter=None,
+        random_state=None,
+        n_jobs=None,
+        verbose=0,
+    ):
+        super().__init__(
+            None,
+            relative_alpha=relative_alpha,
+            loss=loss,
+            class_weight=class_weight,
+            fit_intercept=fit_intercept,
+            hidden_bias=hidden_bias,
+            max_neurons=max_neurons,
+            tol=tol,
+            max_iter=max_iter,
+            random_state=random_state,
+            verbose=verbose,
+        )
+        self.alphas = alphas
+        self.n_alphas = n_alphas
+        self.eps = eps
+        self.cv = cv
+        self.scoring = scoring
+        self.selection = selection
+        self.path_tol = path_tol
+        self.n_jobs = n_jobs
+
+
+@dataclass
+class _FoldPath:
+    """What came of following one fold's path: one entry a point."""
+
+    scores: list = field(default_factory=list)
+    n_neurons: list = field(default_factory=list)
+    dual_gaps: list = field(default_factory=list)
+    statuses: list = field(default_factory=list)
+
+
+def _score_path(model, data, rows, grid, relative, scorer, score_params, context):
+    """Follow the path on the training rows of a fold; score it on the test rows."""
+    X, y, sample_weight = data
+    train, test = rows
+    X_train, y_train = _safe_split(model, X, y, train)
+    X_test, y_test = _safe_split(model, X, y, test, train)
+    weights = None if sample_weight is None else np.asarray(sample_weight)[train]
+    score_params = _check_method_params(X, score_params, indices=test)
+    task = Task(context, model, X_train, y_train, weights).begin()
+    path, verbose = _FoldPath(), model.verbose
+    model.set_params(verbose=max(verbose - 1, 0))
+    with threadpool_limits(1):
+        point = task.subtask("alpha").begin()
+        for solution in model._follow(X_train, y_train, weights, grid, relative):
+            if solution.status is Status.INTERRUPTED:
+                raise KeyboardInterrupt
+            path.scores.append(scorer(model, X_test, y_test, **score_params))
+            path.n_neurons.append(model.n_neurons_)
+            path.dual_gaps.append(model.dual_gap_)
+            path.statuses.append(solution.status)
+            if verbose:
+                print(
+                    f"alpha {model.alpha_:.3e}  score {path.scores[-1]:.4f}  "
+                    f"gap {model.dual_gap_:.3e}  neurons {model.n_neurons_}"
+                )
+            stop = point.end(attributes={})
+            last = len(path.scores) == len(grid)
+            if stop or last or _has_passed_its_best(path.scores, grid):
+                break
+            point = task.subtask("alpha").begin()
+    task.end()
+    return path
+
+
+def _has_passed_its_best(scores, grid):
+    """Tell whether scores along a grid of decreasing alphas are clearly past a best."""
+    best, last = int(np.argmax(scores)), len(scores) - 1
+    gained, lost = scores[best] - scores[0], scores[best] - scores[last]
+    return grid[last] < _FAR * grid[best] and lost > _LOST * gained > 0.0
+
+
+def _as_columns(paths, name, n_alphas):
+    """Return one quantity of all folds' paths, (n_alphas, n_folds), nan where ended."""
+    table = np.full((n_alphas, len(paths)), np.nan)
+    for column, path in zip(table.T, paths, strict=True):
+        values = getattr(path, name)
+        column[: len(values)] = values
+    return table
+
+
+def _chosen(scores, selection):
+    """Return the index of the alpha to choose; among equals the largest alpha."""
+    mean = scores.mean(axis=1)  # nan unless every fold has a score
+    if np.isnan(mean).all():
+        raise ValueError(f"The scorer returned nan on every path: {scores[0]}.")
+    best = int(np.nanargmax(mean))
+    if selection == "best" or scores.shape[1] < 2:
+        return best
+    error = scores[best].std(ddof=1) / np.sqrt(scores.shape[1])
+    return int(np.argmax(mean >= mean[best] - error))

@@ -1,0 +1,204 @@
+"""Regularisation paths: networks at decreasing penalty strengths."""
+
+from dataclasses import dataclass
+from numbers import Integral, Real
+
+import numpy as np
+from sklearn.utils import check_array
+from sklearn.utils._param_validation import Interval, StrOptions, validate_params
+
+from sklearn_convexrelu._classifier import ConvexReLUClassifier
+from sklearn_convexrelu._regressor import ConvexReLURegressor
+from sklearn_convexrelu.training import warn_of_path
+
+__all__ = ["GRID_CONSTRAINTS", "RegularizationPath", "alpha_grid", "convex_relu_path"]
+
+_REGRESSION = ("squared_error", "huber", "poisson")
+_CLASSIFICATION = ("log_loss", "squared_hinge")
+
+GRID_CONSTRAINTS = {
+    "alphas": ["array-like", None],
+    "n_alphas": [Interval(Integral, 1, None, closed="left")],
+    "eps": [Interval(Real, 0, 1, closed="neither")],
+    "relative_alpha": ["boolean"],
+}
+
+
+@dataclass(frozen=True)
+class RegularizationPath:
+    """Certified networks at decreasing penalty strengths.
+
+    Attributes
+    ----------
+    alphas : ndarray of shape (n_points,)
+        Absolute penalty strengths, decreasing; fewer than were asked for where the
+        path ended early.
+    alpha_max : float
+        Least strength at which the best network is a constant.
+    networks : list of Network
+        The network at each strength; ``network.forward(X)`` are its outputs.
+    certificates : list of Certificate
+        The certificate of each.
+    statuses : list of Status
+        Why the solver stopped at each.
+    """
+
+    alphas: np.ndarray
+    alpha_max: float
+    networks: list
+    certificates: list
+    statuses: list
+
+    @property
+    def objectives(self):
+        """Objectives of the networks, (n_points,)."""
+        return np.array([certificate.objective for certificate in self.certificates])
+
+    @property
+    def dual_gaps(self):
+        """Duality gaps of the networks, (n_points,)."""
+        return np.array([certificate.gap for certificate in self.certificates])
+
+    @property
+    def n_neurons(self):
+        """Numbers of neurons, (n_points,)."""
+        return np.array([network.n_neurons for network in self.networks])
+
+
+@validate_params(
+    {
+        **GRID_CONSTRAINTS,
+        "X": ["array-like"],
+        "y": ["array-like"],
+        "loss": [StrOptions({*_REGRESSION, *_CLASSIFICATION})],
+        "sample_weight": ["array-like", None],
+    },
+    prefer_skip_nested_validation=False,
+)
+def convex_relu_path(
+    X,
+    y,
+    *,
+    loss="squared_error",
+    alphas=None,
+    n_alphas=30,
+    eps=1e-4,
+    relative_alpha=True,
+    sample_weight=None,
+    **params,
+):
+    r"""Train two-layer ReLU networks along a path of penalty strengths.
+
+    At each :math:`\alpha` it minimises, over networks
+    :math:`f(x) = \sum_j w_{2j} \max(0, w_{1j}^T x + b_{1j}) + b_2` of any width,
+
+    .. math::
+
+        \frac{1}{S} \sum_{i=1}^{n} s_i \, \ell(f(x_i), y_i)
+        + \alpha \sum_j \|(w_{1j}, b_{1j})\|_2 \|w_{2j}\|_2,
+
+    as :class:`ConvexReLURegressor` and :class:`ConvexReLUClassifier` do, but each from
+    the network before, which is several times faster than one fit after the other.
+
+    Parameters
+    ----------
+    X : array-like of shape (n_samples, n_features)
+        Features.
+    y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+        Targets of a regression loss, or class labels of a classification loss.
+    loss : {"squared_error", "huber", "poisson", "log_loss", "squared_hinge"}, \
+            default="squared_error"
+        The first three are those of the regressor, the others of the classifier.
+    alphas : array-like of shape (n_alphas,), default=None
+        Penalty strengths, positive; they are taken in decreasing order. None takes
+        ``n_alphas`` from ``alpha_max`` down to ``eps * alpha_max`` in equal ratios.
+    n_alphas : int, default=30
+        How many strengths where ``alphas`` is None.
+    eps : float, default=1e-4
+        Smallest strength as a fraction of ``alpha_max`` where ``alphas`` is None.
+    relative_alpha : bool, default=True
+        Whether ``alphas`` are fractions of ``alpha_max``, or absolute.
+    sample_weight : array-like of shape (n_samples,), default=None
+        Non-negative weights.
+    **params : dict
+        Other parameters of the estimator that the loss belongs to: ``tol``,
+        ``fit_intercept``, ``random_state`` and so on.
+
+    Returns
+    -------
+    RegularizationPath
+        Strengths, networks and certificates. The path ends early where smaller
+        strengths change nothing any more: the loss is settled. An interrupt ends it
+        with the points so far.
+
+    Raises
+    ------
+    ValueError
+        If an alpha is not positive and finite.
+    TypeError
+        If ``params`` has what is no parameter of the estimator, or what a path varies.
+
+    Warns
+    -----
+    ConvergenceWarning
+        If some points have a gap above the tolerance.
+
+    See Also
+    --------
+    ConvexReLURegressorCV : Chooses alpha by cross-validated paths.
+    RegularizationPathDisplay : A picture of a path.
+
+    References
+    ----------
+    .. [1] Friedman, Hastie & Tibshirani (2010), "Regularization Paths for Generalized
+       Linear Models via Coordinate Descent", Journal of Statistical Software 33(1),
+       section 2.5: warm starts down a geometric grid.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_diabetes
+    >>> from sklearn.preprocessing import scale
+    >>> from sklearn_convexrelu import convex_relu_path
+    >>> X, y = load_diabetes(return_X_y=True)
+    >>> path = convex_relu_path(scale(X), scale(y), n_alphas=10, eps=0.01, tol=0.01)
+    >>> bool(path.n_neurons[0] == 0 and path.n_neurons[-1] > 10)
+    True
+    """
+    for name in ("alpha", "warm_start"):
+        if name in params:
+            raise TypeError(
+                f"A path has no parameter {name!r}: give its strengths as 'alphas', "
+                "each point starts from the one before."
+            )
+    kind = ConvexReLUClassifier if loss in _CLASSIFICATION else ConvexReLURegressor
+    model = kind(loss=loss, **params)
+    model._validate_params()
+    grid = alpha_grid(alphas, n_alphas, eps)
+    relative = relative_alpha or alphas is None
+    solutions = list(model._follow(X, y, sample_weight, grid, relative))
+    statuses = [solution.status for solution in solutions]
+    warn_of_path(statuses, "the path")
+    strengths = grid[: len(solutions)] * (model.alpha_max_ if relative else 1.0)
+    return RegularizationPath(
+        alphas=strengths,
+        alpha_max=model.alpha_max_,
+        networks=[solution.network for solution in solutions],
+        certificates=[solution.certificate for solution in solutions],
+        statuses=statuses,
+    )
+
+
+def alpha_grid(alphas, n_alphas, eps):
+    """Return penalty strengths in decreasing order, fractions where ``alphas`` is None.
+
+    Raises
+    ------
+    ValueError
+        If ``alphas`` is empty or has an entry that is not positive and finite.
+    """
+    if alphas is None:
+        return np.geomspace(1.0, eps, n_alphas)
+    alphas = check_array(alphas, ensure_2d=False, dtype=np.float64, input_name="alphas")
+    if alphas.ndim != 1 or not np.all(alphas > 0.0):
+        raise ValueError("alphas must be a list of positive numbers.")
+    return np.unique(alphas)[::-1]
