@@ -2,14 +2,17 @@
 
 from sklearn_convexrelu._classifier import ConvexReLUClassifier
 from sklearn_convexrelu._cv import ConvexReLUClassifierCV, ConvexReLURegressorCV
+from sklearn_convexrelu._displays import ConvergenceDisplay, RegularizationPathDisplay
 from sklearn_convexrelu._path import convex_relu_path
 from sklearn_convexrelu._regressor import ConvexReLURegressor
 
 __all__ = [
+    "ConvergenceDisplay",
     "ConvexReLUClassifier",
     "ConvexReLUClassifierCV",
     "ConvexReLURegressor",
     "ConvexReLURegressorCV",
+    "RegularizationPathDisplay",
     "convex_relu_path",
 ]
 __version__ = "0.1.0"

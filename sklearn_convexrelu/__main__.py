@@ -34,7 +34,11 @@ from sklearn.neural_network import MLPClassifier, MLPRegressor
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
-from sklearn_convexrelu import ConvexReLUClassifier, ConvexReLURegressor
+from sklearn_convexrelu import (
+    ConvergenceDisplay,
+    ConvexReLUClassifier,
+    ConvexReLURegressor,
+)
 
 # The same strengths for both: MLPRegressor's alpha is weight decay per batch, 200 rows
 # as a rule, ours a fraction of alpha_max_, near 0.7 for standardised data.
@@ -585,7 +589,7 @@ def explain_gap(network):
         "no ReLU network with one hidden layer, however wide, has an objective more "
         f"than {network.dual_gap_:.2g} below this one's"
     )
-    if certificate.kind in ("exact", "bound"):
+    if certificate.kind == "exact":
         text = f"The gap is a proof (certificate {certificate.kind!r}): {claim}."
     else:
         text = (
@@ -630,22 +634,8 @@ def draw_convergence(network, path):
         return (
             "no picture: matplotlib is missing; pip install 'sklearn-convexrelu[plot]'"
         )
-    keys = ("time", "objective", "dual_gap")
-    times, objectives, gaps = (
-        np.array([record[key] for record in network.history_]) for key in keys
-    )
-    # The history starts at the best constant, whose loss the tolerance is relative to.
-    tolerance = network.tol * objectives[0]
     figure = Figure(figsize=(9.0, 3.8), dpi=150, layout="constrained")
-    left, right = figure.subplots(1, 2)
-    left.plot(times, objectives, "o-", label="objective", zorder=3)
-    left.plot(times, objectives - gaps, "s-", label="lower bound")
-    left.set(xlabel="seconds", title="Objective and lower bound")
-    left.legend()
-    right.semilogy(times, gaps, "o-", color="C2", label="duality gap")
-    right.axhline(tolerance, color="0.5", linestyle="--", label="tolerance")
-    right.set(xlabel="seconds", title="Duality gap")
-    right.legend()
+    ConvergenceDisplay.from_estimator(network, ax=figure.subplots(1, 2))
     FigureCanvasAgg(figure).print_png(path)
     return f"wrote {path}"
 

@@ -15,7 +15,12 @@ from sklearn.utils.validation import (
     validate_data,
 )
 
-from sklearn_convexrelu._callbacks import CallbackSupportMixin, Task, with_callbacks
+from sklearn_convexrelu._callbacks import (
+    BOOKKEEPING,
+    CallbackSupportMixin,
+    Task,
+    with_callbacks,
+)
 from sklearn_convexrelu.losses import Loss
 from sklearn_convexrelu.solvers.adaptive import AdaptiveSolver
 from sklearn_convexrelu.training import follow, largest_alpha, state_problem, train
@@ -254,8 +259,10 @@ def undone_on_failure(estimator):
     try:
         yield
     except BaseException:
-        vars(estimator).clear()
-        vars(estimator).update(before)
+        now = vars(estimator)
+        running = {name: now[name] for name in BOOKKEEPING if name in now}
+        now.clear()
+        now.update(before | running)
         raise
 
 

@@ -15,7 +15,10 @@ except ImportError:  # scikit-learn before 1.9: no ``set_callbacks``, so none to
         return method
 
 
-__all__ = ["CallbackSupportMixin", "Task", "with_callbacks"]
+__all__ = ["BOOKKEEPING", "CallbackSupportMixin", "Task", "with_callbacks"]
+
+# What scikit-learn notes in an estimator while its fit runs, and clears thereafter.
+BOOKKEEPING = ("_callback_fit_ctx", "_skl_callbacks_to_teardown")
 
 
 @dataclass(frozen=True)

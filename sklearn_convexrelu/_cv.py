@@ -74,46 +74,31 @@ class _CrossValidated:
             The fitted estimator itself.
         """
         _raise_for_params(params, self, "fit")
-        X, y, sample_weight = indexable(X, y, sample_weight)
         routed = self._routed(sample_weight, params)
-        splitter = check_cv(self.cv, y, classifier=is_classifier(self))
-        folds = list(splitter.split(X, y, **routed.splitter.split))
-        task = Task.of_fit(
-            self,
-            X,
-            y,
-            sample_weight,
-            max_subtasks=len(folds) + 1,
-            sequential_subtasks=False,
-        ).begin()
         with undone_on_failure(self):
             data = self._checked(X, y, sample_weight)
+            X, y, sample_weight = indexable(X, y, sample_weight)
+            splitter = check_cv(self.cv, y, classifier=is_classifier(self))
+            folds = list(splitter.split(X, y, **routed.splitter.split))
+            task = Task.of_fit(
+                self,
+                X,
+                y,
+                sample_weight,
+                max_subtasks=len(folds) + 1,
+                sequential_subtasks=False,
+            ).begin()
             problem, alpha_max = self._stated(data)
             grid = alpha_grid(self.alphas, self.n_alphas, self.eps)
-            alphas, relative = grid, self.relative_alpha
-            if relative:
-                alphas = grid * alpha_max
-            elif self.alphas is None:
-                grid = alphas = grid * alpha_max
-            model = self._plain()
-            contexts = [  # made before they are shared out: pickling freezes them
-                task.subtask("fold", task_id=k, max_subtasks=len(grid)).context
-                for k in range(len(folds))
-            ]
-            with threadpool_limits(1):  # or scores would depend on n_jobs
-                paths = Parallel(self.n_jobs)(
-                    delayed(_score_path)(
-                        clone(model),
-                        (X, y, sample_weight),
-                        rows,
-                        grid,
-                        relative,
-                        self._scorer(),
-                        routed.scorer.score,
-                        context,
-                    )
-                    for rows, context in zip(folds, contexts, strict=True)
-                )
+            unit = alpha_max if self.relative_alpha or self.alphas is None else 1.0
+            alphas = grid * unit
+            paths = self._score_folds(
+                folds,
+                (X, y, sample_weight),
+                grid if self.relative_alpha else alphas,
+                routed.scorer.score,
+                task,
+            )
             warn_of_path([s for path in paths for s in path.statuses], "the folds")
             scores = _as_columns(paths, "scores", len(grid))
             best = _chosen(scores, self.selection)
@@ -129,6 +114,28 @@ class _CrossValidated:
             )
         task.end(attributes={})
         return self
+
+    def _score_folds(self, folds, data, grid, score_params, task):
+        """Follow the path of each fold, in parallel; return their _FoldPaths."""
+        model, scorer = self._plain(), self._scorer()
+        contexts = [  # made before they are shared out: pickling freezes them
+            task.subtask("fold", task_id=k, max_subtasks=len(grid)).context
+            for k in range(len(folds))
+        ]
+        with threadpool_limits(1):  # or scores would depend on n_jobs
+            return Parallel(self.n_jobs)(
+                delayed(_score_path)(
+                    clone(model),
+                    data,
+                    rows,
+                    grid,
+                    self.relative_alpha,
+                    scorer,
+                    score_params,
+                    context,
+                )
+                for rows, context in zip(folds, contexts, strict=True)
+            )
 
     def get_metadata_routing(self):
         """Return how metadata given to ``fit`` reach the splitter and the scorer.

@@ -30,6 +30,7 @@ ORDER = [
     "_regressor",
     "_path",
     "_cv",
+    "_displays",
     "__init__",
     "__main__",
 ]

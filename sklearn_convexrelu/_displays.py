@@ -1,0 +1,321 @@
+"""Pictures of paths and of convergence, by scikit-learn's conventions for displays."""
+
+import numpy as np
+from sklearn.utils._optional_dependencies import check_matplotlib_support
+from sklearn.utils.validation import check_is_fitted
+
+__all__ = ["ConvergenceDisplay", "RegularizationPathDisplay"]
+
+
+class RegularizationPathDisplay:
+    """Score or objective, number of neurons and duality gap against alpha.
+
+    Use :meth:`from_estimator` for an estimator that chose its alpha, and
+    :meth:`from_path` for a path.
+
+    Parameters
+    ----------
+    alphas : ndarray of shape (n_alphas,)
+        Penalty strengths.
+    n_neurons, dual_gaps : ndarray of shape (n_alphas,) or (n_alphas, n_folds)
+        Numbers of neurons and duality gaps; of folds the means are drawn.
+    scores : ndarray of shape (n_alphas, n_folds), default=None
+        Held-out scores; mean and standard deviation are drawn.
+    objectives : ndarray of shape (n_alphas,), default=None
+        Objectives, drawn where there are no scores.
+    score_name : str, default="score"
+        What the scores are.
+    alpha : float, default=None
+        The strength that was chosen; it is marked.
+
+    Attributes
+    ----------
+    axes_ : ndarray of matplotlib Axes
+        The axes drawn on.
+    figure_ : matplotlib Figure
+        Their figure.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_diabetes
+    >>> from sklearn.preprocessing import scale
+    >>> from sklearn_convexrelu import RegularizationPathDisplay, convex_relu_path
+    >>> X, y = load_diabetes(return_X_y=True)
+    >>> path = convex_relu_path(scale(X), scale(y), n_alphas=10, eps=0.1, tol=0.01)
+    >>> display = RegularizationPathDisplay.from_path(path)
+    """
+
+    def __init__(
+        self,
+        *,
+        alphas,
+        n_neurons,
+        dual_gaps,
+        scores=None,
+        objectives=None,
+        score_name="score",
+        alpha=None,
+    ):
+        self.alphas = alphas
+        self.n_neurons = n_neurons
+        self.dual_gaps = dual_gaps
+        self.scores = scores
+        self.objectives = objectives
+        self.score_name = score_name
+        self.alpha = alpha
+
+    @classmethod
+    def from_estimator(cls, estimator, *, ax=None):
+        """Draw what a fitted CV estimator chose its alpha from.
+
+        Parameters
+        ----------
+        estimator : ConvexReLURegressorCV or ConvexReLUClassifierCV
+            Fitted.
+        ax : matplotlib Axes or array of three, default=None
+            Where to draw, as in :meth:`plot`.
+
+        Returns
+        -------
+        RegularizationPathDisplay
+            The display, drawn.
+        """
+        check_matplotlib_support(f"{cls.__name__}.from_estimator")
+        check_is_fitted(estimator)
+        if not hasattr(estimator, "cv_scores_"):
+            raise ValueError(
+                f"{type(estimator).__name__} has no path: use an estimator with CV, or "
+                "RegularizationPathDisplay.from_path(convex_relu_path(X, y))."
+            )
+        scoring = estimator.scoring
+        default = "accuracy" if hasattr(estimator, "classes_") else "R2"
+        name = scoring if isinstance(scoring, str) else "score" if scoring else default
+        return cls(
+            alphas=estimator.alphas_,
+            n_neurons=estimator.cv_n_neurons_,
+            dual_gaps=estimator.cv_dual_gaps_,
+            scores=estimator.cv_scores_,
+            score_name=name,
+            alpha=estimator.alpha_,
+        ).plot(ax=ax)
+
+    @classmethod
+    def from_path(cls, path, *, ax=None):
+        """Draw a path.
+
+        Parameters
+        ----------
+        path : RegularizationPath
+            What :func:`convex_relu_path` returned.
+        ax : matplotlib Axes or array of three, default=None
+            Where to draw, as in :meth:`plot`.
+
+        Returns
+        -------
+        RegularizationPathDisplay
+            The display, drawn.
+        """
+        check_matplotlib_support(f"{cls.__name__}.from_path")
+        return cls(
+            alphas=path.alphas,
+            n_neurons=path.n_neurons,
+            dual_gaps=path.dual_gaps,
+            objectives=path.objectives,
+        ).plot(ax=ax)
+
+    def plot(self, ax=None):
+        """Draw.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes or array of three, default=None
+            Axes for the score or objective, the neurons and the gap; one alone gets
+            the first of them. None makes a figure.
+
+        Returns
+        -------
+        RegularizationPathDisplay
+            The display itself.
+        """
+        check_matplotlib_support(f"{type(self).__name__}.plot")
+        self.axes_, self.figure_ = _axes(ax, 3)
+        panels = (self._plot_main, self._plot_neurons, self._plot_gaps)
+        for axes, panel in zip(self.axes_, panels, strict=False):
+            panel(axes)
+            axes.set(xlabel="alpha")
+            if self.alphas[0] > 0.0:
+                axes.set(xscale="log")
+                _few_ticks(axes.xaxis)
+            if self.alpha is not None:
+                axes.axvline(self.alpha, color="0.5", linestyle="--", label="chosen")
+        if self.scores is not None or self.alpha is not None:
+            self.axes_[0].legend()
+        return self
+
+    def _plot_main(self, axes):
+        if self.scores is None:
+            axes.plot(self.alphas, self.objectives, "o-", markersize=3)
+            axes.set(title="Objective")
+            return
+        mean, deviation = self.scores.mean(axis=1), self.scores.std(axis=1)
+        axes.plot(self.alphas, mean, "o-", markersize=3, label="mean")
+        axes.fill_between(
+            self.alphas,
+            mean - deviation,
+            mean + deviation,
+            alpha=0.2,
+            label="standard deviation",
+        )
+        axes.set(title=f"Held-out {self.score_name}")
+
+    def _plot_neurons(self, axes):
+        axes.plot(self.alphas, _mean(self.n_neurons), "o-", color="C2", markersize=3)
+        axes.set(title="Neurons")
+
+    def _plot_gaps(self, axes):
+        gaps = _mean(self.dual_gaps)
+        shown = gaps > 1e-6 * np.nanmax(gaps)  # less is rounding
+        axes.plot(
+            self.alphas[shown], gaps[shown], "o-", color="C1", markersize=3, label="gap"
+        )
+        axes.set(title="Duality gap", yscale="log" if shown.any() else "linear")
+
+
+class ConvergenceDisplay:
+    """Objective, lower bound and duality gap against time or iteration.
+
+    Parameters
+    ----------
+    times : ndarray of shape (n_records,)
+        Seconds since the solver began.
+    objectives, dual_gaps : ndarray of shape (n_records,)
+        Objective and duality gap at these times.
+    tolerance : float, default=None
+        Gap at which the solver stops; it is marked.
+
+    Attributes
+    ----------
+    axes_ : ndarray of matplotlib Axes
+        The axes drawn on.
+    figure_ : matplotlib Figure
+        Their figure.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_diabetes
+    >>> from sklearn.preprocessing import scale
+    >>> from sklearn_convexrelu import ConvergenceDisplay, ConvexReLURegressor
+    >>> X, y = load_diabetes(return_X_y=True)
+    >>> model = ConvexReLURegressor(0.1).fit(scale(X), scale(y))
+    >>> display = ConvergenceDisplay.from_estimator(model)
+    """
+
+    def __init__(self, *, times, objectives, dual_gaps, tolerance=None):
+        self.times = times
+        self.objectives = objectives
+        self.dual_gaps = dual_gaps
+        self.tolerance = tolerance
+
+    @classmethod
+    def from_estimator(cls, estimator, *, ax=None, x="time"):
+        """Draw how the fit of an estimator converged.
+
+        Parameters
+        ----------
+        estimator : estimator
+            Fitted; with CV it is the last fit that is drawn.
+        ax : matplotlib Axes or array of two, default=None
+            Where to draw, as in :meth:`plot`.
+        x : {"time", "iteration"}, default="time"
+            What to draw against.
+
+        Returns
+        -------
+        ConvergenceDisplay
+            The display, drawn.
+        """
+        check_matplotlib_support(f"{cls.__name__}.from_estimator")
+        check_is_fitted(estimator)
+        times, objectives, gaps = (
+            np.array([record[key] for record in estimator.history_])
+            for key in ("time", "objective", "dual_gap")
+        )
+        return cls(
+            times=times,
+            objectives=objectives,
+            dual_gaps=gaps,
+            tolerance=estimator.tolerance_,
+        ).plot(ax=ax, x=x)
+
+    def plot(self, ax=None, *, x="time"):
+        """Draw.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes or array of two, default=None
+            Axes for objective and bound, and for the gap; one alone gets the first of
+            them. None makes a figure.
+        x : {"time", "iteration"}, default="time"
+            What to draw against: seconds, or the times that the network was priced.
+
+        Returns
+        -------
+        ConvergenceDisplay
+            The display itself.
+        """
+        check_matplotlib_support(f"{type(self).__name__}.plot")
+        if x not in ("time", "iteration"):
+            raise ValueError(f"x must be 'time' or 'iteration', got {x!r}.")
+        self.axes_, self.figure_ = _axes(ax, 2)
+        places = self.times if x == "time" else np.arange(len(self.times))
+        for axes, panel in zip(
+            self.axes_, (self._plot_values, self._plot_gap), strict=False
+        ):
+            panel(axes, places)
+            axes.set(xlabel="seconds" if x == "time" else "iteration")
+            axes.legend()
+        return self
+
+    def _plot_values(self, axes, places):
+        bounds = self.objectives - self.dual_gaps
+        axes.plot(places, self.objectives, "o-", label="objective", zorder=3)
+        axes.plot(places, bounds, "s-", label="lower bound")
+        axes.set(title="Objective and lower bound")
+
+    def _plot_gap(self, axes, places):
+        shown = self.dual_gaps > 0.0
+        axes.plot(
+            places[shown], self.dual_gaps[shown], "o-", color="C2", label="duality gap"
+        )
+        if self.tolerance is not None:
+            axes.axhline(self.tolerance, color="0.5", linestyle="--", label="tolerance")
+        axes.set(title="Duality gap", yscale="log" if shown.any() else "linear")
+
+
+def _axes(ax, count):
+    """Return an array of axes and their figure, made where ``ax`` is None."""
+    if ax is None:
+        from matplotlib import pyplot  # scikit-learn's displays use it too
+
+        figure, ax = pyplot.subplots(
+            1, count, figsize=(4.3 * count, 3.6), layout="constrained"
+        )
+    axes = np.atleast_1d(np.asarray(ax, dtype=object)).ravel()
+    if len(axes) not in (1, count):
+        raise ValueError(f"Expected one Axes or {count} of them, got {len(axes)}.")
+    return axes, axes[0].figure
+
+
+def _few_ticks(axis):
+    """Label 1, 2 and 5 of each decade: matplotlib's own labels overlap."""
+    from matplotlib.ticker import LogLocator, NullFormatter
+
+    axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0), numticks=10))
+    axis.set_major_formatter("{x:g}")
+    axis.set_minor_formatter(NullFormatter())
+
+
+def _mean(values):
+    """Return means over folds where there are folds; nan where one has no value."""
+    values = np.asarray(values, dtype=float)
+    return values.mean(axis=1) if values.ndim == 2 else values

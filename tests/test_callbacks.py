@@ -1,0 +1,183 @@
+"""Progress, callbacks and interrupts: what happens while a fit runs."""
+
+import pickle
+
+import numpy as np
+import pytest
+from numpy.testing import assert_array_equal
+from sklearn.exceptions import ConvergenceWarning
+
+import sklearn_convexrelu.solvers.adaptive as adaptive
+from sklearn_convexrelu import (
+    ConvexReLUClassifier,
+    ConvexReLURegressor,
+    ConvexReLURegressorCV,
+    convex_relu_path,
+)
+
+
+def bumps(n_samples=80):
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((n_samples, 3))
+    return X, np.abs(X[:, 0]) + np.sin(2 * X[:, 1]) + 0.1 * rng.standard_normal(80)
+
+
+class Recorder:
+    """A callback that writes down what it is told, and asks for a stop once."""
+
+    def __init__(self, stop_after=None):
+        self.stop_after, self.events, self.scores = stop_after, [], []
+
+    def setup(self, estimator, context):
+        self.events.append("setup")
+
+    def teardown(self, estimator, context):
+        self.events.append("teardown")
+
+    def on_fit_task_begin(self, estimator, context):
+        self.events.append(("begin", context.task_name, context.task_id))
+
+    def on_fit_task_end(self, estimator, context, *, X, y, fitted_estimator):
+        self.events.append(("end", context.task_name, context.task_id))
+        if fitted_estimator is not None:
+            self.scores.append(fitted_estimator.score(X, y))
+        return len(self.scores) == self.stop_after
+
+
+callbacks = pytest.mark.skipif(
+    not hasattr(ConvexReLURegressor, "set_callbacks"), reason="scikit-learn < 1.9"
+)
+
+
+def begun_and_ended(events):
+    begun = [event[1:] for event in events if event[0] == "begin"]
+    ended = [event[1:] for event in events if event[0] == "end"]
+    return sorted(begun) == sorted(ended)
+
+
+@callbacks
+@pytest.mark.parametrize("kind", [ConvexReLURegressor, ConvexReLUClassifier])
+def test_rounds_are_tasks(kind):
+    X, y = bumps()
+    y = y if kind is ConvexReLURegressor else np.array(["no", "yes"])[1 * (y > 1)]
+    recorder = Recorder()
+    model = kind(0.03, random_state=0).set_callbacks(recorder).fit(X, y)
+    silent = kind(0.03, random_state=0).fit(X, y)
+    assert_array_equal(model.coefs_[0], silent.coefs_[0])
+    assert recorder.events[0] == "setup" and recorder.events[-1] == "teardown"
+    assert begun_and_ended(recorder.events[1:-1])
+    # One score a record of the history, and one of the whole fit.
+    assert len(recorder.scores) == len(model.history_) + 1
+    assert recorder.scores[-1] == model.score(X, y) > recorder.scores[0]
+
+
+@callbacks
+def test_a_callback_may_stop_a_fit():
+    X, y = bumps()
+    model = ConvexReLURegressor(0.003, tol=1e-5, random_state=0)
+    with pytest.warns(ConvergenceWarning, match="callback"):
+        model.set_callbacks(Recorder(stop_after=2)).fit(X, y)
+    assert model.status_.name == "STOPPED" and len(model.history_) == 2
+    assert model.dual_gap_ > model.tolerance_ and model.n_neurons_ > 0
+
+
+@callbacks
+@pytest.mark.parametrize("n_jobs", [None, 2])
+def test_folds_and_alphas_are_tasks(n_jobs):
+    X, y = bumps()
+    recorder = Recorder()
+    model = ConvexReLURegressorCV(
+        n_alphas=4, eps=0.1, cv=2, random_state=0, n_jobs=n_jobs
+    )
+    model.set_callbacks(recorder).fit(X, y)
+    assert recorder.events[0] == "setup" and recorder.events[-1] == "teardown"
+    assert begun_and_ended(recorder.events[1:-1])
+    assert ("end", "refit", 2) in recorder.events
+    if n_jobs is None:  # in other processes it is copies that are told
+        assert recorder.events.count(("begin", "alpha", 3)) == 2
+    plain = ConvexReLURegressorCV(n_alphas=4, eps=0.1, cv=2, random_state=0)
+    assert_array_equal(plain.fit(X, y).cv_scores_, model.cv_scores_)
+
+
+@callbacks
+def test_progress_bar(capsys):
+    pytest.importorskip("rich")
+    from sklearn.callback import ProgressBar
+
+    X, y = bumps()
+    model = ConvexReLURegressorCV(n_alphas=4, eps=0.1, cv=2, random_state=0)
+    model.set_callbacks(ProgressBar()).fit(X, y)
+    text = capsys.readouterr().out
+    assert "fold" in text and "refit" in text and "100%" in text
+
+
+@callbacks
+def test_callbacks_are_torn_down_where_a_fit_fails():
+    X, y = bumps()
+    recorder = Recorder()
+    with pytest.raises(ValueError, match="NaN"):
+        ConvexReLURegressor().set_callbacks(recorder).fit(X, y * np.nan)
+    assert recorder.events[-1] == "teardown"
+
+
+def interrupt(monkeypatch, at):
+    """Let the solver's ``at``-th step of improving be interrupted."""
+    counts, improve = [0], adaptive._Run.improve
+
+    def interrupted(self, *args):
+        counts[0] += 1
+        if counts[0] == at:
+            raise KeyboardInterrupt
+        return improve(self, *args)
+
+    monkeypatch.setattr(adaptive._Run, "improve", interrupted)
+
+
+def test_an_interrupted_fit_holds_the_best_network_so_far(monkeypatch):
+    X, y = bumps()
+    interrupt(monkeypatch, at=3)
+    model = ConvexReLURegressor(0.003, tol=1e-5, random_state=0)
+    with pytest.warns(ConvergenceWarning, match="interrupted"):
+        model.fit(X, y)
+    assert model.status_.name == "INTERRUPTED" and model.n_iter_ == 2
+    residual = y - model.predict(X)
+    assert model.n_neurons_ > 0 and np.var(residual) < np.var(y)
+    loss = np.mean(residual**2) / 2
+    by_hand = loss + model.alpha_ * model.network_.penalty()
+    assert model.objective_ == pytest.approx(by_hand, rel=1e-12)
+
+
+def test_an_interrupt_before_the_first_certificate_changes_nothing(monkeypatch):
+    X, y = bumps()
+    model = ConvexReLURegressor(0.1, random_state=0).fit(X, y)
+    before = pickle.dumps(vars(model))
+
+    def interrupted(*args, **kwargs):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(adaptive._Run, "price", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        model.fit(X[:, :2], y)
+    assert pickle.dumps(vars(model)) == before
+    fresh = ConvexReLURegressor()
+    with pytest.raises(KeyboardInterrupt):
+        fresh.fit(X, y)
+    assert not hasattr(fresh, "n_features_in_")
+
+
+def test_an_interrupted_path_has_the_points_so_far(monkeypatch):
+    X, y = bumps()
+    interrupt(monkeypatch, at=4)
+    with pytest.warns(ConvergenceWarning, match="interrupted"):
+        path = convex_relu_path(X, y, n_alphas=10, eps=0.01, tol=1e-4)
+    assert 1 < len(path.alphas) < 10
+    assert path.statuses[-1].name == "INTERRUPTED"
+
+
+def test_an_interrupted_search_is_unfitted(monkeypatch):
+    X, y = bumps()
+    interrupt(monkeypatch, at=4)
+    model = ConvexReLURegressorCV(cv=2, random_state=0)
+    with pytest.raises(KeyboardInterrupt):
+        model.fit(X, y)
+    assert not hasattr(model, "coefs_") and not hasattr(model, "alphas_")
