@@ -145,7 +145,7 @@ class RegularizationPathDisplay:
             axes.set(xlabel="alpha")
             if self.alphas[0] > 0.0:
                 axes.set(xscale="log")
-                _few_ticks(axes.xaxis)
+                _few_ticks(axes.xaxis, self.alphas)
             if self.alpha is not None:
                 axes.axvline(self.alpha, color="0.5", linestyle="--", label="chosen")
         if self.scores is not None or self.alpha is not None:
@@ -306,11 +306,13 @@ def _axes(ax, count):
     return axes, axes[0].figure
 
 
-def _few_ticks(axis):
-    """Label 1, 2 and 5 of each decade: matplotlib's own labels overlap."""
+def _few_ticks(axis, values):
+    """Label decades alone, or 1, 2 and 5 in few decades: matplotlib's own overlap."""
     from matplotlib.ticker import LogLocator, NullFormatter
 
-    axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0), numticks=10))
+    wide = values.max() > 100.0 * values.min()
+    subs = (1.0,) if wide else (1.0, 2.0, 5.0)
+    axis.set_major_locator(LogLocator(subs=subs, numticks=10))
     axis.set_major_formatter("{x:g}")
     axis.set_minor_formatter(NullFormatter())
 
