@@ -28,8 +28,8 @@ from sklearn_convexrelu.training import follow, largest_alpha, state_problem, tr
 __all__ = ["BaseConvexReLU", "CheckedData", "checked_weights", "undone_on_failure"]
 
 _DEFAULT_MAX_ITER = 100
-# A path ends where the loss changes by less than this part of that of the best constant
-# while alpha falls by a factor e.
+# A path ends where the loss is less than this part of that of the best constant: no
+# smaller alpha can lower it by more.
 _SETTLED = 1e-5
 
 
@@ -157,7 +157,7 @@ class BaseConvexReLU(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta):
     def _follow(self, X, y, sample_weight, alphas, relative_alpha):
         """Fit along a path of decreasing alphas; yield each Solution once it is set.
 
-        The path ends where smaller alphas change nothing any more.
+        The path ends where the loss is next to nothing: no smaller alpha can gain.
         """
         data = self._checked(X, y, sample_weight)
         problem, alpha_max = self._stated(data)
@@ -166,18 +166,13 @@ class BaseConvexReLU(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta):
         path = follow(
             problem, alphas, self._solver(), dtype=data.X.dtype, callback=callback
         )
-        least_change, last_alpha, last_loss = _SETTLED * problem.loss_scale(), None, 0.0
         for alpha, solution in zip(alphas, path, strict=False):
             self._set_attributes(data, solution, alpha, alpha_max)
             yield solution
             loss = self.objective_ - alpha * self.network_.penalty()
-            if alpha_max == 0.0:
+            scale = solution.tolerance / self.tol  # loss of the best constant
+            if alpha_max == 0.0 or (self.n_neurons_ and loss < _SETTLED * scale):
                 return
-            if self.n_neurons_ and last_alpha:
-                step = np.log(last_alpha / alpha)
-                if abs(loss - last_loss) < least_change * step:
-                    return
-            last_alpha, last_loss = alpha, loss
 
     def _solver(self):
         """Return the solver record that the parameters describe."""

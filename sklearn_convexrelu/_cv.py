@@ -19,7 +19,7 @@ from sklearn.utils.metadata_routing import (
 )
 from sklearn.utils.metaestimators import _safe_split
 from sklearn.utils.parallel import Parallel, delayed
-from sklearn.utils.validation import _check_method_params
+from sklearn.utils.validation import _check_method_params, _num_samples
 from threadpoolctl import threadpool_limits
 
 from sklearn_convexrelu._base import undone_on_failure
@@ -36,6 +36,7 @@ __all__ = ["ConvexReLUClassifierCV", "ConvexReLURegressorCV"]
 _FAR = 0.25
 # ... and the score has lost this part of what it had gained over the first one.
 _LOST = 0.05
+_FEWEST_TO_JUDGE = 20  # test rows
 
 
 class _CrossValidated:
@@ -74,12 +75,20 @@ class _CrossValidated:
             The fitted estimator itself.
         """
         _raise_for_params(params, self, "fit")
+        if isinstance(sample_weight, Real):
+            sample_weight = np.full(_num_samples(X), float(sample_weight))
         routed = self._routed(sample_weight, params)
         with undone_on_failure(self):
             data = self._checked(X, y, sample_weight)
             X, y, sample_weight = indexable(X, y, sample_weight)
+            if np.ndim(y) == 2 and np.shape(y)[1] == 1:
+                y = np.ravel(y)  # warned of already
             splitter = check_cv(self.cv, y, classifier=is_classifier(self))
             folds = list(splitter.split(X, y, **routed.splitter.split))
+            if not folds:
+                raise ValueError(
+                    "cv has no folds; a generator can be used once only: give a list."
+                )
             task = Task.of_fit(
                 self,
                 X,
@@ -126,6 +135,7 @@ class _CrossValidated:
             return Parallel(self.n_jobs)(
                 delayed(_score_path)(
                     clone(model),
+                    self,
                     data,
                     rows,
                     grid,
@@ -149,7 +159,8 @@ class _CrossValidated:
             MetadataRouter(owner=self)
             .add_self_request(self)
             .add(
-                splitter=check_cv(self.cv),
+                # Ready-made folds take no metadata, and looking could use them up.
+                splitter=self.cv if hasattr(self.cv, "split") else check_cv(),
                 method_mapping=MethodMapping().add(caller="fit", callee="split"),
             )
             .add(
@@ -170,13 +181,15 @@ class _CrossValidated:
         return Bunch(splitter=Bunch(split={}), scorer=Bunch(score=score))
 
     def _scorer(self):
-        return check_scoring(self, scoring=self.scoring)
+        """Return the scorer, by default that of the ``score`` method."""
+        default = "accuracy" if is_classifier(self) else "r2"
+        return check_scoring(self, scoring=self.scoring or default)
 
     def _scores_with_weights(self):
         """Tell whether the scorer takes sample weights."""
         scorer = self._scorer()
         function = getattr(scorer, "_score_func", scorer)
-        return self.scoring is None or "sample_weight" in signature(function).parameters
+        return "sample_weight" in signature(function).parameters
 
     def _plain(self):
         """Return the estimator that follows the paths of the folds."""
@@ -251,8 +264,8 @@ class ConvexReLURegressorCV(_CrossValidated, ConvexReLURegressor):
     best_index_ : int
         Index of the strength chosen.
     cv_scores_ : ndarray of shape (n_alphas, n_folds)
-        Held-out scores; nan where a fold's path had ended. Only strengths that every
-        fold has scored are chosen from.
+        Held-out scores; nan where a fold's path had passed its best. Only strengths
+        that every fold has scored are chosen from.
     cv_n_neurons_, cv_dual_gaps_ : ndarray of shape (n_alphas, n_folds)
         Numbers of neurons and duality gaps of the networks scored.
     coefs_, intercepts_, network_, n_neurons_ : list, list, Network, int
@@ -273,8 +286,8 @@ class ConvexReLURegressorCV(_CrossValidated, ConvexReLURegressor):
     -----
     Networks on a path start from the one before, at a stronger penalty, and so take a
     fraction of the time of as many fits. A fold's path ends early where its score has
-    clearly passed its best. Folds run with one BLAS thread each, so that scores do not
-    depend on ``n_jobs``.
+    clearly passed its best (with 20 test rows or more). Folds run with one BLAS thread
+    each, so that scores do not depend on ``n_jobs``.
 
     References
     ----------
@@ -412,8 +425,8 @@ class ConvexReLUClassifierCV(_CrossValidated, ConvexReLUClassifier):
     best_index_ : int
         Index of the strength chosen.
     cv_scores_ : ndarray of shape (n_alphas, n_folds)
-        Held-out scores; nan where a fold's path had ended. Only strengths that every
-        fold has scored are chosen from.
+        Held-out scores; nan where a fold's path had passed its best. Only strengths
+        that every fold has scored are chosen from.
     cv_n_neurons_, cv_dual_gaps_ : ndarray of shape (n_alphas, n_folds)
         Numbers of neurons and duality gaps of the networks scored.
     classes_ : ndarray of shape (n_classes,)
@@ -436,8 +449,8 @@ class ConvexReLUClassifierCV(_CrossValidated, ConvexReLUClassifier):
     -----
     Networks on a path start from the one before, at a stronger penalty, and so take a
     fraction of the time of as many fits. A fold's path ends early where its score has
-    clearly passed its best. Folds run with one BLAS thread each, so that scores do not
-    depend on ``n_jobs``.
+    clearly passed its best (with 20 test rows or more). Folds run with one BLAS thread
+    each, so that scores do not depend on ``n_jobs``.
 
     References
     ----------
@@ -521,25 +534,44 @@ class _FoldPath:
     n_neurons: list = field(default_factory=list)
     dual_gaps: list = field(default_factory=list)
     statuses: list = field(default_factory=list)
+    settled: bool = False  # whether smaller alphas would change nothing
+
+    def column(self, name, length):
+        """Return one quantity as a column, nan beyond the end.
+
+        Scores of a settled path go on as they are.
+        """
+        values = getattr(self, name)
+        column = np.full(length, np.nan)
+        column[: len(values)] = values
+        if self.settled and name == "scores":
+            column[len(values) :] = values[-1]
+        return column
 
 
-def _score_path(model, data, rows, grid, relative, scorer, score_params, context):
+def _score_path(model, caller, data, rows, grid, relative, scorer, params, context):
     """Follow the path on the training rows of a fold; score it on the test rows."""
     X, y, sample_weight = data
     train, test = rows
     X_train, y_train = _safe_split(model, X, y, train)
     X_test, y_test = _safe_split(model, X, y, test, train)
     weights = None if sample_weight is None else np.asarray(sample_weight)[train]
-    score_params = _check_method_params(X, score_params, indices=test)
-    task = Task(context, model, X_train, y_train, weights).begin()
+    params = _check_method_params(X, params, indices=test)
+    task = Task(context, caller, X_train, y_train, weights).begin()
     path, verbose = _FoldPath(), model.verbose
     model.set_params(verbose=max(verbose - 1, 0))
     with threadpool_limits(1):
-        point = task.subtask("alpha").begin()
-        for solution in model._follow(X_train, y_train, weights, grid, relative):
+        solutions = model._follow(X_train, y_train, weights, grid, relative)
+        for point in range(len(grid)):
+            step = task.subtask("alpha").begin()
+            solution = next(solutions, None)
+            if solution is None:
+                path.settled = True
+                step.end()
+                break
             if solution.status is Status.INTERRUPTED:
                 raise KeyboardInterrupt
-            path.scores.append(scorer(model, X_test, y_test, **score_params))
+            path.scores.append(_number(scorer(model, X_test, y_test, **params)))
             path.n_neurons.append(model.n_neurons_)
             path.dual_gaps.append(model.dual_gap_)
             path.statuses.append(solution.status)
@@ -548,13 +580,24 @@ def _score_path(model, data, rows, grid, relative, scorer, score_params, context
                     f"alpha {model.alpha_:.3e}  score {path.scores[-1]:.4f}  "
                     f"gap {model.dual_gap_:.3e}  neurons {model.n_neurons_}"
                 )
-            stop = point.end(attributes={})
-            last = len(path.scores) == len(grid)
-            if stop or last or _has_passed_its_best(path.scores, grid):
+            if step.end(lambda: vars(model)):
+                path.statuses[point] = Status.STOPPED
                 break
-            point = task.subtask("alpha").begin()
+            # Few test rows make scores too rough to tell when a path is past its best.
+            enough = len(y_test) >= _FEWEST_TO_JUDGE
+            if enough and _has_passed_its_best(path.scores, grid):
+                break
     task.end()
     return path
+
+
+def _number(score):
+    """Return a score; raise where it is none."""
+    if not isinstance(score, Real):
+        raise ValueError(
+            f"scoring must return a number, got {score} ({type(score)}) instead."
+        )
+    return float(score)
 
 
 def _has_passed_its_best(scores, grid):
@@ -565,12 +608,8 @@ def _has_passed_its_best(scores, grid):
 
 
 def _as_columns(paths, name, n_alphas):
-    """Return one quantity of all folds' paths, (n_alphas, n_folds), nan where ended."""
-    table = np.full((n_alphas, len(paths)), np.nan)
-    for column, path in zip(table.T, paths, strict=True):
-        values = getattr(path, name)
-        column[: len(values)] = values
-    return table
+    """Return one quantity of all folds' paths, (n_alphas, n_folds)."""
+    return np.column_stack([path.column(name, n_alphas) for path in paths])
 
 
 def _chosen(scores, selection):

@@ -56,10 +56,10 @@ class RegularizationPathDisplay:
         score_name="score",
         alpha=None,
     ):
-        self.alphas = alphas
-        self.n_neurons = n_neurons
-        self.dual_gaps = dual_gaps
-        self.scores = scores
+        self.alphas = np.asarray(alphas)
+        self.n_neurons = np.asarray(n_neurons)
+        self.dual_gaps = np.asarray(dual_gaps)
+        self.scores = None if scores is None else np.asarray(scores)
         self.objectives = objectives
         self.score_name = score_name
         self.alpha = alpha
@@ -138,6 +138,8 @@ class RegularizationPathDisplay:
             The display itself.
         """
         check_matplotlib_support(f"{type(self).__name__}.plot")
+        if self.scores is None and self.objectives is None:
+            raise ValueError("There is nothing to draw: give scores or objectives.")
         self.axes_, self.figure_ = _axes(ax, 3)
         panels = (self._plot_main, self._plot_neurons, self._plot_gaps)
         for axes, panel in zip(self.axes_, panels, strict=False):
@@ -211,9 +213,9 @@ class ConvergenceDisplay:
     """
 
     def __init__(self, *, times, objectives, dual_gaps, tolerance=None):
-        self.times = times
-        self.objectives = objectives
-        self.dual_gaps = dual_gaps
+        self.times = np.asarray(times)
+        self.objectives = np.asarray(objectives)
+        self.dual_gaps = np.asarray(dual_gaps)
         self.tolerance = tolerance
 
     @classmethod
@@ -236,6 +238,8 @@ class ConvergenceDisplay:
         """
         check_matplotlib_support(f"{cls.__name__}.from_estimator")
         check_is_fitted(estimator)
+        if not hasattr(estimator, "history_"):
+            raise ValueError(f"{type(estimator).__name__} has no history_ to draw.")
         times, objectives, gaps = (
             np.array([record[key] for record in estimator.history_])
             for key in ("time", "objective", "dual_gap")
@@ -303,7 +307,8 @@ def _axes(ax, count):
     axes = np.atleast_1d(np.asarray(ax, dtype=object)).ravel()
     if len(axes) not in (1, count):
         raise ValueError(f"Expected one Axes or {count} of them, got {len(axes)}.")
-    return axes, axes[0].figure
+    figure = axes[0].figure
+    return axes, getattr(figure, "figure", None) or figure  # not a SubFigure
 
 
 def _few_ticks(axis, values):

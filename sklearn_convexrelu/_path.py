@@ -9,6 +9,7 @@ from sklearn.utils._param_validation import Interval, StrOptions, validate_param
 
 from sklearn_convexrelu._classifier import ConvexReLUClassifier
 from sklearn_convexrelu._regressor import ConvexReLURegressor
+from sklearn_convexrelu.solution import Status
 from sklearn_convexrelu.training import warn_of_path
 
 __all__ = ["GRID_CONSTRAINTS", "RegularizationPath", "alpha_grid", "convex_relu_path"]
@@ -71,7 +72,7 @@ class RegularizationPath:
         "X": ["array-like"],
         "y": ["array-like"],
         "loss": [StrOptions({*_REGRESSION, *_CLASSIFICATION})],
-        "sample_weight": ["array-like", None],
+        "sample_weight": ["array-like", Real, None],
     },
     prefer_skip_nested_validation=False,
 )
@@ -127,9 +128,9 @@ def convex_relu_path(
     Returns
     -------
     RegularizationPath
-        Strengths, networks and certificates. The path ends early where smaller
-        strengths change nothing any more: the loss is settled. An interrupt ends it
-        with the points so far.
+        Strengths, networks and certificates. The path ends early where the loss is
+        below 1e-5 of that of the best constant: smaller strengths have nothing left to
+        gain. An interrupt ends it with the points so far.
 
     Raises
     ------
@@ -175,9 +176,16 @@ def convex_relu_path(
     model._validate_params()
     grid = alpha_grid(alphas, n_alphas, eps)
     relative = relative_alpha or alphas is None
-    solutions = list(model._follow(X, y, sample_weight, grid, relative))
+    solutions, interrupted = [], []
+    try:
+        for solution in model._follow(X, y, sample_weight, grid, relative):
+            solutions.append(solution)
+    except KeyboardInterrupt:
+        if not solutions:
+            raise
+        interrupted = [Status.INTERRUPTED]
     statuses = [solution.status for solution in solutions]
-    warn_of_path(statuses, "the path")
+    warn_of_path(statuses + interrupted, "the path")
     strengths = grid[: len(solutions)] * (model.alpha_max_ if relative else 1.0)
     return RegularizationPath(
         alphas=strengths,

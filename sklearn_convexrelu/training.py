@@ -21,7 +21,7 @@ from sklearn_convexrelu.solution import Solution, Status
 
 __all__ = ["follow", "largest_alpha", "state_problem", "train", "warn_of_path"]
 
-_INTERNAL = ("sklearn.", "sklearn_convexrelu.")
+_INTERNAL = ("sklearn.", "sklearn_convexrelu.", "joblib.")
 
 
 def state_problem(X, Y, sample_weight, loss, *, fit_intercept, hidden_bias):
@@ -112,8 +112,12 @@ def follow(problem, alphas, solver, *, start=None, dtype=np.float64, callback=No
     )
     for alpha, solved in zip(alphas, path, strict=False):
         network = units.restore(solved.network).astype(dtype)
-        certificate = _certificate(problem.with_alpha(alpha), network, solved)
         status, tolerance = solved.status, solved.tolerance * units.objective
+        try:
+            certificate = _certificate(problem.with_alpha(alpha), network, solved)
+        except KeyboardInterrupt:  # what was found is not given up uncertified
+            certificate = _certificate(problem.with_alpha(alpha), network, solved)
+            status = Status.INTERRUPTED
         if status is Status.CONVERGED and certificate.gap > tolerance * (1.0 + 1e-3):
             status = Status.PRECISION
         yield replace(
@@ -141,8 +145,8 @@ def warn_of_path(statuses, what):
     if missed:
         reasons = "; ".join(sorted({status.value for status in missed}))
         _warn(
-            f"{len(missed)} of {len(statuses)} points of {what} stopped with a duality "
-            f"gap above the tolerance: {reasons}."
+            f"{len(missed)} of {len(statuses)} points of {what} did not converge: "
+            f"{reasons}."
         )
 
 

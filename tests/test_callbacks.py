@@ -13,6 +13,7 @@ from sklearn_convexrelu import (
     ConvexReLURegressor,
     ConvexReLURegressorCV,
     convex_relu_path,
+    training,
 )
 
 
@@ -100,6 +101,32 @@ def test_folds_and_alphas_are_tasks(n_jobs):
 
 
 @callbacks
+def test_a_stop_in_a_fold_is_told_of():
+    X, y = bumps()
+    model = ConvexReLURegressorCV(n_alphas=4, eps=0.1, cv=2, random_state=0)
+    with pytest.warns(ConvergenceWarning, match="folds did not .* a callback asked"):
+        model.set_callbacks(Recorder(stop_after=3)).fit(X, y)
+
+
+@callbacks
+def test_tasks_of_paths_that_end_by_themselves_are_ended():
+    X, y = bumps()
+    recorder = Recorder()
+    ConvexReLURegressorCV(cv=2).set_callbacks(recorder).fit(X, 0 * y)
+    assert begun_and_ended(recorder.events[1:-1])
+
+
+@callbacks
+def test_scoring_monitor():
+    from sklearn.callback import ScoringMonitor
+
+    X, y = bumps()
+    monitor = ScoringMonitor(scoring="r2")
+    model = ConvexReLURegressorCV(n_alphas=3, eps=0.1, cv=2, random_state=0)
+    model.set_callbacks(monitor).fit(X, y)
+
+
+@callbacks
 def test_progress_bar(capsys):
     pytest.importorskip("rich")
     from sklearn.callback import ProgressBar
@@ -172,6 +199,36 @@ def test_an_interrupted_path_has_the_points_so_far(monkeypatch):
         path = convex_relu_path(X, y, n_alphas=10, eps=0.01, tol=1e-4)
     assert 1 < len(path.alphas) < 10
     assert path.statuses[-1].name == "INTERRUPTED"
+
+
+def test_an_interrupt_between_points_keeps_the_path_so_far(monkeypatch):
+    X, y = bumps()
+
+    def interrupted(self, problem, started):
+        if problem.alpha < 0.1:
+            raise KeyboardInterrupt
+        self.begin(problem, started)
+
+    monkeypatch.setattr(adaptive._Run, "move", interrupted)
+    with pytest.warns(ConvergenceWarning, match="interrupted"):
+        path = convex_relu_path(X, y, n_alphas=10, eps=0.01, tol=1e-2)
+    assert 1 < len(path.alphas) < 10
+
+
+def test_an_interrupt_of_the_certificate_keeps_the_network(monkeypatch):
+    X, y = bumps()
+    certificate, calls = training._certificate, []
+
+    def interrupted(*args):
+        calls.append(args)
+        if len(calls) == 1:
+            raise KeyboardInterrupt
+        return certificate(*args)
+
+    monkeypatch.setattr(training, "_certificate", interrupted)
+    with pytest.warns(ConvergenceWarning, match="interrupted"):
+        model = ConvexReLURegressor(0.1, random_state=0).fit(X, y)
+    assert model.dual_gap_ <= model.tolerance_
 
 
 def test_an_interrupted_search_is_unfitted(monkeypatch):

@@ -9,7 +9,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from sklearn import config_context
 from sklearn.base import clone
 from sklearn.datasets import load_breast_cancer, load_diabetes, make_friedman1
-from sklearn.exceptions import ConvergenceWarning
+from sklearn.exceptions import ConvergenceWarning, DataConversionWarning
 from sklearn.metrics import make_scorer, mean_squared_error
 from sklearn.model_selection import (
     GridSearchCV,
@@ -114,21 +114,20 @@ def test_paths_end_where_nothing_changes():
     X, _ = bumps()
     constant = convex_relu_path(X, np.ones(80))
     assert len(constant.alphas) == 1 and constant.n_neurons[0] == 0
-    exact = convex_relu_path(X, np.abs(X[:, 0]), tol=1e-2, n_alphas=60, eps=1e-6)
+    x, y = X[:, :1], np.abs(X[:, 0])
+    exact = convex_relu_path(x, y, tol=1e-5, n_alphas=60, eps=1e-6)
+    predicted = exact.networks[-1].forward(x)[:, 0]
     assert len(exact.alphas) < 60
-    last, before = exact.certificates[-1], exact.certificates[-2]
-    fits = [
-        certificate.objective - alpha * network.penalty()
-        for certificate, alpha, network in zip(
-            (last, before), exact.alphas[[-1, -2]], exact.networks[:-3:-1], strict=True
-        )
-    ]
-    assert abs(fits[1] - fits[0]) < 1e-5 * np.var(np.abs(X[:, 0]))
+    assert np.mean((predicted - y) ** 2) < 1e-5 * np.var(y)
+    shifted = convex_relu_path(x, y + 1e6, tol=1e-5, n_alphas=60, eps=1e-6)
+    assert abs(len(shifted.alphas) - len(exact.alphas)) <= 1
 
 
 def test_a_path_warns_once():
     X, y = bumps()
-    with pytest.warns(ConvergenceWarning, match="of 5 points of the path") as caught:
+    with pytest.warns(
+        ConvergenceWarning, match="of 5 points of the path did not"
+    ) as caught:
         path = convex_relu_path(X, y, tol=1e-6, max_iter=1, **SHORT)
     assert len(caught) == 1 and caught[0].filename == __file__
     assert len(path.alphas) == 5
@@ -360,3 +359,58 @@ def test_folds_that_do_not_converge_are_told_of_once():
 def test_wrong_cv_parameters_are_named(parameter, value):
     with pytest.raises(ValueError, match=parameter):
         ConvexReLURegressorCV(**{parameter: value}).fit(*bumps())
+
+
+def test_folds_that_settle_do_not_decide_for_the_others():
+    X, y = bumps(100)
+    y[:20] = 0.0
+    folds = [
+        (np.arange(20), np.arange(20, 60)),
+        (np.arange(20, 60), np.arange(60, 100)),
+    ]
+    model = ConvexReLURegressorCV(cv=folds, n_alphas=8, eps=1e-3, random_state=0)
+    scores = model.fit(X, y).cv_scores_
+    assert (scores[:, 0] == scores[0, 0]).all()
+    assert model.best_index_ == np.nanargmax(scores[:, 1]) > 0
+
+
+def test_small_test_folds_do_not_end_paths():
+    X, y = bumps(30)
+    model = ConvexReLURegressorCV(
+        cv=10, n_alphas=6, eps=1e-3, scoring="neg_mean_squared_error", random_state=0
+    )
+    assert np.isfinite(model.fit(X, y).cv_scores_).all()
+
+
+def test_metadata_routing_without_a_scorer():
+    X, y = bumps(60)
+    with config_context(enable_metadata_routing=True):
+        groups = np.repeat(np.arange(6), 10)
+        model = ConvexReLURegressorCV(cv=GroupKFold(3), **SHORT)
+        model.fit(X, y, groups=groups)
+        ConvexReLURegressorCV().get_metadata_routing()
+    same = ConvexReLURegressorCV(cv=list(GroupKFold(3).split(X, y, groups)), **SHORT)
+    assert_array_equal(model.cv_scores_, same.fit(X, y).cv_scores_)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"cv": []}, "no folds"),
+        ({"scoring": lambda model, X, y: {"a": 1.0}}, "must return a number"),
+    ],
+)
+def test_folds_and_scores_that_are_none(options, message):
+    with pytest.raises(ValueError, match=message):
+        ConvexReLURegressorCV(**options).fit(*bumps())
+
+
+def test_columns_and_single_weights():
+    X, y = bumps()
+    plain = ConvexReLURegressorCV(cv=2, **SHORT).fit(X, y)
+    again = clone(plain).fit(X, y, sample_weight=2.0)
+    assert_array_equal(plain.cv_scores_, again.cv_scores_)
+    with pytest.warns(DataConversionWarning) as caught:
+        column = clone(plain).fit(X, y[:, None])
+    assert len(caught) == 1
+    assert_array_equal(plain.cv_scores_, column.cv_scores_)

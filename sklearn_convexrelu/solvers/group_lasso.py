@@ -1,0 +1,299 @@
+"""The convex programme over fixed activation patterns: a masked group lasso.
+
+One form serves every depth. A unit g is a pattern (two layers) or a sub-network with
+one pattern a path (deeper); its unknowns are blocks ``v_gj``, one a path. With masks
+``M_gj`` of -1, 0 and 1 for each sample::
+
+    min_{V, b}  L(sum_g sum_j M_gj * (X v_gj) + b) + alpha * sum_parts ||V_part||
+    subject to  sum_j T_gkj * (X v_gj) >= 0   for every unit g and cone k,
+
+where a part is a whole unit (path norm) or one of its blocks (weight decay). Without
+cones it is the gated ReLU programme; with the cones of the patterns it is that of ReLU
+networks (Pilanci & Ergen, ICML 2020, Theorem 1; Ergen & Pilanci, ICML 2021, Theorem 1;
+Mishkin, Sahiner & Pilanci, ICML 2022, section 3).
+
+With several outputs a block is a matrix and its norm the nuclear one, without cones
+(Sahiner, Ergen, Pauly & Pilanci, ICLR 2021).
+"""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from scipy.optimize import nnls
+
+from sklearn_convexrelu.certificates import dual_point, lower_bound
+from sklearn_convexrelu.problem import Problem
+
+__all__ = ["Blocks", "GroupLasso"]
+
+_ENTRIES = 4_000_000  # floats of a temporary: 32 MB, whatever the size of the programme
+
+
+@dataclass(frozen=True)
+class Blocks:
+    """A point of the programme.
+
+    Attributes
+    ----------
+    V : ndarray of shape (n_units, n_paths, n_inputs, n_outputs)
+        The blocks.
+    intercept : ndarray of shape (n_outputs,)
+        Constant added to the output.
+    """
+
+    V: np.ndarray
+    intercept: np.ndarray
+
+    @property
+    def active(self):
+        """Indices of the units that are not zero."""
+        return np.flatnonzero(self.V.any(axis=(1, 2, 3)))
+
+
+@dataclass(frozen=True)
+class GroupLasso:
+    """The programme: a training problem and the patterns it is restricted to.
+
+    Attributes
+    ----------
+    problem : Problem
+        Data, loss and penalty strength.
+    masks : ndarray of shape (n_units, n_paths, n_samples), int8
+        What each block's values are multiplied with.
+    cones : ndarray of shape (n_units, n_cones, n_paths, n_samples), int8, or None
+        Factors of the cone constraints; zeros where a sample is not constrained.
+    interiors : ndarray of shape (n_units, n_paths, n_inputs), or None
+        A point strictly inside the cones of each unit.
+    split : bool
+        Whether every block has a norm of its own (weight decay), not every unit.
+    """
+
+    problem: Problem
+    masks: np.ndarray
+    cones: np.ndarray | None = None
+    interiors: np.ndarray | None = None
+    split: bool = False
+
+    @classmethod
+    def gated(cls, problem, patterns):
+        """Return the gated ReLU programme over ``patterns`` (n_patterns, n_samples)."""
+        return cls(problem, patterns.astype(np.int8)[:, None])
+
+    @classmethod
+    def relu(cls, problem, patterns, gates):
+        """Return the ReLU programme: each pattern twice, for either output sign.
+
+        ``gates`` (n_patterns, n_inputs) lie strictly inside the cells of the patterns.
+        """
+        if problem.n_outputs > 1:
+            raise ValueError(
+                "No convex programme over fixed patterns is known for ReLU networks of "
+                f"several outputs (here {problem.n_outputs}) that can be solved: its "
+                "norm is as hard as the training. Use patterns='adaptive', or "
+                "activation='gated_relu'."
+            )
+        patterns = patterns.astype(np.int8)
+        masks = np.concatenate([patterns, -patterns])[:, None]
+        signs = 2 * patterns - 1
+        signs[:, ~problem.X.any(axis=1)] = 0  # a zero row has no side
+        signs = np.concatenate([signs, signs])
+        return cls(
+            problem,
+            masks,
+            signs[:, None, None],
+            np.concatenate([gates, gates])[:, None],
+        )
+
+    @property
+    def n_units(self):
+        """Number of units."""
+        return len(self.masks)
+
+    @property
+    def n_paths(self):
+        """Number of blocks of a unit."""
+        return self.masks.shape[1]
+
+    @property
+    def n_parts(self):
+        """Number of norms of a unit."""
+        return self.n_paths if self.split else 1
+
+    def at(self, alpha):
+        """Return the programme at another penalty strength."""
+        return replace(self, problem=self.problem.with_alpha(alpha))
+
+    def subset(self, units):
+        """Return the programme over some of the units."""
+        return replace(
+            self,
+            masks=self.masks[units],
+            cones=None if self.cones is None else self.cones[units],
+            interiors=None if self.interiors is None else self.interiors[units],
+        )
+
+    def zero(self):
+        """Return the point without units: the best constant."""
+        problem = self.problem
+        shape = self.n_units, self.n_paths, problem.X.shape[1], problem.n_outputs
+        return Blocks(np.zeros(shape), problem.null_network().intercept)
+
+    def predictions(self, blocks):
+        """Return predictions at the samples, (n_samples, n_outputs)."""
+        X = self.problem.X
+        active = blocks.active
+        V = blocks.V[active]
+        F = np.zeros((len(X), V.shape[-1]))
+        for rows in self._row_chunks(V.shape[0] * V.shape[1] * V.shape[3]):
+            H = np.tensordot(X[rows], V, axes=(1, 2))  # rows, units, paths, outputs
+            masks = self.masks[active][:, :, rows]
+            F[rows] = np.einsum("rgjc,gjr->rc", H, masks)
+        return F + blocks.intercept
+
+    def adjoint(self, N):
+        """Return ``X^T (M_gj * N)`` for every block, shaped like ``Blocks.V``."""
+        X, (n_units, n_paths) = self.problem.X, self.masks.shape[:2]
+        G = np.empty((n_units, n_paths, X.shape[1], N.shape[1]))
+        for units in self._unit_chunks(n_paths * len(X)):
+            masks = self.masks[units].astype(float)
+            for c in range(N.shape[1]):
+                G[units, :, :, c] = (masks * N[:, c]) @ X
+        return G
+
+    def cone_values(self, V):
+        """Return the left-hand sides of the cone constraints of units ``V``.
+
+        ``V`` (n_units, n_paths, n_inputs); the values are (n_units, n_cones,
+        n_samples), non-negative where the point is feasible.
+        """
+        H = V @ self.problem.X.T
+        return np.einsum("gkjn,gjn->gkn", self.cones, H)
+
+    def cone_adjoint(self, multipliers):
+        """Return ``sum_k X^T (T_gkj * multipliers_gk)``, (n_units, n_paths, inputs)."""
+        weighted = np.einsum("gkjn,gkn->gjn", self.cones, multipliers)
+        return weighted @ self.problem.X
+
+    def violation(self, blocks):
+        """Return the largest violation of a cone, relative to the largest value."""
+        if self.cones is None or not len(blocks.active):
+            return 0.0
+        active = self.subset(blocks.active)
+        values = active.cone_values(blocks.V[blocks.active, ..., 0])
+        return float(max(-values.min(), 0.0) / max(np.abs(values).max(), 1e-300))
+
+    def penalty(self, blocks):
+        """Return the sum of norms."""
+        return float(self.norms(blocks.V).sum())
+
+    def norms(self, V):
+        """Return the norms of the parts of units: (n_units, n_parts)."""
+        if V.shape[-1] > 1:
+            return np.linalg.svd(V, compute_uv=False).sum(axis=-1)
+        return np.linalg.norm(self.parts(V[..., 0]), axis=2)
+
+    def dual_norms(self, G):
+        """Return the dual norms of the parts: (n_units, n_parts)."""
+        if G.shape[-1] > 1:
+            return np.linalg.norm(G, ord=2, axis=(2, 3))
+        return np.linalg.norm(self.parts(G[..., 0]), axis=2)
+
+    def parts(self, V):
+        """Return units (n_units, n_paths, n_inputs) as (n_units, n_parts, size)."""
+        return V.reshape(len(V), self.n_parts, -1)
+
+    def objective(self, blocks, F=None):
+        """Return loss plus penalty."""
+        problem = self.problem
+        F = self.predictions(blocks) if F is None else F
+        loss = problem.loss.value(F, problem.Y, problem.weights)
+        return loss + problem.alpha * self.penalty(blocks)
+
+    def with_best_intercept(self, blocks):
+        """Return the point with the best intercept for its blocks, and predictions."""
+        F, problem = self.predictions(blocks), self.problem
+        if problem.fit_intercept:
+            step = problem.loss.best_intercept(F, problem.Y, problem.weights)
+            blocks, F = replace(blocks, intercept=blocks.intercept + step), F + step
+        return blocks, F
+
+    def prices(self, N, multipliers=None, among=None):
+        """Return for each unit what its part of the dual constraint takes, or more.
+
+        The dual point N is feasible once no price exceeds alpha. Without cones a price
+        is the dual norm of the gradient; with cones that of its projection on them,
+        ``min ||G - T^T lambda||`` over multipliers ``lambda >= 0``.
+
+        Parameters
+        ----------
+        N : ndarray of shape (n_samples, n_outputs)
+            Dual point.
+        multipliers : ndarray of shape (n_chosen, n_cones, n_samples), default=None
+            Good multipliers of the units ``among``, which need no projection then.
+        among : ndarray of int, default=None
+            These units.
+
+        Returns
+        -------
+        ndarray of shape (n_units,)
+            Prices; where the plain dual norm is at most alpha it stands for them.
+        """
+        G = self.adjoint(N)
+        if multipliers is not None:
+            G[among, ..., 0] -= self.subset(among).cone_adjoint(multipliers)
+        prices = self.dual_norms(G).max(axis=1)
+        if self.cones is None:
+            return prices
+        over = prices > self.problem.alpha
+        if multipliers is not None:
+            over[among] = False
+        for g in np.flatnonzero(over):
+            prices[g] = self._projected_price(g, -G[g, :, :, 0])
+        return prices
+
+    def _projected_price(self, g, direction):
+        """Return the price of one unit under its cones.
+
+        It is the distance of ``direction`` from the polar cone, whose rays are the
+        negative constraint normals, so a non-negative least squares problem.
+        """
+        X, cones = self.problem.X, self.cones[g]
+        normals = (cones[:, :, :, None] * X).transpose(1, 3, 0, 2)
+        normals = normals.reshape(direction.size, -1)
+        used = normals.any(axis=0)
+        multipliers, distance = nnls(-normals[:, used], direction.ravel())
+        if not self.split:
+            return distance
+        rest = direction.ravel() + normals[:, used] @ multipliers
+        return np.linalg.norm(rest.reshape(self.n_parts, -1), axis=1).max()
+
+    def certified(self, blocks):
+        """Return objective, lower bound and largest price of a point.
+
+        The bound holds for the programme over these patterns. The blocks are taken to
+        have the best intercept.
+        """
+        problem = self.problem
+        F = self.predictions(blocks)
+        N = dual_point(problem, F)
+        price = float(self.prices(N).max(initial=0.0))
+        return self.objective(blocks, F), lower_bound(problem, N, price), price
+
+    def largest_alpha(self):
+        """Return the least penalty strength at which the best constant is optimal."""
+        problem = self.problem
+        constant = problem.null_network().forward(problem.X)
+        N = dual_point(problem, constant)
+        return float(self.at(0.0).prices(N).max(initial=0.0))
+
+    def _unit_chunks(self, entries):
+        """Yield slices of units whose ``entries`` floats each fit the memory cap."""
+        step = max(_ENTRIES // max(entries, 1), 1)
+        for start in range(0, self.n_units, step):
+            yield slice(start, start + step)
+
+    def _row_chunks(self, entries):
+        """Yield slices of samples whose ``entries`` floats each fit the memory cap."""
+        step = max(_ENTRIES // max(entries, 1), 1)
+        for start in range(0, len(self.problem.X), step):
+            yield slice(start, start + step)
