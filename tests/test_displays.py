@@ -14,6 +14,7 @@ from sklearn_convexrelu import (
 )
 
 matplotlib = pytest.importorskip("matplotlib")
+pyplot = pytest.importorskip("matplotlib.pyplot")
 SHORT = {"n_alphas": 5, "eps": 0.03, "random_state": 0}
 
 
@@ -21,7 +22,7 @@ SHORT = {"n_alphas": 5, "eps": 0.03, "random_state": 0}
 def headless():
     matplotlib.use("agg")
     yield
-    matplotlib.pyplot.close("all")
+    pyplot.close("all")
 
 
 def bumps():
@@ -109,4 +110,4 @@ def test_displays_refuse_what_they_cannot_draw():
     with pytest.raises(ValueError, match="iteration"):
         ConvergenceDisplay.from_estimator(model, x="epoch")
     with pytest.raises(ValueError, match="2 of them"):
-        ConvergenceDisplay.from_estimator(model, ax=matplotlib.pyplot.subplots(1, 3)[1])
+        ConvergenceDisplay.from_estimator(model, ax=pyplot.subplots(1, 3)[1])

@@ -409,7 +409,7 @@ def test_columns_and_single_weights():
     X, y = bumps()
     plain = ConvexReLURegressorCV(cv=2, **SHORT).fit(X, y)
     again = clone(plain).fit(X, y, sample_weight=2.0)
-    assert_array_equal(plain.cv_scores_, again.cv_scores_)
+    assert_allclose(plain.cv_scores_, again.cv_scores_)
     with pytest.warns(DataConversionWarning) as caught:
         column = clone(plain).fit(X, y[:, None])
     assert len(caught) == 1
