@@ -5,6 +5,11 @@ from sklearn_convexrelu._cv import ConvexReLUClassifierCV, ConvexReLURegressorCV
 from sklearn_convexrelu._displays import ConvergenceDisplay, RegularizationPathDisplay
 from sklearn_convexrelu._path import convex_relu_path
 from sklearn_convexrelu._regressor import ConvexReLURegressor
+from sklearn_convexrelu.patterns.arrangements import (
+    count_patterns,
+    enumerate_patterns,
+    sample_patterns,
+)
 
 __all__ = [
     "ConvergenceDisplay",
@@ -14,5 +19,8 @@ __all__ = [
     "ConvexReLURegressorCV",
     "RegularizationPathDisplay",
     "convex_relu_path",
+    "count_patterns",
+    "enumerate_patterns",
+    "sample_patterns",
 ]
 __version__ = "0.1.0"

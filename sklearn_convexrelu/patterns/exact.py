@@ -85,7 +85,7 @@ def effective_rank(X, rtol=_RANK_RTOL):
         The number of singular values above the threshold; 0 for a zero matrix.
     """
     X = _checked_matrix(X)
-    return _row_space(X, rtol)[0].shape[1]
+    return row_space(X, rtol)[0].shape[1]
 
 
 def max_rows(rank):
@@ -184,7 +184,7 @@ class ExactPricing:
 
     def __init__(self, X):
         self._X = _checked_matrix(X)
-        self._basis, self._dropped = _row_space(self._X, _RANK_RTOL)
+        self._basis, self._dropped = row_space(self._X, _RANK_RTOL)
         self.rank = self._basis.shape[1]
         self.n_planes = 0
         self._merge_error = np.zeros(len(self._X))
@@ -197,7 +197,7 @@ class ExactPricing:
         """Compute the planes, and what the sweep keeps between gradients."""
         scale = np.abs(self._X).max()
         Z = (self._X / scale) @ self._basis
-        planes, plane_of, norms = _merge_parallel(Z)
+        planes, plane_of, norms = merge_parallel(Z)
         errors = _distance_to_planes(Z, planes[plane_of], norms)
         self._rows, self._plane_of, self._norms = Z, plane_of, norms
         self._merge_error = scale * errors
@@ -308,7 +308,7 @@ def _row_norms(A):
     return np.zeros(len(A)) if size == 0 else size * np.sqrt(((A / size) ** 2).sum(1))
 
 
-def _row_space(X, rtol):
+def row_space(X, rtol=_RANK_RTOL):
     """Orthonormal basis (d, rank) of the row space, and the first value left out."""
     size = np.abs(X).max()
     if size == 0:
@@ -327,7 +327,7 @@ def _row_space(X, rtol):
     return Vt[:rank].T, float(dropped)
 
 
-def _merge_parallel(Z):
+def merge_parallel(Z):
     """Group parallel rows: unit normals (m, r), plane of each row, its weight.
 
     The weight is the norm of the row, since its sign does not matter for ``|z^T u|``.

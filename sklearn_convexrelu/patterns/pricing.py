@@ -25,6 +25,7 @@ __all__ = [
     "Effort",
     "Pricer",
     "Prices",
+    "second_moment_roots",
 ]
 
 
@@ -203,7 +204,7 @@ class Pricer:
 
     def __init__(self, X, n_outputs):
         self.X, self._single_X = X, X.astype(np.float32)
-        self.root, self.inverse_root = _second_moment_roots(X)
+        self.root, self.inverse_root = second_moment_roots(X)
         affordable = supports(effective_rank(X), len(X), n_outputs)
         self._exact = ExactPricing(X) if affordable else None
 
@@ -344,7 +345,7 @@ def ascend(prices, U, n_steps, settled=1e-4):
     return U, totals
 
 
-def _second_moment_roots(X):
+def second_moment_roots(X):
     """Return R with ``R^T R = X^T X / n`` and its inverse, both floored.
 
     The root is taken of the correlations, after scaling features to order one, so that
