@@ -22,6 +22,7 @@ class Status(Enum):
         "units; pass X as float64, standardised, and targets closer to zero"
     )
     INTERRUPTED = "it was interrupted"
+    INACCURATE = "the solver is less accurate; ask it for more in solver_options"
     STOPPED = "a callback asked for it"
     STALLED = (
         "no step lowers the objective any more; scale the features to comparable "

@@ -23,8 +23,9 @@ from scipy.optimize import nnls
 
 from sklearn_convexrelu.certificates import dual_point, lower_bound
 from sklearn_convexrelu.problem import Problem
+from sklearn_convexrelu.solution import Status
 
-__all__ = ["Blocks", "GroupLasso"]
+__all__ = ["Blocks", "GroupLasso", "Operator", "ProgrammeSolution"]
 
 _ENTRIES = 4_000_000  # floats of a temporary: 32 MB, whatever the size of the programme
 
@@ -267,6 +268,20 @@ class GroupLasso:
         rest = direction.ravel() + normals[:, used] @ multipliers
         return np.linalg.norm(rest.reshape(self.n_parts, -1), axis=1).max()
 
+    def pushed_inside(self, blocks):
+        """Move units that leave their cones by rounding back towards the interior."""
+        if self.cones is None:
+            return blocks
+        constrained = self.cones.any(axis=2)
+        V = blocks.V[..., 0]
+        margins = np.where(constrained, self.cone_values(self.interiors), np.inf)
+        values = np.where(constrained, self.cone_values(V), np.inf)
+        # Each unit by what its worst constraint needs.
+        short = np.max(np.maximum(-values, 0.0) / margins, axis=(1, 2))
+        short = np.where(short > 0.0, short * (1.0 + 1e-9) + 1e-300, 0.0)
+        V = V + short[:, None, None] * self.interiors
+        return replace(blocks, V=V[..., None])
+
     def certified(self, blocks):
         """Return objective, lower bound and largest price of a point.
 
@@ -297,3 +312,93 @@ class GroupLasso:
         step = max(_ENTRIES // max(entries, 1), 1)
         for start in range(0, len(self.problem.X), step):
             yield slice(start, start + step)
+
+
+@dataclass(frozen=True)
+class ProgrammeSolution:
+    """What a solver of a programme returns.
+
+    Attributes
+    ----------
+    blocks : Blocks
+        The point, feasible.
+    objective, lower_bound : float
+        Its objective, and a lower bound of the programme's optimum.
+    price : float
+        Largest price at the dual point that the bound comes from.
+    status : Status
+        Why the solver stopped.
+    n_iter : int
+        Number of iterations.
+    history : list of dict
+        One record an iteration or a few: time, objective, dual_gap, n_neurons (active
+        units), price.
+    tolerance : float
+        Gap at which the solver stops.
+    """
+
+    blocks: Blocks
+    objective: float
+    lower_bound: float
+    price: float
+    status: Status
+    n_iter: int
+    history: list
+    tolerance: float
+
+
+class Operator:
+    """The linear map from unknowns of units to predictions, dense where it fits.
+
+    Parameters
+    ----------
+    programme : GroupLasso
+        The programme, of few enough units that their unknowns can be listed.
+    """
+
+    def __init__(self, programme):
+        self.X, self.masks = programme.problem.X, programme.masks
+        self.size = self.masks.shape[1] * self.X.shape[1]
+        self.n_unknowns = len(self.masks) * self.size
+        self.cached = None
+        if len(self.X) * self.n_unknowns <= 6 * _ENTRIES:
+            self.cached = self.rows(slice(None))
+
+    @property
+    def n_samples(self):
+        """Number of samples."""
+        return len(self.X)
+
+    def rows(self, rows):
+        """Return the matrix's rows of some samples, (n_rows, n_unknowns)."""
+        if self.cached is not None:
+            return self.cached[rows]
+        masks = self.masks[:, :, rows].transpose(2, 0, 1).astype(float)
+        full = masks[:, :, :, None] * self.X[rows][:, None, None, :]
+        return full.reshape(len(full), -1)
+
+    def chunks(self):
+        """Yield slices of samples whose matrix rows fit the memory cap."""
+        step = len(self.X)
+        if self.cached is None:
+            step = max(_ENTRIES // self.n_unknowns, 1)
+        for start in range(0, len(self.X), step):
+            yield slice(start, start + step)
+
+    def values(self, z):
+        """Return the values at the samples of unknowns (n_units, size, ...)."""
+        z = z.reshape(self.n_unknowns, *z.shape[2:])
+        return np.concatenate([self.rows(rows) @ z for rows in self.chunks()])
+
+    def adjoint(self, v):
+        """Return the adjoint at values ``v``, (n_units, size, ...)."""
+        total = sum(self.rows(rows).T @ v[rows] for rows in self.chunks())
+        return total.reshape(len(self.masks), self.size, *v.shape[1:])
+
+    def gram(self, h):
+        """Return ``A^T diag(h) A``."""
+        total = np.zeros((self.n_unknowns, self.n_unknowns))
+        for rows in self.chunks():
+            A = self.rows(rows)
+            total += A.T @ (A * h[rows, None])
+        return total

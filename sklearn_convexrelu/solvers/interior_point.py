@@ -16,48 +16,22 @@ from scipy.linalg import LinAlgError, cho_factor, cho_solve
 
 from sklearn_convexrelu.certificates import dual_point, lower_bound
 from sklearn_convexrelu.solution import Status
-from sklearn_convexrelu.solvers.group_lasso import Blocks
+from sklearn_convexrelu.solvers.group_lasso import (
+    Blocks,
+    Operator,
+    ProgrammeSolution,
+)
 
 __all__ = ["InteriorPoint"]
 
 _ENTRIES = 4_000_000  # floats of a temporary
 _LOOSE = 0.1  # part of the gap to which a working set is solved that will grow
-_FEWEST = 40  # units of the first working set
 _TO_BOUNDARY = 0.99  # part of the way to the boundary that a step goes
 _REGULARISED = 1e-11  # least eigenvalue of B, times the curvature of the loss
 _REFINEMENTS = 2  # of a Newton direction, against that regularisation
 _BACKTRACKS = 12
+_IDLE = 1e-5  # times the largest unit: smaller ones go where that costs nothing
 _PATIENCE = 12  # steps that may pass without progress
-
-
-@dataclass(frozen=True)
-class ProgrammeSolution:
-    """What a solver of a programme returns.
-
-    Attributes
-    ----------
-    blocks : Blocks
-        The point, feasible.
-    objective, lower_bound : float
-        Its objective, and a lower bound of the programme's optimum.
-    status : Status
-        Why the solver stopped.
-    n_iter : int
-        Number of iterations.
-    history : list of dict
-        One record an iteration: time, objective, dual_gap, n_neurons (active units),
-        price.
-    tolerance : float
-        Gap at which the solver stops.
-    """
-
-    blocks: Blocks
-    objective: float
-    lower_bound: float
-    status: Status
-    n_iter: int
-    history: list
-    tolerance: float
 
 
 @dataclass(frozen=True)
@@ -70,10 +44,13 @@ class InteriorPoint:
         Stop at a duality gap of ``tol`` times the loss of the best constant.
     max_iter : int
         Largest number of interior point steps on one working set.
+    first_units : int
+        How many units the first working set has, at least.
     """
 
     tol: float = 1e-3
     max_iter: int = 100
+    first_units: int = 40
 
     def solve(self, programme, callback=None):
         """Solve a programme of one output.
@@ -86,8 +63,8 @@ class InteriorPoint:
         programme : GroupLasso
             The programme.
         callback : callable, default=None
-            Called with each record of the history; the run stops where it returns
-            true.
+            Called with each record of the history and its Blocks; the run stops where
+            it returns true.
 
         Returns
         -------
@@ -104,106 +81,102 @@ class _WorkingSet:
 
     def __init__(self, solver, programme, callback):
         self.solver, self.programme, self.callback = solver, programme, callback
-        self.scale = programme.problem.loss_scale()
-        self.tolerance = solver.tol * self.scale
+        self.tolerance = solver.tol * programme.problem.loss_scale()
         self.started, self.history = time.perf_counter(), []
-        self.stopped = False
+        self.stopped = self.exhausted = False
+        self.best, self.units = programme.zero(), np.array([], dtype=int)
+        F = programme.predictions(self.best)
+        N = dual_point(programme.problem, F)
+        # Not projected on the cones yet, which is dear: the first set need not be.
+        self.prices = programme.at(np.inf).prices(N)
+        self.objective = programme.objective(self.best, F)
+        self.bound, self.price = -np.inf, np.inf
+        self.raise_bound(N)
 
     def run(self):
         """Run; return the solution."""
-        programme, alpha = self.programme, self.programme.problem.alpha
-        best = programme.zero()
-        F = programme.predictions(best)
-        N = dual_point(programme.problem, F)
-        # Not projected on the cones yet, which is dear: the first set need not be.
-        prices = programme.at(np.inf).prices(N)
-        objective = programme.objective(best, F)
-        bound = lower_bound(programme.problem, N, prices.max(initial=0.0))
-        units = np.array([], dtype=int)
-        exhausted = False
+        idle = 0  # rounds in a row without a better point or bound
         while True:
-            gap = objective - bound
-            self.record(objective, gap, best, prices.max(initial=0.0))
+            gap = self.objective - self.bound
+            self.record(gap)
             if gap <= self.tolerance:
-                return self.solution(best, objective, bound, Status.CONVERGED)
+                return self.solution(Status.CONVERGED)
             if self.stopped:
-                return self.solution(best, objective, bound, Status.STOPPED)
-            if exhausted:
-                return self.solution(best, objective, bound, Status.ITERATION_LIMIT)
-            wanted = self.entering(prices, alpha, units)
-            stuck = not len(wanted) and len(units)
-            units = np.union1d(units, wanted)
-            if not len(units):
-                return self.solution(best, objective, bound, Status.STALLED)
-            part = programme.subset(units)
-            target = (
-                0.3 * self.tolerance
-                if stuck
-                else max(0.3 * self.tolerance, _LOOSE * gap)
-            )
-            if len(units) == programme.n_units:
-                target = 0.9 * self.tolerance
-            inner = _Run(part, target, self.solver.max_iter)
-            n_steps, stalled = inner.run()
-            exhausted = n_steps >= self.solver.max_iter
-            found = inner.finished()
-            V = np.zeros_like(best.V)
-            V[units] = found.V
-            blocks, F = programme.with_best_intercept(Blocks(V, found.intercept))
-            value = programme.objective(blocks, F)
-            improved = value < objective
-            if improved:
-                best, objective = blocks, value
-            # The dual point of the method itself, before idle units were dropped.
-            N = dual_point(programme.problem, inner.predictions())
-            prices = programme.prices(N, inner.multipliers, units)
-            new_bound = lower_bound(programme.problem, N, prices.max(initial=0.0))
-            better_bound = new_bound > bound
-            bound = max(bound, new_bound)
-            if stalled and stuck and not (improved or better_bound):
-                self.record(objective, objective - bound, best, prices.max())
-                status = (
-                    Status.STALLED
-                    if objective - bound > self.tolerance
-                    else (Status.CONVERGED)
-                )
-                return self.solution(best, objective, bound, status)
+                return self.solution(Status.STOPPED)
+            if self.exhausted:
+                return self.solution(Status.ITERATION_LIMIT)
+            wanted = self.entering()
+            if idle > 1 and not len(wanted):
+                return self.solution(Status.STALLED)
+            self.units = np.union1d(self.units, wanted)
+            final = not len(wanted) or len(self.units) == len(self.prices)
+            target = 0.3 * self.tolerance
+            if not final:
+                target = max(target, _LOOSE * gap)
+            idle = 0 if self.improve(target / 10**idle) else idle + 1
 
-    def entering(self, prices, alpha, units):
+    def improve(self, target):
+        """Solve over the working set; return whether point or bound are better."""
+        programme = self.programme
+        run = _Run(programme.subset(self.units), target, self.solver.max_iter)
+        self.exhausted = run.run() >= self.solver.max_iter
+        found = run.finished()
+        V = np.zeros_like(self.best.V)
+        V[self.units] = found.V
+        blocks, F = programme.with_best_intercept(Blocks(V, found.intercept))
+        objective = programme.objective(blocks, F)
+        before = self.objective, self.bound
+        if objective < self.objective:
+            self.best, self.objective = blocks, objective
+        # The dual point of the method itself, before idle units were dropped.
+        N = dual_point(programme.problem, run.predictions())
+        self.prices = programme.prices(N, run.multipliers, self.units)
+        self.raise_bound(N)
+        return (self.objective, self.bound) != before
+
+    def raise_bound(self, N):
+        """Take the lower bound that a dual point gives, where it is better."""
+        price = self.prices.max(initial=0.0)
+        bound = lower_bound(self.programme.problem, N, price)
+        if bound > self.bound:
+            self.bound, self.price = bound, float(price)
+
+    def entering(self):
         """Return the units to take in: those of the largest prices above alpha."""
-        outside = np.ones(len(prices), dtype=bool)
-        outside[units] = False
-        wanted = np.flatnonzero(outside & (prices > alpha))
-        fewest = _FEWEST
+        outside = np.ones(len(self.prices), dtype=bool)
+        outside[self.units] = False
+        wanted = np.flatnonzero(outside & (self.prices > self.programme.problem.alpha))
+        fewest = self.solver.first_units
         if self.programme.cones is not None:  # a round more costs more than units do
-            fewest = max(fewest, len(prices) // 3)
-        most = max(fewest, 2 * len(units))
-        if len(wanted) and len(units) + min(most, len(wanted)) > len(prices) / 2:
+            fewest = max(fewest, len(outside) // 3)
+        most = max(fewest, 2 * len(self.units))
+        if len(wanted) and len(self.units) + min(most, len(wanted)) > len(outside) / 2:
             return np.flatnonzero(outside)
-        return wanted[np.argsort(-prices[wanted], kind="stable")[:most]]
+        return wanted[np.argsort(-self.prices[wanted], kind="stable")[:most]]
 
-    def record(self, objective, gap, blocks, price):
+    def record(self, gap):
         """Append to the history and tell the callback."""
         self.history.append(
             {
                 "time": time.perf_counter() - self.started,
-                "objective": objective,
+                "objective": self.objective,
                 "dual_gap": gap,
-                "n_neurons": len(blocks.active),
-                "price": float(price),
+                "n_neurons": len(self.best.active),
+                "price": self.price,
             }
         )
         if self.callback is not None:
-            self.stopped |= bool(self.callback(self.history[-1]))
+            self.stopped |= bool(self.callback(self.history[-1], self.best))
 
-    def solution(self, blocks, objective, bound, status):
+    def solution(self, status):
         """Return what was reached."""
         return ProgrammeSolution(
-            blocks=blocks,
-            objective=objective,
-            lower_bound=bound,
+            blocks=self.best,
+            objective=self.objective,
+            lower_bound=self.bound,
+            price=self.price,
             status=status,
-            n_iter=len(self.history),
+            n_iter=max(len(self.history) - 1, 1),
             history=self.history,
             tolerance=self.tolerance,
         )
@@ -220,7 +193,7 @@ class _Run:
         self.programme, self.problem = programme, programme.problem
         self.target, self.max_steps = target, max_steps
         self.alpha = self.problem.alpha
-        self.operator = _Operator(programme)
+        self.operator = Operator(programme)
         self.intercept = self.problem.null_network().intercept
         n_units, size = programme.n_units, self.operator.size
         self.z = np.zeros((n_units, size))
@@ -281,21 +254,21 @@ class _Run:
         return Blocks(V.copy(), self.intercept.copy())
 
     def run(self):
-        """Run; return the number of steps, and whether it stalled."""
+        """Run until the gap is met or no progress is made; return the steps taken."""
         n_steps, best, since = 0, np.inf, 0
         while True:
             state = self.state()
             if state.gap <= self.target and state.violation <= 1e-10:
-                return n_steps, False
+                return n_steps
             progress = state.mean < 0.9 * best
             best, since = (state.mean, 0) if progress else (best, since + 1)
             if n_steps >= self.max_steps or since > _PATIENCE:
-                return n_steps, True
+                return n_steps
             try:
                 if not self.step(state):
-                    return n_steps, True
+                    return n_steps
             except LinAlgError:
-                return n_steps, True
+                return n_steps
             n_steps += 1
 
     def state(self):
@@ -470,29 +443,18 @@ class _Run:
 
     def finished(self):
         """Return the point as Blocks that keep the cones, without idle units."""
-        z = self.z
-        if self.has_cones:
-            z = self.pushed_inside(z)
-        everything = self.blocks(z)
-        lengths = np.linalg.norm(z, axis=1)
-        idle = lengths <= 1e-5 * lengths.max(initial=0.0)
-        sparse = self.blocks(np.where(idle[:, None], 0.0, z))
-        everything, F = self.programme.with_best_intercept(everything)
-        objective = self.programme.objective(everything, F)
+        whole = self.programme.pushed_inside(self.blocks(self.z))
+        lengths = np.sqrt(np.sum(whole.V**2, axis=(1, 2, 3)))
+        idle = lengths <= _IDLE * lengths.max(initial=0.0)
+        sparse = Blocks(
+            np.where(idle[:, None, None, None], 0.0, whole.V), whole.intercept
+        )
+        whole, F = self.programme.with_best_intercept(whole)
+        objective = self.programme.objective(whole, F)
         sparse, F = self.programme.with_best_intercept(sparse)
         if self.programme.objective(sparse, F) <= objective + 0.1 * self.target:
             return sparse
-        return everything
-
-    def pushed_inside(self, z):
-        """Move units that leave their cones by rounding back towards the interior."""
-        interiors = self.programme.interiors.reshape(z.shape)
-        margins = np.where(self.constrained, self.cone_values(interiors), np.inf)
-        values = np.where(self.constrained, self.cone_values(z), np.inf)
-        # Each unit by what its worst constraint needs.
-        short = np.max(np.maximum(-values, 0.0) / margins, axis=(1, 2))
-        short = np.where(short > 0.0, short * (1.0 + 1e-9) + 1e-300, 0.0)
-        return z + short[:, None] * interiors
+        return whole
 
 
 @dataclass(frozen=True)
@@ -601,56 +563,6 @@ def _longest(t, v, dt, dv):
     root = -b + np.sqrt(np.maximum(b**2 - a * c, 0.0))
     meets = (root > 0.0) & ((a < 0.0) | (b < 0.0)) & (b**2 >= a * c)
     return float(np.min(c[meets] / root[meets], initial=np.inf))
-
-
-class _Operator:
-    """The linear map from unknowns of units to predictions, dense where it fits."""
-
-    def __init__(self, programme):
-        self.X, self.masks = programme.problem.X, programme.masks
-        self.size = self.masks.shape[1] * self.X.shape[1]
-        self.n_unknowns = len(self.masks) * self.size
-        self.cached = None
-        if len(self.X) * self.n_unknowns <= 6 * _ENTRIES:
-            self.cached = self.rows(slice(None))
-
-    @property
-    def n_samples(self):
-        """Number of samples."""
-        return len(self.X)
-
-    def rows(self, rows):
-        """Return the matrix's rows of some samples, (n_rows, n_unknowns)."""
-        if self.cached is not None:
-            return self.cached[rows]
-        masks = self.masks[:, :, rows].transpose(2, 0, 1).astype(float)
-        full = masks[:, :, :, None] * self.X[rows][:, None, None, :]
-        return full.reshape(len(full), -1)
-
-    def chunks(self):
-        """Yield slices of samples whose matrix rows fit the memory cap."""
-        step = len(self.X)
-        if self.cached is None:
-            step = max(_ENTRIES // self.n_unknowns, 1)
-        for start in range(0, len(self.X), step):
-            yield slice(start, start + step)
-
-    def values(self, z):
-        """Return the values at the samples."""
-        return np.concatenate([self.rows(rows) @ z.ravel() for rows in self.chunks()])
-
-    def adjoint(self, v):
-        """Return the adjoint at values ``v``, (n_units, size)."""
-        total = sum(self.rows(rows).T @ v[rows] for rows in self.chunks())
-        return total.reshape(len(self.masks), self.size)
-
-    def gram(self, h):
-        """Return ``A^T diag(h) A``."""
-        total = np.zeros((self.n_unknowns, self.n_unknowns))
-        for rows in self.chunks():
-            A = self.rows(rows)
-            total += A.T @ (A * h[rows, None])
-        return total
 
 
 class _PlainBlocks:
