@@ -8,7 +8,7 @@ from numbers import Integral, Real
 import numpy as np
 from sklearn.base import BaseEstimator
 from sklearn.utils import check_random_state
-from sklearn.utils._param_validation import Interval
+from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import (
     _check_sample_weight,
     check_is_fitted,
@@ -22,7 +22,9 @@ from sklearn_convexrelu._callbacks import (
     with_callbacks,
 )
 from sklearn_convexrelu.losses import Loss
+from sklearn_convexrelu.networks import GatedNetwork
 from sklearn_convexrelu.solvers.adaptive import AdaptiveSolver
+from sklearn_convexrelu.solvers.fixed_patterns import FixedPatterns
 from sklearn_convexrelu.training import follow, largest_alpha, state_problem, train
 
 __all__ = ["BaseConvexReLU", "CheckedData", "checked_weights", "undone_on_failure"]
@@ -61,17 +63,17 @@ class CheckedData:
     factors: np.ndarray | None = None
     attributes: dict = field(default_factory=dict)
 
-    def stated(self, **options):
+    def stated(self, solver, **options):
         """Return the Problem, and the ``alpha_max_`` that belongs to it."""
 
         def problem(weights):
             return state_problem(self.X, self.Y, weights, self.loss, **options)
 
         stated = problem(self.weights)
-        alpha_max = largest_alpha(stated)
+        alpha_max = largest_alpha(stated, solver)
         if self.factors is not None:
             stated = problem(self.weights * self.factors)
-            alpha_max = alpha_max or largest_alpha(stated)
+            alpha_max = alpha_max or largest_alpha(stated, solver)
         return stated, alpha_max
 
 
@@ -83,6 +85,11 @@ class BaseConvexReLU(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta):
         "relative_alpha": ["boolean"],
         "fit_intercept": ["boolean"],
         "hidden_bias": ["boolean"],
+        "activation": [StrOptions({"relu", "gated_relu"})],
+        "patterns": [StrOptions({"adaptive", "random", "exact"}), "array-like"],
+        "n_patterns": [Interval(Integral, 1, None, closed="left")],
+        "solver": [StrOptions({"auto", "interior_point", "fista", "cvxpy"})],
+        "solver_options": [dict, None],
         "max_neurons": [Interval(Integral, 1, None, closed="left"), None],
         "tol": [Interval(Real, 0, None, closed="neither")],
         "max_iter": [Interval(Integral, 1, None, closed="left"), None],
@@ -100,6 +107,11 @@ class BaseConvexReLU(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta):
         loss,
         fit_intercept,
         hidden_bias,
+        activation,
+        patterns,
+        n_patterns,
+        solver,
+        solver_options,
         max_neurons,
         tol,
         max_iter,
@@ -112,6 +124,11 @@ class BaseConvexReLU(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta):
         self.loss = loss
         self.fit_intercept = fit_intercept
         self.hidden_bias = hidden_bias
+        self.activation = activation
+        self.patterns = patterns
+        self.n_patterns = n_patterns
+        self.solver = solver
+        self.solver_options = solver_options
         self.max_neurons = max_neurons
         self.tol = tol
         self.max_iter = max_iter
@@ -128,25 +145,26 @@ class BaseConvexReLU(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta):
         """Check, train, set the attributes; change nothing where that fails."""
         task = Task.of_fit(self, X, y, sample_weight, max_subtasks=None).begin()
         with undone_on_failure(self):
+            solver = self._solver()
             data = self._checked(X, y, sample_weight)
-            self._train(data, *self._stated(data), task)
+            self._train(data, solver, *self._stated(data, solver), task)
         task.end(attributes={})
         return self
 
-    def _stated(self, data):
+    def _stated(self, data, solver):
         """Return the Problem of the data and its ``alpha_max_``."""
         return data.stated(
-            fit_intercept=self.fit_intercept, hidden_bias=self.hidden_bias
+            solver, fit_intercept=self.fit_intercept, hidden_bias=self.hidden_bias
         )
 
-    def _train(self, data, problem, alpha_max, task, alpha=None):
+    def _train(self, data, solver, problem, alpha_max, task, alpha=None):
         """Train on a problem at the absolute ``alpha``, by default the parameter's."""
         if alpha is None:
             alpha = self.alpha * alpha_max if self.relative_alpha else float(self.alpha)
         watcher = _Watcher(self, data, task)
         solution = train(
             problem.with_alpha(alpha),
-            self._solver(),
+            solver,
             start=self._start(data.X.shape[1], data.Y.shape[1]),
             dtype=data.X.dtype,
             callback=watcher if self.verbose or task.context is not None else None,
@@ -159,13 +177,12 @@ class BaseConvexReLU(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta):
 
         The path ends where the loss is next to nothing: no smaller alpha can gain.
         """
+        solver = self._solver()
         data = self._checked(X, y, sample_weight)
-        problem, alpha_max = self._stated(data)
+        problem, alpha_max = self._stated(data, solver)
         alphas = alphas * alpha_max if relative_alpha else alphas
         callback = _Printer(self.verbose) if self.verbose else None
-        path = follow(
-            problem, alphas, self._solver(), dtype=data.X.dtype, callback=callback
-        )
+        path = follow(problem, alphas, solver, dtype=data.X.dtype, callback=callback)
         for alpha, solution in zip(alphas, path, strict=False):
             self._set_attributes(data, solution, alpha, alpha_max)
             yield solution
@@ -175,18 +192,58 @@ class BaseConvexReLU(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta):
                 return
 
     def _solver(self):
-        """Return the solver record that the parameters describe."""
-        return AdaptiveSolver(
+        """Return the solver record that the parameters describe.
+
+        Raises
+        ------
+        ValueError
+            If parameters do not go together.
+        """
+        seed = check_random_state(self.random_state).randint(2**31 - 1)
+        gated = self.activation == "gated_relu"
+        if isinstance(self.patterns, str) and self.patterns == "adaptive":
+            if gated:
+                raise ValueError(
+                    "activation='gated_relu' needs fixed patterns: patterns='random', "
+                    "'exact' or an array of gates."
+                )
+            if self.solver != "auto" or self.solver_options:
+                raise ValueError(
+                    f"solver={self.solver!r} with solver_options="
+                    f"{self.solver_options} is for fixed patterns; "
+                    "patterns='adaptive' has its own loop, without options."
+                )
+            return AdaptiveSolver(
+                tol=self.tol,
+                max_iter=_DEFAULT_MAX_ITER if self.max_iter is None else self.max_iter,
+                max_neurons=self.max_neurons,
+                seed=seed,
+            )
+        for name, off in (("max_neurons", None), ("warm_start", False)):
+            if getattr(self, name) != off:
+                raise ValueError(
+                    f"{name}={getattr(self, name)} needs patterns='adaptive': over "
+                    "fixed patterns the whole programme is solved from scratch."
+                )
+        solver = FixedPatterns(
+            patterns=self.patterns,
+            n_patterns=self.n_patterns,
+            gated=gated,
+            method=self.solver,
+            options=self.solver_options,
             tol=self.tol,
-            max_iter=_DEFAULT_MAX_ITER if self.max_iter is None else self.max_iter,
-            max_neurons=self.max_neurons,
-            seed=check_random_state(self.random_state).randint(2**31 - 1),
+            max_iter=self.max_iter,
+            seed=seed,
         )
+        solver.check()
+        return solver
 
     def _start(self, n_features, n_outputs):
         """Return the last fit's network under warm_start, None otherwise."""
         if not self.warm_start or not hasattr(self, "network_"):
             return None
+        if isinstance(self.network_, GatedNetwork):
+            raise ValueError("warm_start=True cannot start from a gated model.")
         last_features = self.coefs_[0].shape[0]
         last_bias = self.network_.hidden.shape[0] > last_features
         last = last_features, last_bias, self.n_outputs_
@@ -202,6 +259,8 @@ class BaseConvexReLU(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta):
     def _set_attributes(self, data, solution, alpha, alpha_max):
         """Store the solution."""
         certificate = solution.certificate
+        for name in ("coefs_", "intercepts_", "gates_", "blocks_", "intercept_"):
+            vars(self).pop(name, None)  # of another activation
         vars(self).update(
             self._network_attributes(data, solution.network),
             alpha_=float(alpha),
@@ -218,17 +277,33 @@ class BaseConvexReLU(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta):
 
     def _network_attributes(self, data, network):
         """Return what predictions need; weights in the layout of MLPRegressor."""
+        shared = data.attributes | {
+            "network_": network,
+            "n_neurons_": network.n_neurons,
+            "n_outputs_": len(network.intercept),
+        }
+        if isinstance(network, GatedNetwork):
+            blocks, intercept = network.blocks, network.intercept
+            gated = {"gates_": network.gates, "blocks_": blocks}
+            return shared | gated | {"intercept_": intercept}
         n_features = data.X.shape[1]
         hidden_bias = np.zeros(network.n_neurons, dtype=network.hidden.dtype)
         if self.hidden_bias:
             hidden_bias = network.hidden[n_features]
-        return data.attributes | {
-            "network_": network,
+        return shared | {
             "coefs_": [network.hidden[:n_features], network.output],
             "intercepts_": [hidden_bias, network.intercept],
-            "n_neurons_": network.n_neurons,
-            "n_outputs_": network.output.shape[1],
         }
+
+    def __getattr__(self, name):
+        if name in ("coefs_", "intercepts_") and "gates_" in vars(self):
+            raise AttributeError(
+                f"A gated model has no {name}: it is no ReLU network. Its weights are "
+                "gates_ and blocks_."
+            )
+        raise AttributeError(
+            f"{type(self).__name__!r} object has no attribute {name!r}"
+        )
 
     def _forward(self, X):
         """Return the network's outputs, (n_samples, n_outputs)."""

@@ -79,6 +79,7 @@ class _CrossValidated:
             sample_weight = np.full(_num_samples(X), float(sample_weight))
         routed = self._routed(sample_weight, params)
         with undone_on_failure(self):
+            solver = self._solver()
             data = self._checked(X, y, sample_weight)
             X, y, sample_weight = indexable(X, y, sample_weight)
             if np.ndim(y) == 2 and np.shape(y)[1] == 1:
@@ -97,7 +98,7 @@ class _CrossValidated:
                 max_subtasks=len(folds) + 1,
                 sequential_subtasks=False,
             ).begin()
-            problem, alpha_max = self._stated(data)
+            problem, alpha_max = self._stated(data, solver)
             grid = alpha_grid(self.alphas, self.n_alphas, self.eps)
             unit = alpha_max if self.relative_alpha or self.alphas is None else 1.0
             alphas = grid * unit
@@ -112,7 +113,7 @@ class _CrossValidated:
             scores = _as_columns(paths, "scores", len(grid))
             best = _chosen(scores, self.selection)
             refit = task.subtask("refit", task_id=len(folds), max_subtasks=None)
-            self._train(data, problem, alpha_max, refit.begin(), alphas[best])
+            self._train(data, solver, problem, alpha_max, refit.begin(), alphas[best])
             refit.end(attributes={})
             vars(self).update(
                 alphas_=alphas,
@@ -239,6 +240,23 @@ class ConvexReLURegressorCV(_CrossValidated, ConvexReLURegressor):
         Whether to fit the output intercepts, which are not penalised.
     hidden_bias : bool, default=True
         Whether hidden units have a bias, penalised like a weight.
+    activation : {"relu", "gated_relu"}, default="relu"
+        ``"gated_relu"`` fixes the gates: a unit is ``1[g^T x > 0] v^T x``, penalised by
+        ``||v||``, and the model is no ReLU network but a convex relaxation of one. It
+        needs fixed patterns.
+    patterns : {"adaptive", "random", "exact"} or array-like of shape \
+            (n_gates, n_features + hidden_bias), default="adaptive"
+        ``"adaptive"`` generates the neurons that matter. The others solve the convex
+        programme over fixed activation patterns: of ``n_patterns`` random gates, of all
+        gates there are (feasible for few features and samples), or of the given ones.
+    n_patterns : int, default=200
+        How many patterns to sample for ``patterns="random"``.
+    solver : {"auto", "interior_point", "fista", "cvxpy"}, default="auto"
+        What solves the programme over fixed patterns. ``"fista"`` is for gated units;
+        it is what ``"auto"`` takes for several outputs and for very large ones.
+    solver_options : dict, default=None
+        Options of that solver: ``first_units`` of the interior point method,
+        ``check_every`` of FISTA, and what ``cvxpy.Problem.solve`` takes.
     max_neurons : int, default=None
         Cap on the number of neurons; None is no cap.
     tol : float, default=1e-3
@@ -332,6 +350,11 @@ class ConvexReLURegressorCV(_CrossValidated, ConvexReLURegressor):
         huber_threshold=1.35,
         fit_intercept=True,
         hidden_bias=True,
+        activation="relu",
+        patterns="adaptive",
+        n_patterns=200,
+        solver="auto",
+        solver_options=None,
         max_neurons=None,
         tol=1e-3,
         max_iter=None,
@@ -346,6 +369,11 @@ class ConvexReLURegressorCV(_CrossValidated, ConvexReLURegressor):
             huber_threshold=huber_threshold,
             fit_intercept=fit_intercept,
             hidden_bias=hidden_bias,
+            activation=activation,
+            patterns=patterns,
+            n_patterns=n_patterns,
+            solver=solver,
+            solver_options=solver_options,
             max_neurons=max_neurons,
             tol=tol,
             max_iter=max_iter,
@@ -400,6 +428,23 @@ class ConvexReLUClassifierCV(_CrossValidated, ConvexReLUClassifier):
         Whether to fit the output intercepts, which are not penalised.
     hidden_bias : bool, default=True
         Whether hidden units have a bias, penalised like a weight.
+    activation : {"relu", "gated_relu"}, default="relu"
+        ``"gated_relu"`` fixes the gates: a unit is ``1[g^T x > 0] v^T x``, penalised by
+        ``||v||``, and the model is no ReLU network but a convex relaxation of one. It
+        needs fixed patterns.
+    patterns : {"adaptive", "random", "exact"} or array-like of shape \
+            (n_gates, n_features + hidden_bias), default="adaptive"
+        ``"adaptive"`` generates the neurons that matter. The others solve the convex
+        programme over fixed activation patterns: of ``n_patterns`` random gates, of all
+        gates there are (feasible for few features and samples), or of the given ones.
+    n_patterns : int, default=200
+        How many patterns to sample for ``patterns="random"``.
+    solver : {"auto", "interior_point", "fista", "cvxpy"}, default="auto"
+        What solves the programme over fixed patterns. ``"fista"`` is for gated units;
+        it is what ``"auto"`` takes for several outputs and for very large ones.
+    solver_options : dict, default=None
+        Options of that solver: ``first_units`` of the interior point method,
+        ``check_every`` of FISTA, and what ``cvxpy.Problem.solve`` takes.
     max_neurons : int, default=None
         Cap on the number of neurons; None is no cap.
     tol : float, default=1e-3
@@ -496,6 +541,11 @@ class ConvexReLUClassifierCV(_CrossValidated, ConvexReLUClassifier):
         class_weight=None,
         fit_intercept=True,
         hidden_bias=True,
+        activation="relu",
+        patterns="adaptive",
+        n_patterns=200,
+        solver="auto",
+        solver_options=None,
         max_neurons=None,
         tol=1e-3,
         max_iter=None,
@@ -510,6 +560,11 @@ class ConvexReLUClassifierCV(_CrossValidated, ConvexReLUClassifier):
             class_weight=class_weight,
             fit_intercept=fit_intercept,
             hidden_bias=hidden_bias,
+            activation=activation,
+            patterns=patterns,
+            n_patterns=n_patterns,
+            solver=solver,
+            solver_options=solver_options,
             max_neurons=max_neurons,
             tol=tol,
             max_iter=max_iter,

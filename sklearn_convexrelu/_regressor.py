@@ -51,6 +51,23 @@ class ConvexReLURegressor(RegressorMixin, BaseConvexReLU):
         Whether to fit the output intercept :math:`b_2`, which is not penalised.
     hidden_bias : bool, default=True
         Whether hidden units have a bias :math:`b_{1j}`, penalised like a weight.
+    activation : {"relu", "gated_relu"}, default="relu"
+        ``"gated_relu"`` fixes the gates: a unit is ``1[g^T x > 0] v^T x``, penalised by
+        ``||v||``, and the model is no ReLU network but a convex relaxation of one. It
+        needs fixed patterns.
+    patterns : {"adaptive", "random", "exact"} or array-like of shape \
+            (n_gates, n_features + hidden_bias), default="adaptive"
+        ``"adaptive"`` generates the neurons that matter. The others solve the convex
+        programme over fixed activation patterns: of ``n_patterns`` random gates, of all
+        gates there are (feasible for few features and samples), or of the given ones.
+    n_patterns : int, default=200
+        How many patterns to sample for ``patterns="random"``.
+    solver : {"auto", "interior_point", "fista", "cvxpy"}, default="auto"
+        What solves the programme over fixed patterns. ``"fista"`` is for gated units;
+        it is what ``"auto"`` takes for several outputs and for very large ones.
+    solver_options : dict, default=None
+        Options of that solver: ``first_units`` of the interior point method,
+        ``check_every`` of FISTA, and what ``cvxpy.Problem.solve`` takes.
     max_neurons : int, default=None
         Cap on the number of neurons; None is no cap. A cap that binds makes the
         problem non-convex: the gap then says what it costs, with a warning.
@@ -154,6 +171,11 @@ class ConvexReLURegressor(RegressorMixin, BaseConvexReLU):
         huber_threshold=1.35,
         fit_intercept=True,
         hidden_bias=True,
+        activation="relu",
+        patterns="adaptive",
+        n_patterns=200,
+        solver="auto",
+        solver_options=None,
         max_neurons=None,
         tol=1e-3,
         max_iter=None,
@@ -167,6 +189,11 @@ class ConvexReLURegressor(RegressorMixin, BaseConvexReLU):
             loss=loss,
             fit_intercept=fit_intercept,
             hidden_bias=hidden_bias,
+            activation=activation,
+            patterns=patterns,
+            n_patterns=n_patterns,
+            solver=solver,
+            solver_options=solver_options,
             max_neurons=max_neurons,
             tol=tol,
             max_iter=max_iter,

@@ -26,9 +26,10 @@ class Certificate:
 
     Attributes
     ----------
-    kind : {"exact", "priced"}
+    kind : {"exact", "priced", "restricted"}
         "exact": the price is the true maximum, so the gap is a proof. "priced": the
         price is the best of many local searches, so the gap is an estimate.
+        "restricted": the bound is a proof, but for networks of given patterns only.
     objective : float
         Objective of the network, recomputed from its weights.
     lower_bound : float
@@ -40,6 +41,8 @@ class Certificate:
         Number that no price can exceed: the price plus rounding when exact.
     proven_lower_bound : float
         Lower bound that follows from ``price_bound``: a proof whatever the kind.
+    over_all : Certificate or None
+        Beside a "restricted" one of a ReLU network, that over all networks.
     """
 
     kind: str
@@ -48,6 +51,7 @@ class Certificate:
     price: float
     price_bound: float
     proven_lower_bound: float
+    over_all: "Certificate | None" = None
 
     @property
     def gap(self):

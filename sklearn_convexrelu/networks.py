@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-__all__ = ["Network", "column_norms", "row_blocks"]
+__all__ = ["GatedNetwork", "Network", "column_norms", "row_blocks"]
 
 _BLOCK_ENTRIES = 65536  # activations held at a time: half a megabyte in double
 
@@ -130,6 +130,62 @@ class Network:
         U, A = hidden / sizes[0], output / sizes[1][:, None]
         amplitudes = sizes[0] * sizes[1] / (c @ member)
         return Network.from_directions(U, A, amplitudes, self.intercept)
+
+
+@dataclass(frozen=True)
+class GatedNetwork:
+    """``f(x) = sum_g 1[x gate_g > 0] x V_g + intercept``: units with fixed gates.
+
+    Attributes
+    ----------
+    gates : ndarray of shape (n_gates, n_inputs)
+        Vectors that tell which samples a unit passes.
+    blocks : ndarray of shape (n_gates, n_inputs, n_outputs)
+        Weights V of the units.
+    intercept : ndarray of shape (n_outputs,)
+        Constant added to the output; never penalised.
+    """
+
+    gates: np.ndarray
+    blocks: np.ndarray
+    intercept: np.ndarray
+
+    @property
+    def n_neurons(self):
+        """Number of gates."""
+        return len(self.gates)
+
+    def forward(self, X):
+        """Return the predictions at ``X``, (n_samples, n_outputs).
+
+        ``X`` may leave out the column of ones, whose weights are then biases.
+        """
+        d = X.shape[1]
+        F = np.empty((X.shape[0], len(self.intercept)), np.result_type(X, self.blocks))
+        for rows in row_blocks(
+            X.shape[0], self.blocks.size // self.blocks.shape[1] + 1
+        ):
+            passed = X[rows] @ self.gates[:, :d].T + self.gates[:, d:].sum(axis=1) > 0.0
+            values = np.tensordot(X[rows], self.blocks[:, :d], axes=(1, 1))
+            values += self.blocks[:, d:].sum(axis=1)
+            F[rows] = np.einsum("ng,ngc->nc", passed, values)
+        return F + self.intercept
+
+    def penalty(self):
+        """Return the sum of the norms of the blocks, nuclear for several outputs."""
+        if self.blocks.shape[2] > 1:
+            return float(np.linalg.svd(self.blocks, compute_uv=False).sum())
+        return float(np.linalg.norm(self.blocks, axis=1).sum())
+
+    def rescaled(self, path_norm, targets, offset):
+        """Return the network with scaled blocks and a scaled, shifted intercept."""
+        intercept = self.intercept * targets + offset
+        return GatedNetwork(self.gates, self.blocks * path_norm, intercept)
+
+    def astype(self, dtype):
+        """Return the network with weights of another precision; gates keep theirs."""
+        blocks, intercept = self.blocks.astype(dtype), self.intercept.astype(dtype)
+        return GatedNetwork(self.gates, blocks, intercept)
 
 
 def row_blocks(n_rows, width):

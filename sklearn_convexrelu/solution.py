@@ -6,7 +6,7 @@ from enum import Enum
 import numpy as np
 
 from sklearn_convexrelu.certificates import Certificate
-from sklearn_convexrelu.networks import Network
+from sklearn_convexrelu.networks import GatedNetwork, Network
 
 __all__ = ["Solution", "Status"]
 
@@ -36,7 +36,7 @@ class Solution:
 
     Attributes
     ----------
-    network : Network
+    network : Network or GatedNetwork
         Best network found.
     certificate : Certificate
         Its certificate for the problem that was solved.
@@ -48,14 +48,15 @@ class Solution:
         One record an iteration: time (seconds), objective, dual_gap, n_neurons, price.
     tolerance : float
         Gap at which the solver stops.
-    directions : ndarray of shape (n_inputs, n_directions)
-        Unit vectors among which the certificate's price was the largest.
+    directions : ndarray of shape (n_inputs, n_directions) or None
+        Unit vectors among which the certificate's price was the largest; None where
+        the certificate is that of a programme over fixed patterns.
     """
 
-    network: Network
+    network: Network | GatedNetwork
     certificate: Certificate
     status: Status
     n_iter: int
     history: list
     tolerance: float
-    directions: np.ndarray
+    directions: np.ndarray | None

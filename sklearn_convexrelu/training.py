@@ -18,6 +18,7 @@ from sklearn_convexrelu.patterns.exact import ExactPricing, effective_rank, supp
 from sklearn_convexrelu.patterns.pricing import FIRST, Pricer, Prices
 from sklearn_convexrelu.problem import Problem
 from sklearn_convexrelu.solution import Solution, Status
+from sklearn_convexrelu.solvers.fixed_patterns import FixedPatterns
 
 __all__ = ["follow", "largest_alpha", "state_problem", "train", "warn_of_path"]
 
@@ -114,9 +115,9 @@ def follow(problem, alphas, solver, *, start=None, dtype=np.float64, callback=No
         network = units.restore(solved.network).astype(dtype)
         status, tolerance = solved.status, solved.tolerance * units.objective
         try:
-            certificate = _certificate(problem.with_alpha(alpha), network, solved)
+            certificate = _certificate(problem, alpha, network, solved, units)
         except KeyboardInterrupt:  # what was found is not given up uncertified
-            certificate = _certificate(problem.with_alpha(alpha), network, solved)
+            certificate = _certificate(problem, alpha, network, solved, units)
             status = Status.INTERRUPTED
         if status is Status.CONVERGED and certificate.gap > tolerance * (1.0 + 1e-3):
             status = Status.PRECISION
@@ -150,16 +151,18 @@ def warn_of_path(statuses, what):
         )
 
 
-def largest_alpha(problem):
+def largest_alpha(problem, solver=None):
     """Return the least penalty strength at which the network without neurons is best.
 
     It is the price at the best constant, and zero where that is rounding: then features
     tell nothing about the targets. Beyond exact pricing it is the best that a search
     finds. The search has a seed of its own: the figure belongs to the problem and must
-    not depend on the solver's seed.
+    not depend on the solver's seed. A solver over fixed patterns computes its own.
     """
     units = _Units.of(problem)
     scaled = units.scaled(problem)
+    if isinstance(solver, FixedPatterns):
+        return solver.largest_alpha(scaled) * units.alpha
     N = dual_point(scaled, scaled.null_network().forward(scaled.X))
     pricer = Pricer(scaled.X, scaled.n_outputs)
     none_known = np.zeros((scaled.X.shape[1], 0))
@@ -225,6 +228,21 @@ class _Units:
             self.inputs * factor, factor, -self.offset * factor
         ).astype(np.float64)
 
+    def certificate(self, certificate, objective):
+        """Return a certificate of the scaled problem in the user's units."""
+        over_all = certificate.over_all
+        return replace(
+            certificate,
+            objective=objective,
+            lower_bound=certificate.lower_bound * self.objective,
+            price=certificate.price * self.alpha,
+            price_bound=certificate.price_bound * self.alpha,
+            proven_lower_bound=certificate.proven_lower_bound * self.objective,
+            over_all=None
+            if over_all is None
+            else self.certificate(over_all, objective),
+        )
+
     def translated(self, callback):
         """Return ``callback`` for a solver of the scaled problem."""
 
@@ -282,12 +300,16 @@ def _distinct_rows(X, Y, sample_weight):
     return order[first], np.add.reduceat(sample_weight[order], first)
 
 
-def _certificate(problem, network, solved):
+def _certificate(problem, alpha, network, solved, units):
     """Certify ``network`` on ``problem``, pricing its own dual point anew.
 
     Rounding to the user's units moves the dual point a little: an exact price is
-    computed again, a searched one is taken over the directions that were found.
+    computed again, a searched one is taken over the directions that were found. The
+    bound of a programme is one of its optimum, and moves with the units alone.
     """
+    problem = problem.with_alpha(alpha)
+    if solved.directions is None:
+        return units.certificate(solved.certificate, problem.objective(network))
     N = dual_point(problem, network.forward(problem.X))
     if solved.certificate.kind == "exact":
         pricing = ExactPricing(problem.X)

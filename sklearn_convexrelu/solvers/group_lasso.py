@@ -218,7 +218,7 @@ class GroupLasso:
             blocks, F = replace(blocks, intercept=blocks.intercept + step), F + step
         return blocks, F
 
-    def prices(self, N, multipliers=None, among=None):
+    def prices(self, N, multipliers=None, among=None, *, one_over=False):
         """Return for each unit what its part of the dual constraint takes, or more.
 
         The dual point N is feasible once no price exceeds alpha. Without cones a price
@@ -233,6 +233,9 @@ class GroupLasso:
             Good multipliers of the units ``among``, which need no projection then.
         among : ndarray of int, default=None
             These units.
+        one_over : bool, default=False
+            Whether to be content once one unit is known to be over alpha; the plain
+            dual norm then stands for the units that are not projected.
 
         Returns
         -------
@@ -248,8 +251,10 @@ class GroupLasso:
         over = prices > self.problem.alpha
         if multipliers is not None:
             over[among] = False
-        for g in np.flatnonzero(over):
+        for g in sorted(np.flatnonzero(over), key=lambda g: -prices[g]):
             prices[g] = self._projected_price(g, -G[g, :, :, 0])
+            if one_over and prices[g] > self.problem.alpha:
+                break
         return prices
 
     def _projected_price(self, g, direction):

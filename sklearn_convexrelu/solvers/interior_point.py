@@ -30,6 +30,7 @@ _TO_BOUNDARY = 0.99  # part of the way to the boundary that a step goes
 _REGULARISED = 1e-11  # least eigenvalue of B, times the curvature of the loss
 _REFINEMENTS = 2  # of a Newton direction, against that regularisation
 _BACKTRACKS = 12
+_ASTRAY, _CAUTIOUS_STEPS = 0.5, 3
 _IDLE = 1e-5  # times the largest unit: smaller ones go where that costs nothing
 _PATIENCE = 12  # steps that may pass without progress
 
@@ -87,8 +88,8 @@ class _WorkingSet:
         self.best, self.units = programme.zero(), np.array([], dtype=int)
         F = programme.predictions(self.best)
         N = dual_point(programme.problem, F)
-        # Not projected on the cones yet, which is dear: the first set need not be.
-        self.prices = programme.at(np.inf).prices(N)
+        # Projecting on the cones is dear, and the first set does not need it.
+        self.prices = programme.prices(N, one_over=True)
         self.objective = programme.objective(self.best, F)
         self.bound, self.price = -np.inf, np.inf
         self.raise_bound(N)
@@ -203,6 +204,7 @@ class _Run:
         row = np.sqrt(np.mean(np.sum(self.problem.X**2, axis=1)))
         unit = np.sqrt(2.0 * self.problem.loss_scale()) / max(row, 1e-300)
         self.t = np.full(n_parts, 0.3 * unit / np.sqrt(n_units))
+        self.caution = 0  # steps left with an upper bound of the curvature
         self.has_cones = programme.cones is not None
         self.multipliers = None
         self.w = np.zeros((n_parts, size // programme.n_parts))
@@ -255,19 +257,22 @@ class _Run:
 
     def run(self):
         """Run until the gap is met or no progress is made; return the steps taken."""
-        n_steps, best, since = 0, np.inf, 0
+        n_steps, best, since = 0, (np.inf, np.inf), 0
         while True:
             state = self.state()
             if state.gap <= self.target and state.violation <= 1e-10:
                 return n_steps
-            progress = state.mean < 0.9 * best
-            best, since = (state.mean, 0) if progress else (best, since + 1)
+            now = state.mean, np.abs(state.residual).max()
+            since = since + 1
+            if now[0] < 0.9 * best[0] or now[1] < 0.9 * best[1]:
+                best, since = np.minimum(now, best), 0
             if n_steps >= self.max_steps or since > _PATIENCE:
                 return n_steps
             try:
-                if not self.step(state):
-                    return n_steps
-            except LinAlgError:
+                with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+                    if not self.step(state):
+                        return n_steps
+            except (LinAlgError, np.linalg.LinAlgError):
                 return n_steps
             n_steps += 1
 
@@ -308,9 +313,7 @@ class _Run:
     def step(self, state):
         """Take one predictor-corrector step; return whether there was one."""
         self.scaling = _Scaling(self.t, self.parts(self.z), self.alpha, self.w)
-        h = self.problem.loss.curvature(state.F, self.problem.Y, self.problem.weights)[
-            0
-        ][:, 0]
+        h = self.curvature(state)
         self.system = _System(
             self.operator, h, self.block_matrices(), self.problem.fit_intercept
         )
@@ -330,11 +333,27 @@ class _Run:
             cone = center + cone - guess.slacks * guess.multipliers
         move = self.direction(state, target, cone)
         length = min(1.0, _TO_BOUNDARY * self.longest(move))
-        length = self.checked_length(state, move, length)
-        if not length > 1e-10:
+        if not np.isfinite(move.z).all():
             return False
-        self.advance(move, length)
-        return True
+        checked = self.checked_length(state, move, length)
+        if checked < _ASTRAY * length:
+            self.caution = _CAUTIOUS_STEPS
+        self.advance(move, checked)
+        return checked > 1e-10
+
+    def curvature(self, state):
+        """Return the curvature h of the loss, more than it is after a bad step.
+
+        Where the loss is quadratic in pieces, the curvature of one says nothing of the
+        next; the largest of all samples is an upper bound, with which steps are slow
+        but sure.
+        """
+        weights = self.problem.weights
+        h = self.problem.loss.curvature(state.F, self.problem.Y, weights)[0][:, 0]
+        if self.caution:
+            self.caution -= 1
+            h = np.maximum(h, weights * np.max(h / weights))
+        return h
 
     def advance(self, move, length):
         """Go ``length`` along a direction."""
@@ -358,7 +377,7 @@ class _Run:
         z, w, intercept = self.z, self.w, self.intercept
         multipliers = self.multipliers if self.has_cones else None
         slack = 0.1 * self.alpha * min(1.0, state.gap / problem.loss_scale())
-        before = np.abs(state.residual).max()
+        before = max(np.abs(state.residual).max(), abs(state.intercept_residual))
         for _ in range(_BACKTRACKS):
             F = self.operator.values(z + length * move.z)[:, None]
             F = F + intercept + length * move.intercept
@@ -368,6 +387,8 @@ class _Run:
             if self.has_cones:
                 residual -= self.cone_adjoint(multipliers + length * move.multipliers)
             after = np.abs(residual).max()
+            if problem.fit_intercept:
+                after = max(after, abs(N.sum()))
             if after <= max((1.0 - 0.1 * length) * before, slack):
                 return length
             length *= 0.5

@@ -1,0 +1,221 @@
+"""Training over fixed patterns: choose them, state the programme, solve, recover."""
+
+from dataclasses import dataclass, fields, replace
+
+import numpy as np
+
+from sklearn_convexrelu.certificates import Certificate, certify, dual_point
+from sklearn_convexrelu.patterns.arrangements import (
+    enumerate_patterns,
+    patterns_of,
+    sample_patterns,
+)
+from sklearn_convexrelu.patterns.pricing import FAIR, Pricer
+from sklearn_convexrelu.recovery import gated_network, relu_network
+from sklearn_convexrelu.solution import Solution, Status
+from sklearn_convexrelu.solvers.cvxpy_backend import CvxpyBackend
+from sklearn_convexrelu.solvers.fista import Fista
+from sklearn_convexrelu.solvers.group_lasso import GroupLasso
+from sklearn_convexrelu.solvers.interior_point import InteriorPoint
+
+__all__ = ["FixedPatterns"]
+
+# From this many entries of its matrix on a gated programme is for gradient descent.
+_LARGE = 50_000_000
+_METHODS = {"interior_point": InteriorPoint, "fista": Fista}
+
+
+@dataclass(frozen=True)
+class FixedPatterns:
+    """The convex programme over patterns that are chosen before training.
+
+    Attributes
+    ----------
+    patterns : {"random", "exact"} or ndarray of shape (n_gates, n_inputs)
+        Which patterns: sampled, all of them, or those of given gates.
+    n_patterns : int
+        How many to sample.
+    gated : bool
+        Whether units are gated, without cone constraints.
+    method : {"auto", "interior_point", "fista", "cvxpy"}
+        What solves the programme.
+    options : dict
+        Further fields of the method's record, or arguments of CVXPY's ``solve``.
+    tol : float
+        Stop at a duality gap of ``tol`` times the loss of the best constant.
+    max_iter : int or None
+        Limit of the method's iterations; None is the method's own.
+    seed : int
+        Seed of the sample.
+    """
+
+    patterns: object
+    n_patterns: int = 200
+    gated: bool = False
+    method: str = "auto"
+    options: dict | None = None
+    tol: float = 1e-3
+    max_iter: int | None = None
+    seed: int = 0
+
+    def check(self):
+        """Refuse what cannot be before any work.
+
+        Raises
+        ------
+        ValueError
+            If the method cannot keep cones, or does not know an option.
+        """
+        if self.method == "fista" and not self.gated:
+            raise ValueError(
+                "solver='fista' cannot keep the cone constraints of "
+                "activation='relu'; use 'interior_point' or 'cvxpy', or "
+                "activation='gated_relu'."
+            )
+        if self.method == "cvxpy" and self.max_iter is not None:
+            raise ValueError(
+                "max_iter is not for solver='cvxpy'; pass the solver's own limit in "
+                "solver_options."
+            )
+        for method in _METHODS if self.method == "auto" else [self.method]:
+            if method in _METHODS:
+                self._check_options(_METHODS[method])
+
+    def _check_options(self, record):
+        known = {field.name for field in fields(record)} - {"tol", "max_iter"}
+        for name in self.options or {}:
+            if name not in known:
+                raise ValueError(
+                    f"Unknown key {name!r} in solver_options; solver={self.method!r} "
+                    f"knows {', '.join(sorted(known)) or 'none'}."
+                )
+
+    def chosen(self, X):
+        """Return the patterns (n_patterns, n_samples) and their gates."""
+        if isinstance(self.patterns, str):
+            if self.patterns == "exact":
+                return enumerate_patterns(X)
+            return sample_patterns(X, self.n_patterns, self.seed)
+        patterns, gates = patterns_of(self.patterns, X)
+        if not self.gated:
+            _check_interiors(patterns, gates, X)
+        return patterns, gates
+
+    def programme(self, problem):
+        """Return the programme of a problem, and the gates of its patterns."""
+        if problem.n_outputs > 1:
+            if not self.gated:
+                GroupLasso.relu(problem, np.zeros((0, 0)), None)  # refuses
+            if self.method == "interior_point":
+                raise ValueError(
+                    "solver='interior_point' is for one output; several take 'fista' "
+                    "or 'cvxpy'."
+                )
+        patterns, gates = self.chosen(problem.X)
+        if self.gated:
+            return GroupLasso.gated(problem, patterns), gates
+        return GroupLasso.relu(problem, patterns, gates), gates
+
+    def largest_alpha(self, problem):
+        """Return the least strength at which a constant is best over the patterns."""
+        return self.programme(problem)[0].largest_alpha()
+
+    def solve_path(self, problem, alphas, start=None, callback=None):
+        """Solve at one penalty strength after another.
+
+        Parameters
+        ----------
+        problem : Problem
+            What is minimised, at whatever alpha.
+        alphas : iterable of float
+            Penalty strengths.
+        start : None
+            There is none: a programme is solved from scratch.
+        callback : callable, default=None
+            Called with each record of the history and the network that it is of; the
+            run stops where it returns true.
+
+        Yields
+        ------
+        Solution
+            One an alpha, without directions: its certificate is the programme's.
+        """
+        programme, gates = self.programme(problem)
+        method = self._record(programme)
+
+        def network_of(blocks):
+            if self.gated:
+                return gated_network(blocks, gates)
+            return relu_network(blocks, len(gates))
+
+        watch = None
+        if callback is not None:
+
+            def watch(record, blocks):
+                return callback(record, network_of(blocks))
+
+        for alpha in alphas:
+            solved = method.solve(programme.at(alpha), watch)
+            network = network_of(solved.blocks)
+            yield Solution(
+                network=network,
+                certificate=self._certificate(
+                    problem.with_alpha(alpha), network, solved
+                ),
+                status=solved.status,
+                n_iter=solved.n_iter,
+                history=solved.history,
+                tolerance=solved.tolerance,
+                directions=None,
+            )
+            if solved.status is Status.STOPPED:
+                return
+
+    def _record(self, programme):
+        """Return the record of the method for a programme."""
+        method, options = self.method, self.options or {}
+        if method == "cvxpy":
+            return CvxpyBackend(tol=self.tol, options=options)
+        if method == "auto":
+            problem = programme.problem
+            large = programme.masks.size * problem.X.shape[1] > _LARGE
+            descend = self.gated and (problem.n_outputs > 1 or large)
+            method = "fista" if descend else "interior_point"
+        record = _METHODS[method](tol=self.tol, **options)
+        if self.max_iter is None:
+            return record
+        return replace(record, max_iter=self.max_iter)
+
+    def _certificate(self, problem, network, solved):
+        """Return the programme's certificate, and beside it that over all networks."""
+        complete = isinstance(self.patterns, str) and self.patterns == "exact"
+        kind = "exact" if complete and not self.gated else "restricted"
+        over_all = None
+        if kind == "restricted" and not self.gated:
+            N = dual_point(problem, network.forward(problem.X))
+            known, rng = network.directions()[0], np.random.default_rng(self.seed)
+            pricer = Pricer(problem.X, problem.n_outputs)
+            candidates, bound = pricer.price(N, known, rng, FAIR)
+            over_all = certify(problem, network, candidates.best, bound)
+        return Certificate(
+            kind=kind,
+            objective=problem.objective(network),
+            lower_bound=solved.lower_bound,
+            price=solved.price,
+            price_bound=solved.price,
+            proven_lower_bound=solved.lower_bound,
+            over_all=over_all,
+        )
+
+
+def _check_interiors(patterns, gates, X):
+    """Refuse gates on the boundary of their cell: the cones have no interior there."""
+    live = X.any(axis=1)
+    values = np.abs(gates @ X[live].T)
+    scale = np.linalg.norm(gates, axis=1)[:, None] * np.linalg.norm(X[live], axis=1)
+    on_boundary = np.flatnonzero((values <= 1e-12 * scale).any(axis=1))
+    if len(on_boundary):
+        raise ValueError(
+            f"Gate {on_boundary[0]} of the distinct ones in patterns is orthogonal to "
+            "a sample, so its pattern's cell may have an empty interior; move it off."
+        )
