@@ -350,7 +350,8 @@ class _Run:
         """
         weights = self.problem.weights
         h = self.problem.loss.curvature(state.F, self.problem.Y, weights)[0][:, 0]
-        if self.caution:
+        self.is_cautious = self.caution > 0
+        if self.is_cautious:
             self.caution -= 1
             h = np.maximum(h, weights * np.max(h / weights))
         return h
@@ -372,7 +373,7 @@ class _Run:
         bends it by must stay small beside that and beside the complementarity.
         """
         problem = self.problem
-        if problem.loss.is_quadratic:
+        if problem.loss.is_quadratic or self.is_cautious:
             return length
         z, w, intercept = self.z, self.w, self.intercept
         multipliers = self.multipliers if self.has_cones else None
