@@ -238,6 +238,11 @@ class BaseConvexReLU(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta):
         solver.check()
         return solver
 
+    def _takes_several_outputs(self):
+        """Tell whether the parameters allow for more than one output."""
+        adaptive = isinstance(self.patterns, str) and self.patterns == "adaptive"
+        return adaptive or self.activation == "gated_relu"
+
     def _start(self, n_features, n_outputs):
         """Return the last fit's network under warm_start, None otherwise."""
         if not self.warm_start or not hasattr(self, "network_"):

@@ -413,7 +413,9 @@ class ConvexReLUClassifier(ClassifierMixin, BaseConvexReLU):
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
-        tags.classifier_tags.multi_label = True
+        several = self._takes_several_outputs()
+        tags.classifier_tags.multi_label = several
+        tags.classifier_tags.multi_class = several
         return tags
 
 

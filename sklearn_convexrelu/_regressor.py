@@ -271,7 +271,7 @@ class ConvexReLURegressor(RegressorMixin, BaseConvexReLU):
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
-        tags.target_tags.multi_output = True
+        tags.target_tags.multi_output = self._takes_several_outputs()
         tags.target_tags.positive_only = self.loss == "poisson"
         return tags
 

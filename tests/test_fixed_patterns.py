@@ -1,0 +1,282 @@
+"""Estimators over fixed patterns: recovery, certificates, gates, what is refused."""
+
+import pickle
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose, assert_array_equal
+from reference import all_patterns, cone_programme
+from sklearn.base import clone
+from sklearn.datasets import load_diabetes
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.model_selection import GridSearchCV
+from sklearn.preprocessing import scale
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+from sklearn_convexrelu import (
+    ConvexReLUClassifier,
+    ConvexReLURegressor,
+    ConvexReLURegressorCV,
+    convex_relu_path,
+    sample_patterns,
+)
+
+
+def bumps(n_samples=60, n_features=3):
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((n_samples, n_features))
+    y = np.abs(X[:, 0]) + np.sin(2 * X[:, -1]) + 0.2 * rng.standard_normal(n_samples)
+    return X, y
+
+
+def fit(X, y, alpha=0.1, kind=ConvexReLURegressor, **options):
+    options = {"patterns": "random", "n_patterns": 30, "random_state": 0} | options
+    return kind(alpha, **options).fit(X, y)
+
+
+def gated_by_hand(model, X):
+    """Predictions of a gated model, one sample and one gate at a time."""
+    X = np.c_[X, np.ones(len(X))][:, : model.gates_.shape[1]]
+    F = np.tile(model.intercept_, (len(X), 1)).astype(float)
+    for gate, block in zip(model.gates_, model.blocks_, strict=True):
+        F += (X @ gate > 0)[:, None] * (X @ block)
+    return F
+
+
+@parametrize_with_checks(
+    [
+        ConvexReLURegressor(patterns="random", n_patterns=20),
+        ConvexReLURegressor(patterns="random", n_patterns=20, activation="gated_relu"),
+        ConvexReLUClassifier(patterns="random", n_patterns=20),
+        ConvexReLUClassifier(
+            patterns="random", n_patterns=20, activation="gated_relu", tol=1e-2
+        ),
+    ]
+)
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_scikit_learn(estimator, check):
+    check(estimator)
+
+
+@pytest.mark.parametrize("fit_intercept", [True, False])
+@pytest.mark.parametrize("hidden_bias", [True, False])
+def test_restricted_certificate_and_the_one_over_all(fit_intercept, hidden_bias):
+    X, y = bumps()
+    options = {"fit_intercept": fit_intercept, "hidden_bias": hidden_bias}
+    model = fit(X, y, tol=1e-6, **options)
+    (W, A), (b, b2) = model.coefs_, model.intercepts_
+    residual = np.maximum(X @ W + b, 0) @ A[:, 0] + b2[0] - y
+    squares = np.sum(W**2) + np.sum(A**2) + np.sum(b**2)
+    objective = residual @ residual / 120 + model.alpha_ / 2 * squares
+    assert_allclose(model.objective_, objective, rtol=1e-9)
+    assert model.certificate_.kind == "restricted"
+    assert model.dual_gap_ <= model.tolerance_ * (1 + 1e-3)
+    over_all = model.certificate_.over_all
+    assert over_all.objective == model.objective_
+    best = ConvexReLURegressor(
+        model.alpha_, relative_alpha=False, random_state=0, **options
+    ).fit(X, y)
+    assert over_all.lower_bound <= best.objective_ < model.objective_
+    assert over_all.proven_lower_bound <= over_all.lower_bound + 1e-12
+    assert model.lower_bound_ > best.objective_  # it speaks of these patterns alone
+
+
+def test_the_complete_arrangement_is_the_global_optimum():
+    X, y = bumps(12, 1)
+    exact = fit(X, y, patterns="exact", tol=1e-7)
+    adaptive = ConvexReLURegressor(0.1, tol=1e-6, random_state=0).fit(X, y)
+    assert exact.certificate_.kind == adaptive.certificate_.kind == "exact"
+    assert_allclose(exact.alpha_max_, adaptive.alpha_max_, rtol=1e-9)
+    assert abs(exact.objective_ - adaptive.objective_) <= adaptive.tolerance_
+    ones = np.c_[X, np.ones(12)]
+    optimum = cone_programme(
+        ones, y, all_patterns(ones), exact.alpha_, fit_intercept=True
+    )
+    assert_allclose(exact.objective_, optimum, rtol=1e-6)
+    assert exact.lower_bound_ <= optimum * (1 + 1e-7)
+
+
+@pytest.mark.parametrize("loss", ["squared_error", "huber", "poisson"])
+@pytest.mark.parametrize("activation", ["relu", "gated_relu"])
+def test_regression_losses(loss, activation):
+    X, y = bumps()
+    y = np.exp(y).round() if loss == "poisson" else y
+    model = fit(X, y, loss=loss, activation=activation, tol=1e-4)
+    assert model.dual_gap_ <= model.tolerance_ * (1 + 1e-3)
+    assert model.score(X, y) > 0.5
+
+
+@pytest.mark.parametrize("loss", ["log_loss", "squared_hinge", "squared_error"])
+@pytest.mark.parametrize("activation", ["relu", "gated_relu"])
+@pytest.mark.parametrize("n_classes", [2, 3])
+def test_classification_losses(loss, activation, n_classes):
+    X, y = bumps()
+    labels = np.array(["a", "b", "c"])[np.digitize(y, [0.8, 1.5][: n_classes - 1])]
+    options = {"loss": loss, "activation": activation, "tol": 1e-3}
+    options["kind"] = ConvexReLUClassifier
+    if n_classes == 3 and activation == "relu":
+        with pytest.raises(ValueError, match="adaptive"):
+            fit(X, labels, **options)
+        return
+    model = fit(X, labels, **options)
+    assert model.dual_gap_ <= model.tolerance_ * (1 + 1e-3)
+    assert model.score(X, labels) > 0.8
+
+
+def test_gated_models():
+    X, y = bumps()
+    Y = np.c_[y, X[:, 0] ** 2]
+    for target, shape in [(y, (60,)), (Y, (60, 2))]:
+        model = fit(X, target, activation="gated_relu", tol=1e-4)
+        F = gated_by_hand(model, X)
+        assert_allclose(model.predict(X), F.reshape(shape), atol=1e-10)
+        assert model.certificate_.kind == "restricted"
+        assert model.certificate_.over_all is None
+        norms = [np.linalg.norm(block, "nuc") for block in model.blocks_]
+        loss = np.sum((F - target.reshape(60, -1)) ** 2) / 120
+        assert_allclose(model.objective_, loss + model.alpha_ * sum(norms), rtol=1e-9)
+        for name in ("coefs_", "intercepts_"):
+            with pytest.raises(AttributeError, match="gated"):
+                getattr(model, name)
+        assert_array_equal(
+            pickle.loads(pickle.dumps(model)).predict(X), model.predict(X)
+        )
+
+
+def test_gated_is_a_relaxation():
+    X, y = bumps()
+    relu = fit(X, y, tol=1e-6)
+    alpha = relu.alpha_
+    gated = fit(X, y, alpha, relative_alpha=False, activation="gated_relu", tol=1e-6)
+    assert gated.objective_ <= relu.objective_ + 1e-9
+
+
+@pytest.mark.parametrize(
+    ("activation", "solvers"),
+    [
+        ("relu", ["interior_point", "cvxpy"]),
+        ("gated_relu", ["interior_point", "fista", "cvxpy"]),
+    ],
+)
+def test_solvers_agree(activation, solvers):
+    X, y = bumps()
+    models = [
+        fit(X, y, activation=activation, solver=solver, tol=1e-4) for solver in solvers
+    ]
+    for model in models:
+        assert model.dual_gap_ <= model.tolerance_ * (1 + 1e-3)
+        assert abs(model.objective_ - models[0].objective_) <= model.tolerance_
+        assert model.alpha_max_ == models[0].alpha_max_
+
+
+def test_given_gates():
+    X, y = bumps()
+    gates = sample_patterns(np.c_[X, np.ones(60)], 30, random_state=3)[1]
+    model = fit(X, y, patterns=gates, tol=1e-6)
+    again = fit(X, y, patterns=[*gates, *gates[:5]], tol=1e-6)
+    assert_allclose(model.objective_, again.objective_, rtol=1e-6)
+    short = fit(X, y, patterns=gates[:, :3], hidden_bias=False)
+    assert short.coefs_[0].shape[0] == 3
+
+
+def test_weights_are_repetitions():
+    X, y = bumps()
+    weights = np.random.default_rng(0).integers(0, 3, 60)
+    rows = np.repeat(np.arange(60), weights)
+    weighted = ConvexReLURegressor(patterns="random", n_patterns=20, random_state=0)
+    repeated = clone(weighted).fit(X[rows], y[rows])
+    assert weighted.fit(X, y, weights).objective_ == repeated.objective_
+
+
+def test_more_patterns_are_better():
+    X, y = bumps()
+    alpha = fit(X, y, n_patterns=200).alpha_
+    objectives = [
+        fit(X, y, alpha, relative_alpha=False, n_patterns=n, tol=1e-7).objective_
+        for n in (10, 30, 100)
+    ]
+    best = ConvexReLURegressor(alpha, relative_alpha=False, random_state=0).fit(X, y)
+    assert objectives[0] > objectives[1] > objectives[2] > best.lower_bound_
+
+
+def test_searches_paths_and_callbacks(capsys):
+    X, y = bumps()
+    plain = ConvexReLURegressor(patterns="random", n_patterns=20, random_state=0)
+    GridSearchCV(plain, {"alpha": [0.1, 0.01], "n_patterns": [5, 20]}, cv=2).fit(X, y)
+    path = convex_relu_path(
+        X, y, patterns="random", n_patterns=20, n_alphas=4, eps=0.01, random_state=0
+    )
+    assert path.n_neurons[0] == 0 < path.n_neurons[-1]
+    assert (np.diff(path.objectives) < 0).all()
+    model = ConvexReLURegressorCV(
+        patterns="random", activation="gated_relu", cv=2, n_alphas=4, eps=0.01
+    ).fit(X, y)
+    assert model.cv_scores_.shape == (4, 2)
+    fit(X, y, verbose=1)
+    assert "gap" in capsys.readouterr().out
+
+
+def test_scales_and_precision():
+    X, y = bumps()
+    model = fit(X, y)
+    scaled = fit(X, 1e6 * y)
+    assert_allclose(scaled.predict(X), 1e6 * model.predict(X), rtol=1e-3)
+    single = fit(X.astype(np.float32), y)
+    assert single.coefs_[0].dtype == np.float32
+    constant = fit(X, np.ones(60))
+    assert constant.n_neurons_ == 0
+    assert_allclose(constant.predict(X), 1.0)
+
+
+def test_unconverged_fits_warn():
+    X, y = bumps()
+    with pytest.warns(ConvergenceWarning, match="iteration limit"):
+        model = fit(X, y, 0.01, max_iter=2, tol=1e-6)
+    assert model.dual_gap_ > model.tolerance_
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"patterns": "adaptive", "activation": "gated_relu"}, "fixed patterns"),
+        ({"patterns": "adaptive", "solver": "fista"}, "own loop"),
+        ({"patterns": "adaptive", "solver_options": {"first_units": 3}}, "own loop"),
+        ({"solver": "fista"}, "cone"),
+        ({"max_neurons": 3}, "max_neurons=3"),
+        ({"warm_start": True}, "warm_start=True"),
+        ({"solver_options": {"steps": 3}}, "'steps'.*first_units"),
+        ({"solver": "cvxpy", "max_iter": 3}, "solver_options"),
+        ({"solver": "cvxpy", "solver_options": {"solver": "NONE"}}, "not installed"),
+        ({"solver": "cvxpy", "solver_options": {"bad": 3}}, "refused"),
+        ({"patterns": np.zeros((0, 4))}, "minimum of 1"),
+        ({"patterns": np.ones((2, 3))}, r"\(2, 3\).*have 4"),
+        ({"patterns": np.zeros((2, 4))}, "activates"),
+        ({"patterns": [[1.0, np.nan, 0.0, 0.0]]}, "NaN"),
+        ({"patterns": [[0.0, 0.0, 0.0, 1.0], [1.0, 0.0, 0.0, 3.0]]}, "orthogonal"),
+        ({"patterns": "all"}, "patterns"),
+        ({"n_patterns": 0}, "n_patterns"),
+        ({"activation": "gelu"}, "activation"),
+    ],
+)
+def test_refusals(options, message):
+    X, y = bumps()
+    X[0] = [-3.0, 0.0, 0.0]
+    with pytest.raises(ValueError, match=message):
+        fit(X, y, **options)
+
+
+def test_refusals_of_shapes():
+    X, y = bumps()
+    with pytest.raises(ValueError, match="several outputs"):
+        fit(X, np.c_[y, y])
+    with pytest.raises(ValueError, match="one output"):
+        fit(X, np.c_[y, y], activation="gated_relu", solver="interior_point")
+    diabetes = load_diabetes(return_X_y=True)
+    with pytest.raises(ValueError, match="rank 11 may have 1416.*adaptive"):
+        fit(scale(diabetes[0]), diabetes[1], patterns="exact")
+    gated = fit(X, y, activation="gated_relu")
+    gated.set_params(activation="relu", patterns="adaptive", warm_start=True)
+    with pytest.raises(ValueError, match="gated"):
+        gated.fit(X, y)
+    assert gated.set_params(warm_start=False).fit(X, y).coefs_
+    assert not hasattr(gated, "gates_")
