@@ -257,6 +257,12 @@ class ConvexReLUClassifier(ClassifierMixin, BaseConvexReLU):
         kind = type_of_target(y)
         if kind.startswith("multilabel") and not np.isin(y, (0, 1)).all():
             raise ValueError("Multilabel targets must be indicators, zeros and ones.")
+        if kind != "binary" and not self._takes_several_outputs():
+            raise ValueError(
+                "Only binary classification is supported. The type of the target is "
+                f"{kind}. Over fixed patterns several outputs need "
+                "activation='gated_relu'; patterns='adaptive' takes any."
+            )
         weights = checked_weights(sample_weight, X)
         factors = self._class_factors(y, weights)
         live = weights > 0.0 if factors is None else weights * factors > 0.0
