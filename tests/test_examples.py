@@ -49,7 +49,7 @@ def test_example_runs(name, monkeypatch, capsys, scratch):
 
     assert len(output.splitlines()) >= 5
     assert max(map(len, output.splitlines())) <= 88
-    assert "nan" not in output
+    assert not re.search(r"\bnan\b", output)
     pictures = set(re.findall(r"\S+\.png", output))
     assert bool(pictures) == (name in PICTURED)
     assert {path.name for path in scratch.iterdir()} == pictures
