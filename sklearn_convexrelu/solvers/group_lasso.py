@@ -375,12 +375,11 @@ class Operator:
         return len(self.X)
 
     def rows(self, rows):
-        """Return the matrix's rows of some samples, (n_rows, n_unknowns)."""
+        """Return the rows of some samples, transposed: (n_unknowns, n_rows)."""
         if self.cached is not None:
-            return self.cached[rows]
-        masks = self.masks[:, :, rows].transpose(2, 0, 1).astype(float)
-        full = masks[:, :, :, None] * self.X[rows][:, None, None, :]
-        return full.reshape(len(full), -1)
+            return self.cached[:, rows]
+        masks = self.masks[:, :, None, rows].astype(float)
+        return (masks * self.X[rows].T).reshape(self.n_unknowns, -1)
 
     def chunks(self):
         """Yield slices of samples whose matrix rows fit the memory cap."""
@@ -393,11 +392,11 @@ class Operator:
     def values(self, z):
         """Return the values at the samples of unknowns (n_units, size, ...)."""
         z = z.reshape(self.n_unknowns, *z.shape[2:])
-        return np.concatenate([self.rows(rows) @ z for rows in self.chunks()])
+        return np.concatenate([self.rows(rows).T @ z for rows in self.chunks()])
 
     def adjoint(self, v):
         """Return the adjoint at values ``v``, (n_units, size, ...)."""
-        total = sum(self.rows(rows).T @ v[rows] for rows in self.chunks())
+        total = sum(self.rows(rows) @ v[rows] for rows in self.chunks())
         return total.reshape(len(self.masks), self.size, *v.shape[1:])
 
     def gram(self, h):
@@ -405,5 +404,5 @@ class Operator:
         total = np.zeros((self.n_unknowns, self.n_unknowns))
         for rows in self.chunks():
             A = self.rows(rows)
-            total += A.T @ (A * h[rows, None])
+            total += (A * h[rows]) @ A.T
         return total

@@ -31,6 +31,7 @@ _REGULARISED = 1e-11  # least eigenvalue of B, times the curvature of the loss
 _REFINEMENTS = 2  # of a Newton direction, against that regularisation
 _BACKTRACKS = 12
 _ASTRAY, _CAUTIOUS_STEPS = 0.5, 3
+_MOST_AT_ONCE = 10_000  # unknowns of a programme with cones that is solved as it is
 _IDLE = 1e-5  # times the largest unit: smaller ones go where that costs nothing
 _PATIENCE = 12  # steps that may pass without progress
 
@@ -149,7 +150,8 @@ class _WorkingSet:
         wanted = np.flatnonzero(outside & (self.prices > self.programme.problem.alpha))
         fewest = self.solver.first_units
         if self.programme.cones is not None:  # a round more costs more than units do
-            fewest = max(fewest, len(outside) // 3)
+            size = self.best.V[0].size
+            fewest = max(fewest, len(outside) // 3, _MOST_AT_ONCE // size)
         most = max(fewest, 2 * len(self.units))
         if len(wanted) and len(self.units) + min(most, len(wanted)) > len(outside) / 2:
             return np.flatnonzero(outside)
@@ -412,17 +414,22 @@ class _Run:
             out=np.zeros_like(self.slacks),
             where=self.constrained,
         )
-        X, cones = self.problem.X, self.programme.cones
-        entries = cones.shape[1] * len(X) * size
-        step = max(_ENTRIES // entries, 1)
+        step = max(_ENTRIES // (ratios[0].size * size), 1)
         for start in range(0, n_units, step):
             chunk = slice(start, start + step)
-            # normals: one row of unknowns for each cone and sample
-            normals = np.einsum("gkjn,ni->gknji", cones[chunk], X)
-            normals = normals.reshape(len(normals), -1, size)
-            weights = ratios[chunk].reshape(len(normals), -1, 1)
-            B[chunk] += np.matmul((weights * normals).transpose(0, 2, 1), normals)
+            normals = self.normals(chunk)
+            weights = ratios[chunk].reshape(len(normals), 1, -1)
+            B[chunk] += np.matmul(weights * normals, normals.transpose(0, 2, 1))
         return _DenseBlocks(B)
+
+    def normals(self, units):
+        """Return the cones' normals of some units as columns, (n, size, n_normals)."""
+        X, cones = self.problem.X, self.programme.cones[units]
+        n_units, n_cones, n_paths, n_samples = cones.shape
+        normals = np.empty((n_units, n_paths, X.shape[1], n_cones, n_samples))
+        signs = cones.transpose(0, 2, 1, 3)[:, :, None]
+        np.multiply(signs, X.T[:, None, :], out=normals)
+        return normals.reshape(n_units, n_paths * X.shape[1], -1)
 
     def direction(self, state, target, cone_target):
         """Return the Newton direction towards complementarity products ``target``."""
@@ -614,15 +621,15 @@ class _PlainBlocks:
         return self.function(z, 1 / (self.across + floor), 1 / (self.along + floor))
 
     def whitened(self, A, floor):
-        """Return ``A (B + floor)^-1/2``, (n_samples, n_unknowns)."""
+        """Return ``(B + floor)^-1/2 A``, (n_unknowns, n_samples)."""
         n_parts, size = self.scaling.p.shape
-        A = A.reshape(len(A), n_parts, size)
+        parts = A.reshape(n_parts, size, -1)
         across = 1.0 / np.sqrt(self.across + floor)
         along = 1.0 / np.sqrt(self.along + floor)
-        inner = np.matmul(A.transpose(1, 0, 2), self.direction[:, :, None])[:, :, 0].T
+        inner = np.matmul(self.direction[:, None, :], parts)
         change = (along - across)[:, None] * self.direction
-        white = A * across[:, None] + inner[:, :, None] * change
-        return white.reshape(len(A), -1)
+        white = parts * across[:, None, None] + change[:, :, None] * inner
+        return white.reshape(A.shape)
 
     def add_to(self, H):
         """Add B to the diagonal blocks of ``H``."""
@@ -652,11 +659,11 @@ class _DenseBlocks:
         return np.matmul(self.Q, inner)[:, :, 0]
 
     def whitened(self, A, floor):
-        """Return ``A (B + floor)^-1/2``, (n_samples, n_unknowns)."""
+        """Return ``(B + floor)^-1/2 A``, (n_unknowns, n_samples)."""
         n_units, size = self.B.shape[:2]
         half = self.Q / np.sqrt(self.eigenvalues + floor)[:, None, :]
-        A = A.reshape(len(A), n_units, size).transpose(1, 0, 2)
-        return np.matmul(A, half).transpose(1, 0, 2).reshape(A.shape[1], -1)
+        white = np.matmul(half.transpose(0, 2, 1), A.reshape(n_units, size, -1))
+        return white.reshape(A.shape)
 
     def add_to(self, H):
         """Add B to the diagonal blocks of ``H``."""
@@ -694,13 +701,13 @@ class _System:
     def dual_factor(self):
         """Return the factor of ``I + sqrt(h) A (B + floor)^-1 A^T sqrt(h)``."""
         operator, n = self.operator, self.operator.n_samples
-        S = np.zeros((n, n))
+        S = np.empty((n, n))
         white = [
-            self.root[rows, None] * self.B.whitened(operator.rows(rows), self.floor)
+            self.root[rows] * self.B.whitened(operator.rows(rows), self.floor)
             for rows in operator.chunks()
         ]
-        white = white[0] if len(white) == 1 else np.concatenate(white)
-        np.matmul(white, white.T, out=S)
+        white = white[0] if len(white) == 1 else np.hstack(white)
+        np.matmul(white.T, white, out=S)
         S[np.arange(n), np.arange(n)] += 1.0
         return cho_factor(S, overwrite_a=True, check_finite=False)
 
