@@ -64,7 +64,8 @@ class ConvexReLURegressor(RegressorMixin, BaseConvexReLU):
         How many patterns to sample for ``patterns="random"``.
     solver : {"auto", "interior_point", "fista", "cvxpy"}, default="auto"
         What solves the programme over fixed patterns. ``"fista"`` is for gated units;
-        it is what ``"auto"`` takes for several outputs and for very large ones.
+        it is what ``"auto"`` takes there for several outputs, very many unknowns, and
+        losses that are quadratic in pieces.
     solver_options : dict, default=None
         Options of that solver: ``first_units`` of the interior point method,
         ``check_every`` of FISTA, and what ``cvxpy.Problem.solve`` takes.

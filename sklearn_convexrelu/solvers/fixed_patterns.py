@@ -5,6 +5,7 @@ from dataclasses import dataclass, fields, replace
 import numpy as np
 
 from sklearn_convexrelu.certificates import Certificate, certify, dual_point
+from sklearn_convexrelu.losses import Huber, SquaredHinge
 from sklearn_convexrelu.patterns.arrangements import (
     enumerate_patterns,
     patterns_of,
@@ -179,7 +180,9 @@ class FixedPatterns:
         if method == "auto":
             problem = programme.problem
             large = programme.masks.size * problem.X.shape[1] > _LARGE
-            descend = self.gated and (problem.n_outputs > 1 or large)
+            # Newton's method can stall on losses that are quadratic in pieces.
+            in_pieces = isinstance(problem.loss, Huber | SquaredHinge)
+            descend = self.gated and (problem.n_outputs > 1 or large or in_pieces)
             method = "fista" if descend else "interior_point"
         record = _METHODS[method](tol=self.tol, **options)
         if self.max_iter is None:

@@ -30,7 +30,7 @@ _TO_BOUNDARY = 0.99  # part of the way to the boundary that a step goes
 _REGULARISED = 1e-11  # least eigenvalue of B, times the curvature of the loss
 _REFINEMENTS = 2  # of a Newton direction, against that regularisation
 _BACKTRACKS = 12
-_ASTRAY, _CAUTIOUS_STEPS = 0.5, 3
+_ASTRAY, _ATTEMPTS = 0.5, 4  # part of a step that curvature must allow, and tries
 _MOST_AT_ONCE = 10_000  # unknowns of a programme with cones that is solved as it is
 _IDLE = 1e-5  # times the largest unit: smaller ones go where that costs nothing
 _PATIENCE = 12  # steps that may pass without progress
@@ -206,7 +206,6 @@ class _Run:
         row = np.sqrt(np.mean(np.sum(self.problem.X**2, axis=1)))
         unit = np.sqrt(2.0 * self.problem.loss_scale()) / max(row, 1e-300)
         self.t = np.full(n_parts, 0.3 * unit / np.sqrt(n_units))
-        self.caution = 0  # steps left with an upper bound of the curvature
         self.has_cones = programme.cones is not None
         self.multipliers = None
         self.w = np.zeros((n_parts, size // programme.n_parts))
@@ -313,12 +312,33 @@ class _Run:
         )
 
     def step(self, state):
-        """Take one predictor-corrector step; return whether there was one."""
+        """Take one predictor-corrector step; return whether there was one.
+
+        Where the curvature of the loss leads astray, as it does where the loss is
+        quadratic in pieces, the step is tried again with the slope of the gradient
+        along it, and at last with an upper bound, which is slow but sure.
+        """
         self.scaling = _Scaling(self.t, self.parts(self.z), self.alpha, self.w)
-        h = self.curvature(state)
-        self.system = _System(
-            self.operator, h, self.block_matrices(), self.problem.fit_intercept
-        )
+        loss, Y, weights = self.problem.loss, self.problem.Y, self.problem.weights
+        blocks = self.block_matrices()
+        h = loss.curvature(state.F, Y, weights)[0][:, 0]
+        for attempt in range(_ATTEMPTS):
+            move, length = self.proposed(state, h, blocks)
+            if not np.isfinite(move.z).all():
+                return False
+            checked = self.checked_length(state, move, length)
+            if checked >= _ASTRAY * length:
+                break
+            if attempt < _ATTEMPTS - 2:
+                h = self.slopes(state, move, length)
+            else:
+                h, checked = np.maximum(h, weights * np.max(h / weights)), length
+        self.advance(move, checked)
+        return checked > 1e-10
+
+    def proposed(self, state, h, blocks):
+        """Return the predictor-corrector step for a curvature h, and its length."""
+        self.system = _System(self.operator, h, blocks, self.problem.fit_intercept)
         scaled = self.scaling.scaled
         square = _jordan(scaled, scaled)
         zeros = np.zeros(len(self.t))
@@ -334,29 +354,17 @@ class _Run:
         if self.has_cones:
             cone = center + cone - guess.slacks * guess.multipliers
         move = self.direction(state, target, cone)
-        length = min(1.0, _TO_BOUNDARY * self.longest(move))
-        if not np.isfinite(move.z).all():
-            return False
-        checked = self.checked_length(state, move, length)
-        if checked < _ASTRAY * length:
-            self.caution = _CAUTIOUS_STEPS
-        self.advance(move, checked)
-        return checked > 1e-10
+        return move, min(1.0, _TO_BOUNDARY * self.longest(move))
 
-    def curvature(self, state):
-        """Return the curvature h of the loss, more than it is after a bad step.
-
-        Where the loss is quadratic in pieces, the curvature of one says nothing of the
-        next; the largest of all samples is an upper bound, with which steps are slow
-        but sure.
-        """
-        weights = self.problem.weights
-        h = self.problem.loss.curvature(state.F, self.problem.Y, weights)[0][:, 0]
-        self.is_cautious = self.caution > 0
-        if self.is_cautious:
-            self.caution -= 1
-            h = np.maximum(h, weights * np.max(h / weights))
-        return h
+    def slopes(self, state, move, length):
+        """Return the mean curvature of the loss along a step, for each sample."""
+        loss, Y, weights = self.problem.loss, self.problem.Y, self.problem.weights
+        change = length * (self.operator.values(move.z)[:, None] + move.intercept)
+        change = np.where(change == 0.0, 1e-12, change)
+        rise = loss.gradient(state.F + change, Y, weights)
+        rise -= loss.gradient(state.F, Y, weights)
+        least = 1e-3 * loss.curvature(state.F, Y, weights)[0]
+        return np.maximum(rise / change, least)[:, 0]
 
     def advance(self, move, length):
         """Go ``length`` along a direction."""
@@ -375,7 +383,7 @@ class _Run:
         bends it by must stay small beside that and beside the complementarity.
         """
         problem = self.problem
-        if problem.loss.is_quadratic or self.is_cautious:
+        if problem.loss.is_quadratic:
             return length
         z, w, intercept = self.z, self.w, self.intercept
         multipliers = self.multipliers if self.has_cones else None
