@@ -17,6 +17,7 @@ With several outputs a block is a matrix and its norm the nuclear one, without c
 """
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 from scipy.optimize import nnls
@@ -368,6 +369,11 @@ class Operator:
         self.cached = None
         if len(self.X) * self.n_unknowns <= 6 * _ENTRIES:
             self.cached = self.rows(slice(None))
+
+    @cached_property
+    def inner_products(self):
+        """``X X^T``, (n_samples, n_samples)."""
+        return self.X @ self.X.T
 
     @property
     def n_samples(self):

@@ -628,16 +628,22 @@ class _PlainBlocks:
         """Return ``(B + floor)^-1 z``."""
         return self.function(z, 1 / (self.across + floor), 1 / (self.along + floor))
 
-    def whitened(self, A, floor):
-        """Return ``(B + floor)^-1/2 A``, (n_unknowns, n_samples)."""
+    def dual_gram(self, operator, floor):
+        """Return ``A (B + floor)^-1 A^T``, (n_samples, n_samples).
+
+        The part across the directions is ``(X X^T) * (M^T D M)``, entry by entry, with
+        D the inverse eigenvalues: it does not cost more for more features.
+        """
         n_parts, size = self.scaling.p.shape
-        parts = A.reshape(n_parts, size, -1)
-        across = 1.0 / np.sqrt(self.across + floor)
-        along = 1.0 / np.sqrt(self.along + floor)
-        inner = np.matmul(self.direction[:, None, :], parts)
-        change = (along - across)[:, None] * self.direction
-        white = parts * across[:, None, None] + change[:, :, None] * inner
-        return white.reshape(A.shape)
+        X, n = operator.X, operator.n_samples
+        masks = operator.masks.reshape(n_parts, -1, n).astype(float)
+        across, along = 1.0 / (self.across + floor), 1.0 / (self.along + floor)
+        values = self.direction.reshape(*masks.shape[:2], -1) @ X.T
+        values = (masks * values).sum(axis=1) * np.sqrt(along - across)[:, None]
+        weighted = (masks * np.sqrt(across)[:, None, None]).reshape(-1, n)
+        S = operator.inner_products * (weighted.T @ weighted)
+        S += values.T @ values
+        return S
 
     def add_to(self, H):
         """Add B to the diagonal blocks of ``H``."""
@@ -666,12 +672,16 @@ class _DenseBlocks:
         inner /= (self.eigenvalues + floor)[:, :, None]
         return np.matmul(self.Q, inner)[:, :, 0]
 
-    def whitened(self, A, floor):
-        """Return ``(B + floor)^-1/2 A``, (n_unknowns, n_samples)."""
+    def dual_gram(self, operator, floor):
+        """Return ``A (B + floor)^-1 A^T``, (n_samples, n_samples)."""
         n_units, size = self.B.shape[:2]
         half = self.Q / np.sqrt(self.eigenvalues + floor)[:, None, :]
-        white = np.matmul(half.transpose(0, 2, 1), A.reshape(n_units, size, -1))
-        return white.reshape(A.shape)
+        half, white = half.transpose(0, 2, 1), []
+        for rows in operator.chunks():
+            A = operator.rows(rows).reshape(n_units, size, -1)
+            white.append(np.matmul(half, A).reshape(n_units * size, -1))
+        white = white[0] if len(white) == 1 else np.hstack(white)
+        return white.T @ white
 
     def add_to(self, H):
         """Add B to the diagonal blocks of ``H``."""
@@ -708,15 +718,9 @@ class _System:
 
     def dual_factor(self):
         """Return the factor of ``I + sqrt(h) A (B + floor)^-1 A^T sqrt(h)``."""
-        operator, n = self.operator, self.operator.n_samples
-        S = np.empty((n, n))
-        white = [
-            self.root[rows] * self.B.whitened(operator.rows(rows), self.floor)
-            for rows in operator.chunks()
-        ]
-        white = white[0] if len(white) == 1 else np.hstack(white)
-        np.matmul(white.T, white, out=S)
-        S[np.arange(n), np.arange(n)] += 1.0
+        S = self.B.dual_gram(self.operator, self.floor)
+        S *= self.root[:, None] * self.root
+        S[np.diag_indices_from(S)] += 1.0
         return cho_factor(S, overwrite_a=True, check_finite=False)
 
     def solve(self, rhs, intercept_rhs):
