@@ -366,7 +366,7 @@ class Operator:
         self.X, self.masks = programme.problem.X, programme.masks
         self.size = self.masks.shape[1] * self.X.shape[1]
         self.n_unknowns = len(self.masks) * self.size
-        self.cached = None
+        self.cached = self.last_gram = None
         if len(self.X) * self.n_unknowns <= 6 * _ENTRIES:
             self.cached = self.rows(slice(None))
 
@@ -406,9 +406,12 @@ class Operator:
         return total.reshape(len(self.masks), self.size, *v.shape[1:])
 
     def gram(self, h):
-        """Return ``A^T diag(h) A``."""
+        """Return ``A^T diag(h) A``, kept for the next time with the same h."""
+        if self.last_gram is not None and np.array_equal(h, self.last_gram[0]):
+            return self.last_gram[1].copy()
         total = np.zeros((self.n_unknowns, self.n_unknowns))
         for rows in self.chunks():
             A = self.rows(rows)
             total += (A * h[rows]) @ A.T
-        return total
+        self.last_gram = h.copy(), total
+        return total.copy()

@@ -52,7 +52,7 @@ class InteriorPoint:
 
     tol: float = 1e-3
     max_iter: int = 100
-    first_units: int = 40
+    first_units: int = 20
 
     def solve(self, programme, callback=None):
         """Solve a programme of one output.
