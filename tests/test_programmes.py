@@ -149,7 +149,7 @@ def test_largest_alpha(name, kind):
 def test_recovered_network_has_the_objective():
     programme = stated("squared", "relu", fraction=0.03)
     solution = InteriorPoint(tol=1e-7).solve(programme)
-    network = relu_network(solution.blocks, programme.n_units // 2)
+    network = relu_network(solution.blocks, programme.output_signs)
     problem = programme.problem
     hidden = np.maximum(problem.X @ network.hidden, 0.0)
     F = hidden @ network.output + network.intercept

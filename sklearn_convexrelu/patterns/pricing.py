@@ -13,9 +13,11 @@ import numpy as np
 
 from sklearn_convexrelu.networks import column_norms, row_blocks
 from sklearn_convexrelu.patterns.exact import ExactPricing, effective_rank, supports
+from sklearn_convexrelu.patterns.polish import polish
 
 __all__ = [
     "FAIR",
+    "FINE",
     "FIRST",
     "HARD",
     "KNOWN",
@@ -43,12 +45,15 @@ class Effort:
         Largest number of ascent steps.
     certifies : bool
         Whether a certificate may rest on it; then pricing is exact where affordable.
+    n_polished : int
+        How many of the best are polished at the end.
     """
 
     n_batches: int
     n_hops: int
     n_steps: int
     certifies: bool = False
+    n_polished: int = 0
 
 
 KNOWN = Effort(n_batches=0, n_hops=0, n_steps=15)
@@ -57,10 +62,12 @@ TRACK = Effort(n_batches=1, n_hops=1, n_steps=20, certifies=True)
 FIRST = Effort(n_batches=1, n_hops=1, n_steps=30, certifies=True)
 FAIR = Effort(n_batches=2, n_hops=2, n_steps=30, certifies=True)
 HARD = Effort(n_batches=4, n_hops=6, n_steps=30, certifies=True)
+FINE = Effort(n_batches=6, n_hops=6, n_steps=30, certifies=True, n_polished=200)
 _BATCH = 80  # directions ascended at a time
 # A hop takes the leaders, distinct up to a cosine, and perturbs copies of each. Where
 # prices hide, many sharp local maxima stand close together.
 _HOP_LEADERS, _HOP_COSINE = 20, 0.9
+_POLISH_COSINE = 0.99999  # of those that are polished: kinks differ where these agree
 _MOMENTUM = 0.5  # part of the old way that a successful step of the ascent keeps
 _SAMPLED_ROWS = 2048  # enough to tell which directions are worth a pass over all rows
 
@@ -267,7 +274,12 @@ class Pricer:
                     *ascend(prices, self._hops(found, rng), effort.n_steps)
                 )
         totals = Prices(self.X, N).totals(found.directions)
-        return Candidates.sorted(found.directions, totals)
+        found = Candidates.sorted(found.directions, totals)
+        if not effort.n_polished or enough(found.best):
+            return found
+        best = found.distinct(effort.n_polished, _POLISH_COSINE, self.root)
+        U = polish(self.X, N, best.directions, best.outputs)
+        return found.joined(U, Prices(self.X, N).totals(U))
 
     def _search(self, prices, known, effort, rng, enough=_never):
         """Search at given prices: batches of starts, then hops from the leaders.

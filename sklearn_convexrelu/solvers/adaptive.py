@@ -12,14 +12,17 @@ from sklearn_convexrelu.certificates import certify, dual_point, lower_bound
 from sklearn_convexrelu.networks import Network
 from sklearn_convexrelu.patterns.pricing import (
     FAIR,
+    FINE,
     HARD,
     KNOWN,
     LIGHT,
     TRACK,
     Pricer,
 )
+from sklearn_convexrelu.recovery import merge_compatible
 from sklearn_convexrelu.solution import Solution, Status
 from sklearn_convexrelu.solvers.amplitudes import best_amplitudes
+from sklearn_convexrelu.solvers.finish import best_over_cells, is_affordable
 from sklearn_convexrelu.solvers.slide import slide
 
 __all__ = ["AdaptiveSolver"]
@@ -37,8 +40,13 @@ _ENOUGH_SLIDING = 1e-4
 _SLIDE_STEPS = 100
 _SINGLE = 1e-6  # least decrease, in objectives, that single precision resolves
 # A network is priced with growing care before it is accepted or given up.
-_GLANCE, _CAREFUL, _WHOLE = range(3)
+_GLANCE, _CAREFUL, _WHOLE, _FINISHING = range(4)
 _FAIR_TOL = 3e-3  # from this tolerance on, a fair effort is hard enough
+_FINISH_TOL = 1e-4  # below this tolerance the loop ends on cone programmes
+_LOOP_TOL = 1e-3  # tolerance at which they take over
+_MOST_FINISHING = 40  # candidates a programme
+_PASSES = 3  # fine searches in a row that must find nothing at the end
+_SAME_CELL = 0.9999  # cosine from which two candidates are taken to be in one cell
 _SAMPLED_ROWS = 4096  # problems of twice as many rows start on a sample of them
 _SAMPLE_TOL = 1e-2
 _LEAST_DECREASE = 1e-12  # times the loss of the best constant: less is rounding
@@ -57,6 +65,10 @@ class AdaptiveSolver:
     4. correct: re-solve for all amplitudes and the intercept, directions fixed;
     5. slide: descend on all weights at once; drop neurons that vanished, merge equal
        ones.
+
+    Gaps below 1e-4 of the loss of the best constant are for the convex programme over
+    the cells of the network and of priced candidates, with one output: the loop ends on
+    it (see ``finish.py``).
 
     Attributes
     ----------
@@ -148,13 +160,15 @@ class _Run:
     def __init__(self, solver, problem, start, callback, started):
         self.solver, self.callback = solver, callback
         scale = problem.loss_scale()
-        self.tol, self.least_decrease = solver.tol * scale, _LEAST_DECREASE * scale
+        self.scale, self.tolerance = scale, solver.tol * scale
+        self.least_decrease = _LEAST_DECREASE * scale
         self.enough = self.least_decrease  # from one more step of correcting
         self.rng = np.random.default_rng(solver.seed)
         self.pricer = Pricer(problem.X, problem.n_outputs)
         self.leaders = np.zeros((problem.X.shape[1], 0))
         loose = solver.tol >= _FAIR_TOL
         self.first_care, self.careful = _GLANCE, FAIR if loose else HARD
+        self.finishes = solver.tol < _FINISH_TOL
         self.near_additions = _NEAR_ADDITIONS
         self.network = problem.null_network()
         if start is not None:
@@ -180,6 +194,9 @@ class _Run:
         self.problem, self.started, self.history = problem, started, []
         self.n_iter, self.priced = 0, None
         self.cap_binds, self.stopped = False, False
+        self.tol = self.tolerance
+        if self.finishes and is_affordable(problem, _MOST_FINISHING):
+            self.tol = max(self.tol, _LOOP_TOL * self.scale)
         self.network = self.corrected(*self.network.directions())
         self.objective = problem.objective(self.network)
 
@@ -211,8 +228,64 @@ class _Run:
             else:
                 status = self.limit(Status.STALLED)
             if care == _WHOLE or (care >= accept and status is Status.CONVERGED):
+                if self.tol > self.tolerance and self.n_iter < self.solver.max_iter:
+                    return self.finished()
                 return self.solution(candidates, certificate, status)
             care += 1
+
+    def finished(self):
+        """Go on with programmes over the cells of the neurons and of new candidates."""
+        self.tol, n_passed = self.tolerance, 0
+        while True:
+            candidates, certificate = self.price_and_certify(_FINISHING)
+            self.record(certificate)
+            if certificate.gap <= self.tol:
+                n_passed, status = n_passed + 1, Status.CONVERGED
+                if n_passed < _PASSES and certificate.kind != "exact":
+                    continue
+            elif self.stopped:
+                status = Status.STOPPED
+            elif self.n_iter >= self.solver.max_iter:
+                status = self.limit(Status.ITERATION_LIMIT)
+            elif self.improve_over_cells(candidates, certificate.gap):
+                self.n_iter, n_passed = self.n_iter + 1, 0
+                continue
+            else:
+                status = self.limit(Status.STALLED)
+            return self.solution(candidates, certificate, status)
+
+    def improve_over_cells(self, candidates, gap):
+        """Solve over the cells of neurons and candidates; tell whether that helped.
+
+        Samples on a hyperplane leave several cells to choose from: where the first
+        choice does not help, more are taken.
+        """
+        problem = self.problem
+        new = candidates.distinct(
+            _MOST_FINISHING, _SAME_CELL, self.pricer.root, problem.alpha * (1 + 1e-7)
+        )
+        U, A, _ = self.network.directions()
+        U = np.hstack([U, new.directions])
+        signs = np.sign(np.vstack([A, new.outputs])[:, 0])
+        tol = max(0.1 * self.tol, 0.01 * gap) / self.scale
+        for copies in (1, 3):
+            if not is_affordable(problem, copies * len(signs)):
+                return False
+            network = best_over_cells(
+                problem, np.tile(U, copies), np.tile(signs, copies), tol, self.rng
+            )
+            network, objective = self.with_best_intercept(network)
+            self.tell("cells", network, objective)
+            if objective < self.objective - self.least_decrease:
+                break
+        cap = self.solver.max_neurons
+        if cap is not None and network.n_neurons > cap:
+            self.cap_binds = True
+            return False
+        if objective >= self.objective - self.least_decrease:
+            return False
+        self.network, self.objective = network, objective
+        return True
 
     def limit(self, status):
         """Return why the run ends early: ``status``, or the cap once it has bound."""
@@ -232,7 +305,7 @@ class _Run:
 
     def price_and_certify(self, care):
         """Price the network (step 1) and certify it (step 2)."""
-        effort = LIGHT if care == _GLANCE else self.careful
+        effort = {_GLANCE: LIGHT, _FINISHING: FINE}.get(care, self.careful)
         candidates, bound = self.price(self.network, effort, care == _CAREFUL)
         certificate = certify(
             self.problem, self.network, candidates.best, bound, prove=False
@@ -300,6 +373,7 @@ class _Run:
 
         Merging may cost at most a tenth of the round's decrease.
         """
+        network = merge_compatible(network, self.problem.X)
         network, objective = self.with_best_intercept(network)
         merged = network.merged(_MERGED, self.pricer.root)
         if merged.n_neurons < network.n_neurons:

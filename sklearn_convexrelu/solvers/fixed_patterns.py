@@ -106,7 +106,7 @@ class FixedPatterns:
         """Return the programme of a problem, and the gates of its patterns."""
         if problem.n_outputs > 1:
             if not self.gated:
-                GroupLasso.relu(problem, np.zeros((0, 0)), None)  # refuses
+                GroupLasso.relu(problem, None, None)  # refuses
             if self.method == "interior_point":
                 raise ValueError(
                     "solver='interior_point' is for one output; several take 'fista' "
@@ -147,7 +147,7 @@ class FixedPatterns:
         def network_of(blocks):
             if self.gated:
                 return gated_network(blocks, gates)
-            return relu_network(blocks, len(gates))
+            return relu_network(blocks, programme.output_signs)
 
         watch = None
         if callback is not None:

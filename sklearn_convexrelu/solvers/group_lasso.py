@@ -29,6 +29,7 @@ from sklearn_convexrelu.solution import Status
 __all__ = ["Blocks", "GroupLasso", "Operator", "ProgrammeSolution"]
 
 _ENTRIES = 4_000_000  # floats of a temporary: 32 MB, whatever the size of the programme
+_CACHED = 6 * _ENTRIES  # of a matrix that is kept
 
 
 @dataclass(frozen=True)
@@ -82,10 +83,11 @@ class GroupLasso:
         return cls(problem, patterns.astype(np.int8)[:, None])
 
     @classmethod
-    def relu(cls, problem, patterns, gates):
+    def relu(cls, problem, patterns, gates, signs=None):
         """Return the ReLU programme: each pattern twice, for either output sign.
 
         ``gates`` (n_patterns, n_inputs) lie strictly inside the cells of the patterns.
+        With ``signs`` (n_patterns,) each pattern comes once, with that output sign.
         """
         if problem.n_outputs > 1:
             raise ValueError(
@@ -94,22 +96,24 @@ class GroupLasso:
                 "norm is as hard as the training. Use patterns='adaptive', or "
                 "activation='gated_relu'."
             )
+        if signs is None:
+            signs = np.repeat([1, -1], len(patterns))
+            patterns, gates = np.tile(patterns, (2, 1)), np.tile(gates, (2, 1))
         patterns = patterns.astype(np.int8)
-        masks = np.concatenate([patterns, -patterns])[:, None]
-        signs = 2 * patterns - 1
-        signs[:, ~problem.X.any(axis=1)] = 0  # a zero row has no side
-        signs = np.concatenate([signs, signs])
-        return cls(
-            problem,
-            masks,
-            signs[:, None, None],
-            np.concatenate([gates, gates])[:, None],
-        )
+        masks = signs.astype(np.int8)[:, None] * patterns
+        sides = 2 * patterns - 1
+        sides[:, ~problem.X.any(axis=1)] = 0  # a zero row has no side
+        return cls(problem, masks[:, None], sides[:, None, None], gates[:, None])
 
     @property
     def n_units(self):
         """Number of units."""
         return len(self.masks)
+
+    @property
+    def output_signs(self):
+        """Sign of every unit's masks, zero where they are empty: (n_units,)."""
+        return np.sign(self.masks.sum(axis=(1, 2), dtype=int))
 
     @property
     def n_paths(self):
@@ -354,7 +358,11 @@ class ProgrammeSolution:
 
 
 class Operator:
-    """The linear map from unknowns of units to predictions, dense where it fits.
+    """The linear map from unknowns of units to predictions.
+
+    Values come by products of the size of the masks. The matrix itself, as many times
+    larger as there are inputs, is made where it is asked for: by chunks of samples
+    where it does not fit the memory cap.
 
     Parameters
     ----------
@@ -363,12 +371,13 @@ class Operator:
     """
 
     def __init__(self, programme):
-        self.X, self.masks = programme.problem.X, programme.masks
-        self.size = self.masks.shape[1] * self.X.shape[1]
-        self.n_unknowns = len(self.masks) * self.size
-        self.cached = self.last_gram = None
-        if len(self.X) * self.n_unknowns <= 6 * _ENTRIES:
-            self.cached = self.rows(slice(None))
+        self.X, masks = programme.problem.X, programme.masks
+        self.n_units, self.size = len(masks), masks.shape[1] * self.X.shape[1]
+        self.n_unknowns = self.n_units * self.size
+        self.masks = masks.reshape(-1, len(self.X))
+        if self.masks.size <= _ENTRIES:
+            self.masks = self.masks.astype(float)
+        self.last_gram = self.cached = None
 
     @cached_property
     def inner_products(self):
@@ -381,29 +390,57 @@ class Operator:
         return len(self.X)
 
     def rows(self, rows):
-        """Return the rows of some samples, transposed: (n_unknowns, n_rows)."""
-        if self.cached is not None:
-            return self.cached[:, rows]
-        masks = self.masks[:, :, None, rows].astype(float)
+        """Return the matrix of some samples, transposed: (n_unknowns, n_rows)."""
+        if len(self.X) * self.n_unknowns > _CACHED:
+            return self._made(rows)
+        if self.cached is None:
+            self.cached = self._made(slice(None))
+        return self.cached[:, rows]
+
+    def _made(self, rows):
+        masks = self.masks[:, None, rows].astype(float, copy=False)
         return (masks * self.X[rows].T).reshape(self.n_unknowns, -1)
 
-    def chunks(self):
-        """Yield slices of samples whose matrix rows fit the memory cap."""
-        step = len(self.X)
-        if self.cached is None:
-            step = max(_ENTRIES // self.n_unknowns, 1)
+    def chunks(self, width=None):
+        """Yield slices of samples of which ``width`` floats each fit the memory cap.
+
+        By default they are those of the matrix.
+        """
+        step = max(_ENTRIES // max(width or self.n_unknowns, 1), 1)
         for start in range(0, len(self.X), step):
             yield slice(start, start + step)
 
     def values(self, z):
         """Return the values at the samples of unknowns (n_units, size, ...)."""
-        z = z.reshape(self.n_unknowns, *z.shape[2:])
-        return np.concatenate([self.rows(rows).T @ z for rows in self.chunks()])
+        outputs = z.shape[2:]
+        z = z.reshape(len(self.masks), self.X.shape[1], -1)
+        F = np.empty((len(self.X), z.shape[2]))
+        for rows in self.chunks(len(self.masks)):
+            for c in range(z.shape[2]):
+                H = z[:, :, c] @ self.X[rows].T
+                F[rows, c] = np.einsum("un,un->n", H, self.masks[:, rows])
+        return F.reshape(len(self.X), *outputs)
 
     def adjoint(self, v):
         """Return the adjoint at values ``v``, (n_units, size, ...)."""
-        total = sum(self.rows(rows) @ v[rows] for rows in self.chunks())
-        return total.reshape(len(self.masks), self.size, *v.shape[1:])
+        N = v.reshape(len(self.X), -1)
+        G = np.zeros((len(self.masks), self.X.shape[1], N.shape[1]))
+        for rows in self.chunks(len(self.masks)):
+            for c in range(N.shape[1]):
+                G[:, :, c] += (self.masks[:, rows] * N[rows, c]) @ self.X[rows]
+        return G.reshape(self.n_units, self.size, *v.shape[1:])
+
+    def moments(self, weights):
+        """Return ``X^T diag(w) X`` for every row w of ``weights`` (K, n_samples)."""
+        d = self.X.shape[1]
+        first, second = np.triu_indices(d)
+        pairs = np.zeros((len(weights), len(first)))
+        for rows in self.chunks(len(first)):
+            products = self.X[rows][:, first] * self.X[rows][:, second]
+            pairs += weights[:, rows] @ products
+        full = np.empty((len(weights), d, d))
+        full[:, first, second] = full[:, second, first] = pairs
+        return full
 
     def gram(self, h):
         """Return ``A^T diag(h) A``, kept for the next time with the same h."""
@@ -411,7 +448,7 @@ class Operator:
             return self.last_gram[1].copy()
         total = np.zeros((self.n_unknowns, self.n_unknowns))
         for rows in self.chunks():
-            A = self.rows(rows)
-            total += (A * h[rows]) @ A.T
+            A = self.rows(rows) * np.sqrt(h[rows])
+            total += A @ A.T
         self.last_gram = h.copy(), total
         return total.copy()

@@ -28,6 +28,7 @@ _ENTRIES = 4_000_000  # floats of a temporary
 _LOOSE = 0.1  # part of the gap to which a working set is solved that will grow
 _TO_BOUNDARY = 0.99  # part of the way to the boundary that a step goes
 _REGULARISED = 1e-11  # least eigenvalue of B, times the curvature of the loss
+_REFINED = 1e-10  # residual, times the right-hand side, that is good enough
 _REFINEMENTS = 2  # of a Newton direction, against that regularisation
 _BACKTRACKS = 12
 _ASTRAY, _ATTEMPTS = 0.5, 4  # part of a step that curvature must allow, and tries
@@ -52,7 +53,7 @@ class InteriorPoint:
 
     tol: float = 1e-3
     max_iter: int = 100
-    first_units: int = 20
+    first_units: int = 10
 
     def solve(self, programme, callback=None):
         """Solve a programme of one output.
@@ -343,7 +344,7 @@ class _Run:
         square = _jordan(scaled, scaled)
         zeros = np.zeros(len(self.t))
         cone = -self.slacks * self.multipliers if self.has_cones else None
-        guess = self.direction(state, (-square[0], -square[1]), cone)
+        guess = self.direction(state, (-square[0], -square[1]), cone, rough=True)
         length = min(1.0, self.longest(guess))
         center = (1.0 - length) ** 3 * state.mean
         second = _jordan(
@@ -422,25 +423,24 @@ class _Run:
             out=np.zeros_like(self.slacks),
             where=self.constrained,
         )
-        step = max(_ENTRIES // (ratios[0].size * size), 1)
-        for start in range(0, n_units, step):
-            chunk = slice(start, start + step)
-            normals = self.normals(chunk)
-            weights = ratios[chunk].reshape(len(normals), 1, -1)
-            B[chunk] += np.matmul(weights * normals, normals.transpose(0, 2, 1))
+        d, cones = self.problem.X.shape[1], self.programme.cones
+        for i in range(self.programme.n_paths):
+            for j in range(i + 1):
+                weights = np.einsum(
+                    "gkn,gkn->gn", cones[:, :, i] * cones[:, :, j], ratios
+                )
+                moments = self.operator.moments(weights)
+                at, across = slice(i * d, (i + 1) * d), slice(j * d, (j + 1) * d)
+                B[:, at, across] += moments
+                if i != j:
+                    B[:, across, at] += moments
         return _DenseBlocks(B)
 
-    def normals(self, units):
-        """Return the cones' normals of some units as columns, (n, size, n_normals)."""
-        X, cones = self.problem.X, self.programme.cones[units]
-        n_units, n_cones, n_paths, n_samples = cones.shape
-        normals = np.empty((n_units, n_paths, X.shape[1], n_cones, n_samples))
-        signs = cones.transpose(0, 2, 1, 3)[:, :, None]
-        np.multiply(signs, X.T[:, None, :], out=normals)
-        return normals.reshape(n_units, n_paths * X.shape[1], -1)
+    def direction(self, state, target, cone_target, *, rough=False):
+        """Return the Newton direction towards complementarity products ``target``.
 
-    def direction(self, state, target, cone_target):
-        """Return the Newton direction towards complementarity products ``target``."""
+        A rough one is not refined: good enough to tell how much to centre.
+        """
         scaling = self.scaling
         pulled = scaling.shrink(*_jordan_divide(scaling.scaled, target))
         constant = scaling.eliminated(*pulled)
@@ -449,7 +449,7 @@ class _Run:
             push = (cone_target - self.multipliers * state.cone_residual) / self.slacks
             push[~self.constrained] = 0.0
             rhs = rhs + self.cone_adjoint(push)
-        z, intercept = self.system.solve(rhs, -state.intercept_residual)
+        z, intercept = self.system.solve(rhs, -state.intercept_residual, rough)
         t, w = scaling.completed(self.parts(z), pulled[0], constant)
         slacks = multipliers = None
         if self.has_cones:
@@ -636,7 +636,7 @@ class _PlainBlocks:
         """
         n_parts, size = self.scaling.p.shape
         X, n = operator.X, operator.n_samples
-        masks = operator.masks.reshape(n_parts, -1, n).astype(float)
+        masks = operator.masks.reshape(n_parts, -1, n).astype(float, copy=False)
         across, along = 1.0 / (self.across + floor), 1.0 / (self.along + floor)
         values = self.direction.reshape(*masks.shape[:2], -1) @ X.T
         values = (masks * values).sum(axis=1) * np.sqrt(along - across)[:, None]
@@ -656,31 +656,39 @@ class _DenseBlocks:
     """B with cones: a matrix for each unit."""
 
     def __init__(self, B):
-        self.B = B
-        self.eigenvalues, self.Q = np.linalg.eigh(B)
-        # Rounding can make the least of widely spread eigenvalues negative.
-        least = np.maximum(1e-15 * self.eigenvalues[:, -1:], 0.0)
-        self.eigenvalues = np.maximum(self.eigenvalues, least)
+        self.B, self.root = B, None
 
     def applied(self, z):
         """Return ``B z``."""
         return np.matmul(self.B, z[:, :, None])[:, :, 0]
 
+    def inverse_root(self, floor):
+        """Return R with ``R^T R = (B + floor)^-1`` for every unit."""
+        if self.root is None:
+            try:
+                factors = np.linalg.cholesky(self.B + floor * np.eye(self.B.shape[1]))
+                self.root = np.linalg.inv(factors)
+            except np.linalg.LinAlgError:
+                # Rounding made the least of widely spread eigenvalues negative.
+                values, Q = np.linalg.eigh(self.B)
+                least = np.maximum(1e-15 * values[:, -1:], 0.0)
+                root = np.sqrt(np.maximum(values, least) + floor)
+                self.root = (Q / root[:, None, :]).transpose(0, 2, 1)
+        return self.root
+
     def inverse(self, z, floor):
         """Return ``(B + floor)^-1 z``."""
-        inner = np.matmul(self.Q.transpose(0, 2, 1), z[:, :, None])
-        inner /= (self.eigenvalues + floor)[:, :, None]
-        return np.matmul(self.Q, inner)[:, :, 0]
+        R = self.inverse_root(floor)
+        return np.matmul(R.transpose(0, 2, 1), np.matmul(R, z[:, :, None]))[:, :, 0]
 
     def dual_gram(self, operator, floor):
         """Return ``A (B + floor)^-1 A^T``, (n_samples, n_samples)."""
         n_units, size = self.B.shape[:2]
-        half = self.Q / np.sqrt(self.eigenvalues + floor)[:, None, :]
-        half, white = half.transpose(0, 2, 1), []
+        R, white = self.inverse_root(floor), np.empty((n_units, size, len(operator.X)))
         for rows in operator.chunks():
             A = operator.rows(rows).reshape(n_units, size, -1)
-            white.append(np.matmul(half, A).reshape(n_units * size, -1))
-        white = white[0] if len(white) == 1 else np.hstack(white)
+            np.matmul(R, A, out=white[:, :, rows])
+        white = white.reshape(n_units * size, -1)
         return white.T @ white
 
     def add_to(self, H):
@@ -723,9 +731,9 @@ class _System:
         S[np.diag_indices_from(S)] += 1.0
         return cho_factor(S, overwrite_a=True, check_finite=False)
 
-    def solve(self, rhs, intercept_rhs):
+    def solve(self, rhs, intercept_rhs, rough):
         """Return the changes of the unknowns and of the intercept."""
-        z = self.refined(rhs)
+        z = self.rough(rhs) if rough else self.refined(rhs)
         if self.column is None:
             return z, 0.0
         curvature = self.h.sum() - np.sum(self.column * self.solved_column)
@@ -737,6 +745,8 @@ class _System:
         z = self.rough(rhs)
         residual = rhs - self.applied(z)
         for _ in range(_REFINEMENTS):
+            if np.linalg.norm(residual) <= _REFINED * np.linalg.norm(rhs):
+                break
             again = z + self.rough(residual)
             left = rhs - self.applied(again)
             if not np.linalg.norm(left) < np.linalg.norm(residual):
