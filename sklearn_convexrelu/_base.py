@@ -2,11 +2,12 @@
 
 from abc import ABCMeta, abstractmethod
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from copy import copy
+from dataclasses import dataclass, field, replace
 from numbers import Integral, Real
 
 import numpy as np
-from sklearn.base import BaseEstimator
+from sklearn.base import BaseEstimator, clone
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import (
@@ -21,10 +22,15 @@ from sklearn_convexrelu._callbacks import (
     Task,
     with_callbacks,
 )
+from sklearn_convexrelu.certificates import certify, dual_point
 from sklearn_convexrelu.losses import Loss
 from sklearn_convexrelu.networks import GatedNetwork
+from sklearn_convexrelu.patterns.pricing import FAIR, Pricer
+from sklearn_convexrelu.recovery.decomposition import cone_decomposition
+from sklearn_convexrelu.recovery.pruning import prune
 from sklearn_convexrelu.solvers.adaptive import AdaptiveSolver
 from sklearn_convexrelu.solvers.fixed_patterns import FixedPatterns
+from sklearn_convexrelu.solvers.low_rank import LowRank
 from sklearn_convexrelu.training import follow, largest_alpha, state_problem, train
 
 __all__ = ["BaseConvexReLU", "CheckedData", "checked_weights", "undone_on_failure"]
@@ -63,18 +69,32 @@ class CheckedData:
     factors: np.ndarray | None = None
     attributes: dict = field(default_factory=dict)
 
+    def problem(self, **options):
+        """Return the Problem that is trained on."""
+        weights = self.weights
+        if self.factors is not None:
+            weights = weights * self.factors
+        return state_problem(self.X, self.Y, weights, self.loss, **options)
+
     def stated(self, solver, **options):
         """Return the Problem, and the ``alpha_max_`` that belongs to it."""
-
-        def problem(weights):
-            return state_problem(self.X, self.Y, weights, self.loss, **options)
-
-        stated = problem(self.weights)
-        alpha_max = largest_alpha(stated, solver)
+        stated = unfactored = self.problem(**options)
         if self.factors is not None:
-            stated = problem(self.weights * self.factors)
-            alpha_max = alpha_max or largest_alpha(stated, solver)
-        return stated, alpha_max
+            unfactored = replace(self, factors=None).problem(**options)
+        alpha_max = largest_alpha(unfactored, solver)
+        return stated, alpha_max or largest_alpha(stated, solver)
+
+
+# Attributes of networks with or without gates, and of low-rank training.
+_OF_SOME_NETWORKS = (
+    "coefs_",
+    "intercepts_",
+    "gates_",
+    "blocks_",
+    "intercept_",
+    "low_rank_",
+    "norm_ratio_",
+)
 
 
 class BaseConvexReLU(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta):
@@ -88,6 +108,8 @@ class BaseConvexReLU(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta):
         "activation": [StrOptions({"relu", "gated_relu"})],
         "patterns": [StrOptions({"adaptive", "random", "exact"}), "array-like"],
         "n_patterns": [Interval(Integral, 1, None, closed="left")],
+        "rank": [Interval(Integral, 1, None, closed="left"), None],
+        "pruning": ["boolean"],
         "solver": [StrOptions({"auto", "interior_point", "fista", "cvxpy"})],
         "solver_options": [dict, None],
         "max_neurons": [Interval(Integral, 1, None, closed="left"), None],
@@ -110,6 +132,8 @@ class BaseConvexReLU(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta):
         activation,
         patterns,
         n_patterns,
+        rank,
+        pruning,
         solver,
         solver_options,
         max_neurons,
@@ -127,6 +151,8 @@ class BaseConvexReLU(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta):
         self.activation = activation
         self.patterns = patterns
         self.n_patterns = n_patterns
+        self.rank = rank
+        self.pruning = pruning
         self.solver = solver
         self.solver_options = solver_options
         self.max_neurons = max_neurons
@@ -168,6 +194,7 @@ class BaseConvexReLU(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta):
             start=self._start(data.X.shape[1], data.Y.shape[1]),
             dtype=data.X.dtype,
             callback=watcher if self.verbose or task.context is not None else None,
+            pruning=self.pruning,
         )
         watcher.end()
         self._set_attributes(data, solution, alpha, alpha_max)
@@ -182,7 +209,14 @@ class BaseConvexReLU(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta):
         problem, alpha_max = self._stated(data, solver)
         alphas = alphas * alpha_max if relative_alpha else alphas
         callback = _Printer(self.verbose) if self.verbose else None
-        path = follow(problem, alphas, solver, dtype=data.X.dtype, callback=callback)
+        path = follow(
+            problem,
+            alphas,
+            solver,
+            dtype=data.X.dtype,
+            callback=callback,
+            pruning=self.pruning,
+        )
         for alpha, solution in zip(alphas, path, strict=False):
             self._set_attributes(data, solution, alpha, alpha_max)
             yield solution
@@ -199,6 +233,13 @@ class BaseConvexReLU(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta):
         ValueError
             If parameters do not go together.
         """
+        solver = self._full_rank_solver()
+        if self.rank is None:
+            return solver
+        return LowRank(solver, self.rank, has_bias=bool(self.hidden_bias))
+
+    def _full_rank_solver(self):
+        """Return the solver record but for ``rank``."""
         seed = check_random_state(self.random_state).randint(2**31 - 1)
         gated = self.activation == "gated_relu"
         if isinstance(self.patterns, str) and self.patterns == "adaptive":
@@ -264,8 +305,7 @@ class BaseConvexReLU(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta):
     def _set_attributes(self, data, solution, alpha, alpha_max):
         """Store the solution."""
         certificate = solution.certificate
-        for name in ("coefs_", "intercepts_", "gates_", "blocks_", "intercept_"):
-            vars(self).pop(name, None)  # of another activation
+        self._drop_network()
         vars(self).update(
             self._network_attributes(data, solution.network),
             alpha_=float(alpha),
@@ -279,6 +319,13 @@ class BaseConvexReLU(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta):
             status_=solution.status,
             tolerance_=solution.tolerance,
         )
+        if solution.low_rank is not None:
+            self.low_rank_ = solution.low_rank
+
+    def _drop_network(self):
+        """Forget attributes that the next network may not have."""
+        for name in _OF_SOME_NETWORKS:
+            vars(self).pop(name, None)
 
     def _network_attributes(self, data, network):
         """Return what predictions need; weights in the layout of MLPRegressor."""
@@ -308,6 +355,123 @@ class BaseConvexReLU(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta):
             )
         raise AttributeError(
             f"{type(self).__name__!r} object has no attribute {name!r}"
+        )
+
+    def prune(self, X, y, sample_weight=None):
+        """Trade linearly dependent neurons for fewer, at equal predictions.
+
+        Where outputs of neurons on the training data are linearly dependent,
+        amplitudes are moved along the dependence, never raising the penalty, until some
+        vanish [1]_. At most ``n_samples * n_outputs`` neurons remain.
+
+        Parameters
+        ----------
+        X, y, sample_weight : as in ``fit``
+            The training data, which the estimator does not keep.
+
+        Returns
+        -------
+        estimator
+            Itself, with the smaller network.
+
+        Raises
+        ------
+        ValueError
+            If these are not the data of the last fit.
+
+        References
+        ----------
+        .. [1] Mishkin & Pilanci (2023), "Optimal Sets and Solution Paths of ReLU
+           Networks", ICML, section 4.
+        """
+        data, problem = self._training_problem(X, y, sample_weight)
+        network = prune(self.network_, problem.X).astype(data.X.dtype)
+        objective = problem.objective(network)
+        certificate, over_all = self.certificate_, self.certificate_.over_all
+        if over_all is not None:
+            over_all = replace(over_all, objective=objective)
+        # Equal predictions have the same dual point, and so the same bound.
+        self._set_network(
+            data, network, replace(certificate, objective=objective, over_all=over_all)
+        )
+        return self
+
+    def to_relu(self, X, y, sample_weight=None):
+        """Return a ReLU network that predicts the same on the training data.
+
+        Each gated block is split into a difference of two points of its gate's cell, of
+        least total norm (cone decomposition [1]_). That norm can be much larger than
+        the block's; ``norm_ratio_`` of the result tells.
+
+        Parameters
+        ----------
+        X, y, sample_weight : as in ``fit``
+            The training data, which the estimator does not keep.
+
+        Returns
+        -------
+        estimator
+            A copy with ``activation="relu"`` and the attributes of a ReLU network, its
+            objective and certificate: "restricted", since the gated optimum is a lower
+            bound for the ReLU networks of the same patterns, and ``over_all``.
+            ``norm_ratio_`` is its penalty, as a multiple of the gated one.
+
+        Raises
+        ------
+        ValueError
+            If the model is not gated, these are not the data of the last fit, or a
+            gate is orthogonal to a sample.
+
+        References
+        ----------
+        .. [1] Mishkin, Sahiner & Pilanci (2022), "Fast Convex Optimization for
+           Two-Layer ReLU Networks: Equivalent Model Classes and Cone Decompositions",
+           ICML, section 4.
+        """
+        data, problem = self._training_problem(X, y, sample_weight)
+        if not isinstance(self.network_, GatedNetwork):
+            raise ValueError("Only a model of activation='gated_relu' is decomposed.")
+        network = cone_decomposition(self.network_, problem.X).astype(data.X.dtype)
+        N = dual_point(problem, network.forward(problem.X))
+        known, rng = network.directions()[0], np.random.default_rng(0)
+        pricer = Pricer(problem.X, problem.n_outputs)
+        candidates, bound = pricer.price(N, known, rng, FAIR)
+        over_all = certify(problem, network, candidates.best, bound)
+        gated = self.certificate_
+        certificate = replace(gated, objective=over_all.objective, over_all=over_all)
+        relu = copy(self).set_params(activation="relu")
+        relu._drop_network()
+        relu._set_network(data, network, certificate)
+        relu.norm_ratio_ = network.penalty() / max(self.network_.penalty(), 1e-300)
+        return relu
+
+    def _training_problem(self, X, y, sample_weight):
+        """Return the CheckedData and the Problem of the last fit, given its data."""
+        check_is_fitted(self)
+        twin = clone(self)
+        data = twin._checked(X, y, sample_weight)
+        problem = data.problem(
+            fit_intercept=self.fit_intercept, hidden_bias=self.hidden_bias
+        ).with_alpha(self.alpha_)
+        shape = len(problem.X.T), problem.n_outputs
+        fitted = self.n_features_in_ + bool(self.hidden_bias), self.n_outputs_
+        objective = problem.objective(self.network_) if shape == fitted else np.nan
+        if not np.isclose(objective, self.objective_, rtol=1e-6, atol=0.0):
+            raise ValueError(
+                "X, y and sample_weight must be those of the last fit: on these the "
+                f"network's objective is {objective:.6g}, in the fit it was "
+                f"{self.objective_:.6g}."
+            )
+        return data, problem
+
+    def _set_network(self, data, network, certificate):
+        """Put another network, with its certificate, in the place of the fitted one."""
+        vars(self).update(
+            self._network_attributes(data, network),
+            certificate_=certificate,
+            objective_=certificate.objective,
+            lower_bound_=certificate.lower_bound,
+            dual_gap_=certificate.gap,
         )
 
     def _forward(self, X):

@@ -81,6 +81,14 @@ class ConvexReLUClassifier(ClassifierMixin, BaseConvexReLU):
         gates there are (feasible for few features and samples), or of the given ones.
     n_patterns : int, default=200
         How many patterns to sample for ``patterns="random"``.
+    rank : int, default=None
+        Train on the best approximation of X of this rank, its leading right singular
+        vectors (the hidden bias is kept besides), with weights for all features. The
+        cost is polynomial in samples and features for a fixed rank, and ``low_rank_``
+        says how much the rest could matter. None trains on X itself.
+    pruning : bool, default=False
+        Whether to trade neurons whose outputs on the training data are linearly
+        dependent for fewer, at equal predictions and no larger penalty (``prune``).
     solver : {"auto", "interior_point", "fista", "cvxpy"}, default="auto"
         What solves the programme over fixed patterns. ``"fista"`` is for gated units;
         it is what ``"auto"`` takes there for several outputs, very many unknowns, and
@@ -196,6 +204,8 @@ class ConvexReLUClassifier(ClassifierMixin, BaseConvexReLU):
         activation="relu",
         patterns="adaptive",
         n_patterns=200,
+        rank=None,
+        pruning=False,
         solver="auto",
         solver_options=None,
         max_neurons=None,
@@ -214,6 +224,8 @@ class ConvexReLUClassifier(ClassifierMixin, BaseConvexReLU):
             activation=activation,
             patterns=patterns,
             n_patterns=n_patterns,
+            rank=rank,
+            pruning=pruning,
             solver=solver,
             solver_options=solver_options,
             max_neurons=max_neurons,

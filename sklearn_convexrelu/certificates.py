@@ -76,7 +76,9 @@ def dual_point(problem, F):
     return N
 
 
-def certify(problem, network, price, exact_bound=None, *, prove=True):
+def certify(
+    problem, network, price, exact_bound=None, *, prove=True, known_bound=np.inf
+):
     """Return the Certificate of ``network``, given the price of its dual point.
 
     Parameters
@@ -93,6 +95,8 @@ def certify(problem, network, price, exact_bound=None, *, prove=True):
         certificate's kind "exact"; without it the kind is "priced".
     prove : bool, default=True
         Whether to bound the price rigorously too, beside one that is not exact.
+    known_bound : float, default=inf
+        A rigorous bound on the price that is known already.
 
     Returns
     -------
@@ -105,8 +109,10 @@ def certify(problem, network, price, exact_bound=None, *, prove=True):
     exact = exact_bound is not None
     bound, proven = exact_bound, -np.inf
     if not exact:
-        bound = max(price, price_bound(problem.X, N)) if prove else np.inf
-    if exact or prove:
+        bound = known_bound
+        if prove:
+            bound = max(price, min(known_bound, price_bound(problem.X, N)))
+    if np.isfinite(bound):
         proven = lower_bound(problem, N, bound)
     return Certificate(
         kind="exact" if exact else "priced",

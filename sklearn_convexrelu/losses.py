@@ -42,6 +42,9 @@ class Loss(ABC):
     #: Whether the curvature is the same for all predictions.
     is_quadratic = False
 
+    #: Largest eigenvalue of a sample's Hessian, over all predictions.
+    smoothness = np.inf
+
     def in_units(self, size):
         """Return l' with ``l(size f, size y) = size^2 l'(f, y)``, if homogeneous."""
         return self
@@ -142,6 +145,7 @@ class SquaredError(Loss):
 
     is_homogeneous = True
     is_quadratic = True
+    smoothness = 1.0
 
     def value_and_gradient(self, F, Y, weights):
         """Return ``L(F)`` and its gradient with respect to ``F``, shaped like ``F``."""
@@ -184,6 +188,7 @@ class Huber(Loss):
     """
 
     is_homogeneous = True
+    smoothness = 1.0
 
     def __init__(self, threshold):
         self.threshold = threshold
@@ -261,6 +266,8 @@ class Logistic(Loss):
     probabilities ``p_i = y_i + G_i / weights_i``, which must be in [0, 1].
     """
 
+    smoothness = 0.25
+
     def value_and_gradient(self, F, Y, weights):
         """Return ``L(F)`` and its gradient with respect to ``F``, shaped like ``F``."""
         losses = np.logaddexp(0.0, F) - Y * F
@@ -290,6 +297,8 @@ class Softmax(Loss):
     Its conjugate is ``sum_i weights_i sum_c P_ic log P_ic`` in ``P = Y + G / weights``,
     whose rows must be probabilities.
     """
+
+    smoothness = 0.5
 
     def value_and_gradient(self, F, Y, weights):
         """Return ``L(F)`` and its gradient with respect to ``F``, shaped like ``F``."""
@@ -333,6 +342,8 @@ class SquaredHinge(Loss):
 
     Its conjugate is ``sum_i G_i y_i + G_i^2 / (2 weights_i)`` where ``G_i y_i <= 0``.
     """
+
+    smoothness = 1.0
 
     def value_and_gradient(self, F, Y, weights):
         """Return ``L(F)`` and its gradient with respect to ``F``, shaped like ``F``."""

@@ -62,7 +62,7 @@ class Network:
             F[rows] = np.maximum(H, 0.0, out=H) @ self.output
         return F + self.intercept
 
-    def amplitudes(self):
+    def penalties(self):
         """Return ``||hidden_j|| ||output_j||`` of every neuron, (n_neurons,)."""
         return column_norms(self.hidden) * column_norms(self.output.T)
 
@@ -72,7 +72,7 @@ class Network:
         It is the least ``(||hidden||^2 + ||output||^2) / 2`` over all rescalings of the
         neurons, and the balanced network attains it.
         """
-        return float(self.amplitudes().sum())
+        return float(self.penalties().sum())
 
     def directions(self):
         """Return unit hidden columns, unit output rows and the amplitudes."""
@@ -81,7 +81,7 @@ class Network:
 
     def pruned(self, smallest=1e-7):
         """Drop neurons of relative amplitude below ``smallest``, balance the rest."""
-        amplitudes = self.amplitudes()
+        amplitudes = self.penalties()
         keep = amplitudes > smallest * max(amplitudes.max(initial=0.0), 1e-300)
         kept = Network(self.hidden[:, keep], self.output[keep], self.intercept)
         return Network.from_directions(*kept.directions(), self.intercept)
@@ -94,6 +94,13 @@ class Network:
         root = np.sqrt(path_norm)
         intercept = self.intercept * targets + offset
         return Network(self.hidden * root, self.output * root, intercept)
+
+    def mapped(self, basis):
+        """Return the network on inputs X that is this one on ``X basis``.
+
+        ``basis`` (n_inputs, n_reduced) has orthonormal columns, so norms stay.
+        """
+        return Network(basis @ self.hidden, self.output, self.intercept)
 
     def astype(self, dtype):
         """Return the network with weights of another precision."""
@@ -171,16 +178,25 @@ class GatedNetwork:
             F[rows] = np.einsum("ng,ngc->nc", passed, values)
         return F + self.intercept
 
-    def penalty(self):
-        """Return the sum of the norms of the blocks, nuclear for several outputs."""
+    def penalties(self):
+        """Return the norms of the blocks, nuclear for several outputs: (n_gates,)."""
         if self.blocks.shape[2] > 1:
-            return float(np.linalg.svd(self.blocks, compute_uv=False).sum())
-        return float(np.linalg.norm(self.blocks, axis=1).sum())
+            return np.linalg.svd(self.blocks, compute_uv=False).sum(axis=1)
+        return np.linalg.norm(self.blocks, axis=1)[:, 0]
+
+    def penalty(self):
+        """Return the sum of the norms of the blocks."""
+        return float(self.penalties().sum())
 
     def rescaled(self, path_norm, targets, offset):
         """Return the network with scaled blocks and a scaled, shifted intercept."""
         intercept = self.intercept * targets + offset
         return GatedNetwork(self.gates, self.blocks * path_norm, intercept)
+
+    def mapped(self, basis):
+        """Return the network on inputs X that is this one on ``X basis``."""
+        gates, blocks = self.gates @ basis.T, np.matmul(basis, self.blocks)
+        return GatedNetwork(gates, blocks, self.intercept)
 
     def astype(self, dtype):
         """Return the network with weights of another precision; gates keep theirs."""

@@ -51,6 +51,8 @@ class Solution:
     directions : ndarray of shape (n_inputs, n_directions) or None
         Unit vectors among which the certificate's price was the largest; None where
         the certificate is that of a programme over fixed patterns.
+    low_rank : LowRankGuarantee or None
+        What low-rank training guarantees.
     """
 
     network: Network | GatedNetwork
@@ -60,3 +62,4 @@ class Solution:
     history: list
     tolerance: float
     directions: np.ndarray | None
+    low_rank: object = None

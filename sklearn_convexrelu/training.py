@@ -17,8 +17,10 @@ from sklearn_convexrelu.certificates import Certificate, certify, dual_point
 from sklearn_convexrelu.patterns.exact import ExactPricing, effective_rank, supports
 from sklearn_convexrelu.patterns.pricing import FIRST, Pricer, Prices
 from sklearn_convexrelu.problem import Problem
+from sklearn_convexrelu.recovery.pruning import prune
 from sklearn_convexrelu.solution import Solution, Status
 from sklearn_convexrelu.solvers.fixed_patterns import FixedPatterns
+from sklearn_convexrelu.solvers.low_rank import LowRank
 
 __all__ = ["follow", "largest_alpha", "state_problem", "train", "warn_of_path"]
 
@@ -41,7 +43,9 @@ def state_problem(X, Y, sample_weight, loss, *, fit_intercept, hidden_bias):
     return Problem(inputs, Y[rows], weights, loss, np.nan, fit_intercept)
 
 
-def train(problem, solver, *, start=None, dtype=np.float64, callback=None):
+def train(
+    problem, solver, *, start=None, dtype=np.float64, callback=None, pruning=False
+):
     """Solve ``problem`` with ``solver``; certify the network and warn.
 
     Parameters
@@ -56,6 +60,8 @@ def train(problem, solver, *, start=None, dtype=np.float64, callback=None):
         Precision of the returned weights; the certificate is of these very weights.
     callback : callable, default=None
         Called with every record of the solver and its network, in the user's units.
+    pruning : bool, default=False
+        Whether to prune the network to linearly independent units at the end.
 
     Returns
     -------
@@ -72,7 +78,13 @@ def train(problem, solver, *, start=None, dtype=np.float64, callback=None):
     An alpha of zero stands for a problem whose ``largest_alpha`` is zero: a constant.
     """
     path = follow(
-        problem, [problem.alpha], solver, start=start, dtype=dtype, callback=callback
+        problem,
+        [problem.alpha],
+        solver,
+        start=start,
+        dtype=dtype,
+        callback=callback,
+        pruning=pruning,
     )
     solution = next(path)
     if solution.status is not Status.CONVERGED:
@@ -84,7 +96,16 @@ def train(problem, solver, *, start=None, dtype=np.float64, callback=None):
     return solution
 
 
-def follow(problem, alphas, solver, *, start=None, dtype=np.float64, callback=None):
+def follow(
+    problem,
+    alphas,
+    solver,
+    *,
+    start=None,
+    dtype=np.float64,
+    callback=None,
+    pruning=False,
+):
     """Solve along a path of penalty strengths, each from the last network.
 
     The parameters are those of ``train``, ``alphas`` an iterable of strengths in the
@@ -111,15 +132,27 @@ def follow(problem, alphas, solver, *, start=None, dtype=np.float64, callback=No
         None if start is None else units.shrink(start),
         None if callback is None else units.translated(callback),
     )
+    reduction = solver.reduction(problem) if isinstance(solver, LowRank) else None
+
+    def certificate_of(alpha, network, solved):
+        return _certificate(problem, alpha, network, solved, units, reduction)
+
     for alpha, solved in zip(alphas, path, strict=False):
-        network = units.restore(solved.network).astype(dtype)
+        network = units.restore(solved.network)
+        if pruning:
+            network = prune(network, problem.X)
+        network = network.astype(dtype)
         status, tolerance = solved.status, solved.tolerance * units.objective
         try:
-            certificate = _certificate(problem, alpha, network, solved, units)
+            certificate = certificate_of(alpha, network, solved)
         except KeyboardInterrupt:  # what was found is not given up uncertified
-            certificate = _certificate(problem, alpha, network, solved, units)
+            certificate = certificate_of(alpha, network, solved)
             status = Status.INTERRUPTED
-        if status is Status.CONVERGED and certificate.gap > tolerance * (1.0 + 1e-3):
+        low_rank = units.guarantee(solved.low_rank)
+        # What was solved on some directions of the features has converged for those.
+        own = certificate if low_rank is None else low_rank.certificate
+        gap = certificate.objective - own.lower_bound
+        if status is Status.CONVERGED and gap > tolerance * (1.0 + 1e-3):
             status = Status.PRECISION
         yield replace(
             solved,
@@ -128,6 +161,7 @@ def follow(problem, alphas, solver, *, start=None, dtype=np.float64, callback=No
             status=status,
             tolerance=tolerance,
             history=[units.record(record) for record in solved.history],
+            low_rank=low_rank,
         )
 
 
@@ -159,6 +193,9 @@ def largest_alpha(problem, solver=None):
     finds. The search has a seed of its own: the figure belongs to the problem and must
     not depend on the solver's seed. A solver over fixed patterns computes its own.
     """
+    if isinstance(solver, LowRank):
+        reduction = solver.reduction(problem)
+        problem, solver = reduction.problem, solver.inner(reduction.basis)
     units = _Units.of(problem)
     scaled = units.scaled(problem)
     if isinstance(solver, FixedPatterns):
@@ -243,6 +280,19 @@ class _Units:
             else self.certificate(over_all, objective),
         )
 
+    def guarantee(self, low_rank):
+        """Return what low-rank training guarantees in the user's units."""
+        if low_rank is None:
+            return None
+        certificate = low_rank.certificate
+        return replace(
+            low_rank,
+            residual_norm=low_rank.residual_norm * self.inputs,
+            certificate=self.certificate(
+                certificate, certificate.objective * self.objective
+            ),
+        )
+
     def translated(self, callback):
         """Return ``callback`` for a solver of the scaled problem."""
 
@@ -300,7 +350,7 @@ def _distinct_rows(X, Y, sample_weight):
     return order[first], np.add.reduceat(sample_weight[order], first)
 
 
-def _certificate(problem, alpha, network, solved, units):
+def _certificate(problem, alpha, network, solved, units, reduction):
     """Certify ``network`` on ``problem``, pricing its own dual point anew.
 
     Rounding to the user's units moves the dual point a little: an exact price is
@@ -316,7 +366,12 @@ def _certificate(problem, alpha, network, solved, units):
         price = float(pricing.price(N).prices[0])
         return certify(problem, network, price, price + pricing.slack(N))
     totals = Prices(problem.X, N).totals(solved.directions)
-    return certify(problem, network, float(np.linalg.norm(totals, axis=1).max()))
+    return certify(
+        problem,
+        network,
+        float(np.linalg.norm(totals, axis=1).max(initial=0.0)),
+        known_bound=np.inf if reduction is None else reduction.price_bound(N),
+    )
 
 
 def _constant_solution(problem, tol, dtype):

@@ -18,7 +18,7 @@ from sklearn_convexrelu.losses import (
     SquaredHinge,
 )
 from sklearn_convexrelu.problem import Problem
-from sklearn_convexrelu.recovery import relu_network
+from sklearn_convexrelu.recovery.weights import relu_network
 from sklearn_convexrelu.solution import Status
 from sklearn_convexrelu.solvers import group_lasso
 from sklearn_convexrelu.solvers.cvxpy_backend import CvxpyBackend

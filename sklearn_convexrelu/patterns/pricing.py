@@ -62,12 +62,13 @@ TRACK = Effort(n_batches=1, n_hops=1, n_steps=20, certifies=True)
 FIRST = Effort(n_batches=1, n_hops=1, n_steps=30, certifies=True)
 FAIR = Effort(n_batches=2, n_hops=2, n_steps=30, certifies=True)
 HARD = Effort(n_batches=4, n_hops=6, n_steps=30, certifies=True)
-FINE = Effort(n_batches=6, n_hops=6, n_steps=30, certifies=True, n_polished=200)
+FINE = Effort(n_batches=2, n_hops=4, n_steps=30, certifies=True, n_polished=200)
 _BATCH = 80  # directions ascended at a time
 # A hop takes the leaders, distinct up to a cosine, and perturbs copies of each. Where
 # prices hide, many sharp local maxima stand close together.
 _HOP_LEADERS, _HOP_COSINE = 20, 0.9
 _POLISH_COSINE = 0.99999  # of those that are polished: kinks differ where these agree
+_CLOSEST = 0.01  # least noise of those copies
 _MOMENTUM = 0.5  # part of the old way that a successful step of the ascent keeps
 _SAMPLED_ROWS = 2048  # enough to tell which directions are worth a pass over all rows
 
@@ -277,9 +278,18 @@ class Pricer:
         found = Candidates.sorted(found.directions, totals)
         if not effort.n_polished or enough(found.best):
             return found
+        return self._polished(N, known, found, effort, rng)
+
+    def _polished(self, N, known, found, effort, rng):
+        """Polish the best of what was found and of copies of the known directions."""
+        prices = Prices(self.X, N)
+        if known.shape[1]:
+            near = known[:, rng.integers(known.shape[1], size=effort.n_polished)]
+            starts = self._near(near, _CLOSEST, 1.0, rng)
+            found = found.joined(*ascend(prices, starts, effort.n_steps))
         best = found.distinct(effort.n_polished, _POLISH_COSINE, self.root)
         U = polish(self.X, N, best.directions, best.outputs)
-        return found.joined(U, Prices(self.X, N).totals(U))
+        return found.joined(U, prices.totals(U))
 
     def _search(self, prices, known, effort, rng, enough=_never):
         """Search at given prices: batches of starts, then hops from the leaders.

@@ -19,7 +19,7 @@ from sklearn_convexrelu.patterns.pricing import (
     TRACK,
     Pricer,
 )
-from sklearn_convexrelu.recovery import merge_compatible
+from sklearn_convexrelu.recovery.pruning import merge_compatible
 from sklearn_convexrelu.solution import Solution, Status
 from sklearn_convexrelu.solvers.amplitudes import best_amplitudes
 from sklearn_convexrelu.solvers.finish import best_over_cells, is_affordable
@@ -45,7 +45,8 @@ _FAIR_TOL = 3e-3  # from this tolerance on, a fair effort is hard enough
 _FINISH_TOL = 1e-4  # below this tolerance the loop ends on cone programmes
 _LOOP_TOL = 1e-3  # tolerance at which they take over
 _MOST_FINISHING = 40  # candidates a programme
-_PASSES = 3  # fine searches in a row that must find nothing at the end
+_MOST_IDLE = 4  # programmes in a row without a smaller gap
+_PASSES = 4  # fine searches in a row that must find nothing at the end
 _SAME_CELL = 0.9999  # cosine from which two candidates are taken to be in one cell
 _SAMPLED_ROWS = 4096  # problems of twice as many rows start on a sample of them
 _SAMPLE_TOL = 1e-2
@@ -234,11 +235,19 @@ class _Run:
             care += 1
 
     def finished(self):
-        """Go on with programmes over the cells of the neurons and of new candidates."""
-        self.tol, n_passed = self.tolerance, 0
+        """Go on with programmes over the cells of the neurons and of new candidates.
+
+        The gap goes with the root of what the objective lacks: at the end networks of
+        equal objective differ in their gaps, and the one of the least is returned.
+        """
+        self.tol, n_passed, n_idle, best = self.tolerance, 0, 0, None
         while True:
             candidates, certificate = self.price_and_certify(_FINISHING)
             self.record(certificate)
+            if best is None or certificate.gap < best[2].gap:
+                n_idle, best = 0, self.priced
+            elif best[0] is self.network:  # a harder look at the same network
+                best = self.priced
             if certificate.gap <= self.tol:
                 n_passed, status = n_passed + 1, Status.CONVERGED
                 if n_passed < _PASSES and certificate.kind != "exact":
@@ -247,42 +256,44 @@ class _Run:
                 status = Status.STOPPED
             elif self.n_iter >= self.solver.max_iter:
                 status = self.limit(Status.ITERATION_LIMIT)
-            elif self.improve_over_cells(candidates, certificate.gap):
-                self.n_iter, n_passed = self.n_iter + 1, 0
+            elif n_idle < _MOST_IDLE and self.move_over_cells(
+                candidates, certificate.gap, n_idle
+            ):
+                self.n_iter, n_passed, n_idle = self.n_iter + 1, 0, n_idle + 1
                 continue
             else:
                 status = self.limit(Status.STALLED)
+            self.network, candidates, certificate = best
             return self.solution(candidates, certificate, status)
 
-    def improve_over_cells(self, candidates, gap):
-        """Solve over the cells of neurons and candidates; tell whether that helped.
+    def move_over_cells(self, candidates, gap, n_idle):
+        """Take the best network over the cells of neurons and candidates.
 
-        Samples on a hyperplane leave several cells to choose from: where the first
-        choice does not help, more are taken.
+        After rounds without a smaller gap the programme is solved more exactly, and
+        more of the cells around a hyperplane with samples on it are taken. Returns
+        whether there is such a network.
         """
-        problem = self.problem
+        problem, copies = self.problem, 1 + n_idle
         new = candidates.distinct(
             _MOST_FINISHING, _SAME_CELL, self.pricer.root, problem.alpha * (1 + 1e-7)
         )
         U, A, _ = self.network.directions()
-        U = np.hstack([U, new.directions])
-        signs = np.sign(np.vstack([A, new.outputs])[:, 0])
-        tol = max(0.1 * self.tol, 0.01 * gap) / self.scale
-        for copies in (1, 3):
-            if not is_affordable(problem, copies * len(signs)):
-                return False
-            network = best_over_cells(
-                problem, np.tile(U, copies), np.tile(signs, copies), tol, self.rng
-            )
-            network, objective = self.with_best_intercept(network)
-            self.tell("cells", network, objective)
-            if objective < self.objective - self.least_decrease:
-                break
+        U = np.tile(np.hstack([U, new.directions]), copies)
+        signs = np.tile(np.sign(np.vstack([A, new.outputs])[:, 0]), copies)
+        if not is_affordable(problem, len(signs)):
+            return False
+        tol = 0.1**n_idle * max(0.1 * self.tol, 0.01 * gap) / self.scale
+        network = best_over_cells(problem, U, signs, tol, self.rng)
+        # An interior point has all the neurons that do no harm; a vertex has few.
+        self.enough = self.least_decrease
+        network = self.corrected(*network.directions())
+        network, objective = self.with_best_intercept(network)
+        self.tell("cells", network, objective)
         cap = self.solver.max_neurons
         if cap is not None and network.n_neurons > cap:
             self.cap_binds = True
             return False
-        if objective >= self.objective - self.least_decrease:
+        if objective > self.objective + self.tol:
             return False
         self.network, self.objective = network, objective
         return True

@@ -9,7 +9,8 @@ network to many digits.
 import numpy as np
 
 from sklearn_convexrelu.networks import column_norms
-from sklearn_convexrelu.recovery import merge_compatible, relu_network
+from sklearn_convexrelu.recovery.pruning import merge_compatible
+from sklearn_convexrelu.recovery.weights import relu_network
 from sklearn_convexrelu.solvers.group_lasso import GroupLasso
 from sklearn_convexrelu.solvers.interior_point import InteriorPoint
 

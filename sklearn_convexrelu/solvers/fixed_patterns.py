@@ -12,7 +12,7 @@ from sklearn_convexrelu.patterns.arrangements import (
     sample_patterns,
 )
 from sklearn_convexrelu.patterns.pricing import FAIR, Pricer
-from sklearn_convexrelu.recovery import gated_network, relu_network
+from sklearn_convexrelu.recovery.weights import gated_network, relu_network
 from sklearn_convexrelu.solution import Solution, Status
 from sklearn_convexrelu.solvers.cvxpy_backend import CvxpyBackend
 from sklearn_convexrelu.solvers.fista import Fista

@@ -153,7 +153,7 @@ class _WorkingSet:
         if self.programme.cones is not None:  # a round more costs more than units do
             size = self.best.V[0].size
             fewest = max(fewest, len(outside) // 3, _MOST_AT_ONCE // size)
-        most = max(fewest, 2 * len(self.units))
+        most = max(fewest, 4 * len(self.units))
         if len(wanted) and len(self.units) + min(most, len(wanted)) > len(outside) / 2:
             return np.flatnonzero(outside)
         return wanted[np.argsort(-self.prices[wanted], kind="stable")[:most]]

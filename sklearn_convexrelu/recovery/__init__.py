@@ -1,0 +1,1 @@
+"""From convex blocks to networks: weight recovery, cone decomposition, pruning."""

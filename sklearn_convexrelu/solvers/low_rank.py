@@ -1,0 +1,232 @@
+"""Low-rank training: on a few directions of the features, with a guarantee for all.
+
+With P the projector on the leading right singular vectors of the features (and on the
+bias) and ``X_r = X P``, a network that is optimal for X_r, its hidden weights projected
+by P, has the same objective on X; that is at most ``1 + sigma c / alpha`` times the
+optimum (Ergen & Pilanci, NeurIPS 2023, section 5; with one factor here, not its
+square). For fixed r the arrangement of X_r has polynomially many patterns, so complete
+training is polynomial in the number of samples and features.
+"""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from sklearn_convexrelu.certificates import (
+    Certificate,
+    certify,
+    dual_point,
+    price_bound,
+)
+from sklearn_convexrelu.networks import GatedNetwork
+from sklearn_convexrelu.patterns.exact import ExactPricing, effective_rank, supports
+from sklearn_convexrelu.patterns.pricing import FAIR, Pricer
+
+__all__ = ["LowRank", "LowRankGuarantee"]
+
+
+@dataclass(frozen=True)
+class LowRankGuarantee:
+    """What training on rank-r features says of the problem with all of them.
+
+    Attributes
+    ----------
+    rank : int
+        Directions of the features that were kept; the bias is kept besides.
+    residual_norm : float
+        Spectral norm sigma of ``diag(sqrt(s / S)) (X - X_r)``, s the sample weights and
+        S their sum: for equal weights ``||X - X_r||_2 / sqrt(n_samples)``.
+    factor_before : float
+        No network for all features is better than this one by more than this factor, as
+        could be said before training: ``1 + sigma sqrt(2 b L_0) / alpha`` with the loss
+        L_0 of the best constant and the smoothness b of the loss. Infinite for the
+        Poisson loss, whose gradient has no such bound. As all factors, it holds for the
+        optimum of the rank-r problem, and so up to that one's gap.
+    factor_after : float
+        The same after training, ``1 + sigma ||N|| / alpha`` with the gradient N there.
+    certificate : Certificate
+        Of the rank-r problem.
+    """
+
+    rank: int
+    residual_norm: float
+    factor_before: float
+    factor_after: float
+    certificate: Certificate
+
+
+@dataclass(frozen=True)
+class LowRank:
+    """A solver on the rank-r approximation of the features.
+
+    Attributes
+    ----------
+    solver : AdaptiveSolver or FixedPatterns
+        What solves the reduced problem.
+    rank : int
+        Number of directions of the features.
+    has_bias : bool
+        Whether the last input is the column of ones, which is kept as it is.
+    """
+
+    solver: object
+    rank: int
+    has_bias: bool
+
+    @property
+    def tol(self):
+        """Tolerance of the solver."""
+        return self.solver.tol
+
+    def reduction(self, problem):
+        """Return the Reduction of a problem.
+
+        Raises
+        ------
+        ValueError
+            If the rank is larger than the number of features.
+        """
+        n_inputs = problem.X.shape[1]
+        n_features = n_inputs - self.has_bias
+        if self.rank > n_features:
+            raise ValueError(
+                f"rank={self.rank} is more than the number of features, {n_features}."
+            )
+        features = problem.X[:, :n_features] * np.sqrt(problem.weights)[:, None]
+        vectors = np.linalg.eigh(features.T @ features)[1]
+        basis = np.zeros((n_inputs, self.rank + self.has_bias))
+        basis[:n_features, : self.rank] = vectors[:, ::-1][:, : self.rank]
+        if self.has_bias:
+            basis[-1, -1] = 1.0
+        return Reduction(problem, basis)
+
+    def inner(self, basis):
+        """Return the solver of the reduced problem; given gates are projected."""
+        patterns = getattr(self.solver, "patterns", "adaptive")
+        if isinstance(patterns, str):
+            return self.solver
+        gates = np.asarray(patterns, dtype=np.float64)
+        if gates.ndim != 2 or gates.shape[1] != len(basis):
+            return self.solver  # which refuses them
+        return replace(self.solver, patterns=gates @ basis)
+
+    def solve_path(self, problem, alphas, start=None, callback=None):
+        """Solve at one penalty strength after another, as the solver does.
+
+        Parameters
+        ----------
+        problem : Problem
+            With all features.
+        alphas : iterable of float
+            Penalty strengths.
+        start : Network, default=None
+            Where to start; it is projected.
+        callback : callable, default=None
+            As the solver's; networks are those for all features.
+
+        Yields
+        ------
+        Solution
+            For all features, with its guarantee.
+        """
+        reduction = self.reduction(problem)
+        basis = reduction.basis
+        pricer = Pricer(problem.X, problem.n_outputs)
+
+        def mapped_callback(record, network):
+            return callback(record, network.mapped(basis))
+
+        path = self.inner(basis).solve_path(
+            reduction.problem,
+            alphas,
+            None if start is None else start.mapped(basis.T),
+            None if callback is None else mapped_callback,
+        )
+        for alpha, solved in zip(alphas, path, strict=False):
+            network, at_alpha = solved.network.mapped(basis), problem.with_alpha(alpha)
+            N = dual_point(at_alpha, network.forward(problem.X))
+            mapped = replace(
+                solved,
+                network=network,
+                low_rank=reduction.guarantee(self.rank, alpha, N, solved.certificate),
+            )
+            if not isinstance(network, GatedNetwork):
+                mapped = _certified(mapped, at_alpha, N, pricer, reduction)
+            yield mapped
+
+
+def _certified(solved, problem, N, pricer, reduction):
+    """Return a solution with its certificate among networks of all features."""
+    known, rng = solved.network.directions()[0], np.random.default_rng(0)
+    candidates, bound = pricer.price(N, known, rng, FAIR)
+    certificate = certify(
+        problem,
+        solved.network,
+        candidates.best,
+        bound,
+        known_bound=reduction.price_bound(N),
+    )
+    if solved.directions is None:
+        own = replace(solved.certificate, kind="restricted", over_all=certificate)
+        return replace(solved, certificate=own)
+    return replace(solved, certificate=certificate, directions=candidates.directions)
+
+
+class Reduction:
+    """A problem on some directions of its features.
+
+    Attributes
+    ----------
+    basis : ndarray of shape (n_inputs, n_directions)
+        Orthonormal columns.
+    problem : Problem
+        The reduced problem, with the inputs ``X basis``.
+    residual_norm : float
+        Spectral norm of ``diag(sqrt(s / S)) (X - X_r)``.
+    """
+
+    def __init__(self, problem, basis):
+        self.basis, X = basis, problem.X @ basis
+        self.problem = replace(problem, X=X)
+        self.roots = np.sqrt(problem.weights)[:, None]
+        rest = problem.X - X @ basis.T
+        size = np.abs(rest).max(initial=0.0)
+        self.residual_norm = 0.0
+        if size > 1e-14 * np.abs(problem.X).max(initial=0.0):  # else rounding
+            rest *= self.roots / size
+            largest = np.linalg.eigvalsh(rest.T @ rest)[-1]
+            self.residual_norm = float(size * np.sqrt(max(largest, 0.0)))
+        affordable = supports(effective_rank(X), len(X), problem.n_outputs)
+        self.exact = ExactPricing(X) if affordable else None
+
+    def gradient_norm(self, N):
+        """Return the spectral norm of ``diag(s / S)^(-1/2) N``."""
+        return float(np.linalg.norm(N / self.roots, ord=2))
+
+    def price_bound(self, N):
+        """Return a number that no price over all features exceeds.
+
+        Prices on X and X_r differ by at most ``residual_norm * gradient_norm(N)``.
+        """
+        if self.exact is not None:
+            price = float(self.exact.price(N).prices[0]) + self.exact.slack(N)
+        else:
+            price = price_bound(self.problem.X, N)
+        return price + self.residual_norm * self.gradient_norm(N)
+
+    def guarantee(self, rank, alpha, N, certificate):
+        """Return the guarantee that a solution with the gradient N gives."""
+        problem, sigma = self.problem, self.residual_norm
+        null = problem.null_network().forward(problem.X)
+        null_loss = problem.loss.value(null, problem.Y, problem.weights)
+        before = sigma * self.gradient_norm(N)
+        after = before
+        if sigma > 0.0:
+            before = sigma * np.sqrt(2.0 * problem.loss.smoothness * null_loss)
+        return LowRankGuarantee(
+            rank=rank,
+            residual_norm=sigma,
+            factor_before=float(1.0 + before / alpha),
+            factor_after=float(1.0 + after / alpha),
+            certificate=certificate,
+        )
