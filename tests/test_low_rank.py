@@ -1,0 +1,139 @@
+"""Low-rank training: the guarantee, the certificates, every combination."""
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose
+from problems import bumps, diabetes
+
+from sklearn_convexrelu import (
+    ConvexReLUClassifier,
+    ConvexReLURegressor,
+    ConvexReLURegressorCV,
+    convex_relu_path,
+)
+
+LOSSES = ["squared_error", "huber", "poisson", "log_loss", "squared_hinge"]
+
+
+def nearly_flat(seed, loss, noise):
+    """Two features, nearly on a line, so that rank one is nearly all there is."""
+    rng = np.random.default_rng(seed)
+    n = int(rng.integers(8, 40))
+    way = rng.standard_normal(2)
+    X = np.outer(rng.standard_normal(n), way) + noise * rng.standard_normal((n, 2))
+    f = np.abs(X[:, 0]) - 0.5 * X[:, 1] + 0.3 * rng.standard_normal(n)
+    if loss == "poisson":
+        return X, rng.poisson(np.exp(np.clip(f, -2, 2))).astype(float) + (np.arange(n) == 0)
+    if loss in ("log_loss", "squared_hinge"):
+        y = f > np.median(f)
+        y[:2] = True, False
+        return X, y
+    return X, f
+
+
+def model_of(loss, **params):
+    kind = ConvexReLURegressor
+    if loss in ("log_loss", "squared_hinge"):
+        kind = ConvexReLUClassifier
+    return kind(loss=loss, random_state=0, **params)
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("seed", range(4))
+def test_guarantee_holds_for_known_optima(loss, seed):
+    rng = np.random.default_rng(100 + seed)
+    X, y = nearly_flat(seed, loss, noise=10.0 ** rng.uniform(-3, 0))
+    weights = rng.integers(1, 4, len(X)).astype(float)
+    params = {
+        "tol": 1e-6,
+        "hidden_bias": bool(seed % 2),
+        "fit_intercept": seed < 2 or loss == "poisson",
+    }
+    reduced = model_of(loss, alpha=0.2, rank=1, **params).fit(X, y, weights)
+    params |= {"alpha": reduced.alpha_, "relative_alpha": False}
+    full = model_of(loss, **params).fit(X, y, weights)
+    guarantee, certificate = reduced.low_rank_, reduced.certificate_
+    assert full.certificate_.kind == guarantee.certificate.kind == "exact"
+    optimum, slack = full.objective_, 1e-5 * full.objective_
+    # All features can but help, and how much is bounded.
+    assert reduced.objective_ >= full.lower_bound_
+    assert reduced.objective_ <= optimum * guarantee.factor_after + slack
+    assert reduced.objective_ <= optimum * guarantee.factor_before + slack
+    assert certificate.proven_lower_bound <= optimum + slack
+    factor_bound = guarantee.certificate.lower_bound / guarantee.factor_after
+    if certificate.kind != "exact":
+        assert certificate.proven_lower_bound >= factor_bound - slack
+
+
+def test_residual_norm_is_that_of_the_truncated_decomposition():
+    X, y = diabetes()
+    model = ConvexReLURegressor(alpha=0.1, rank=4, random_state=0).fit(X, y)
+    singular_values = np.linalg.svd(X, compute_uv=False)
+    expected = singular_values[4] / np.sqrt(len(X))
+    assert_allclose(model.low_rank_.residual_norm, expected)
+    # The weights are for all features, and lie in the kept directions.
+    kept = np.linalg.svd(X)[2][:4]
+    W = model.coefs_[0]
+    assert_allclose(kept.T @ (kept @ W), W, atol=1e-10)
+    factor = 1 + expected * np.sqrt(2 * y.var() / 2) / model.alpha_
+    assert_allclose(model.low_rank_.factor_before, factor)
+
+
+def test_full_rank_is_no_approximation():
+    X, y = bumps(60, 3)
+    full = ConvexReLURegressor(alpha=0.1, tol=1e-5, random_state=0).fit(X, y)
+    same = ConvexReLURegressor(alpha=0.1, tol=1e-5, rank=3, random_state=0).fit(X, y)
+    assert same.low_rank_.residual_norm == 0.0
+    assert same.low_rank_.factor_before == same.low_rank_.factor_after == 1.0
+    assert_allclose(same.objective_, full.objective_, rtol=1e-4)
+    assert not hasattr(full, "low_rank_")
+    full.set_params(rank=2).fit(X, y).set_params(rank=None).fit(X, y)
+    assert not hasattr(full, "low_rank_")
+
+
+@pytest.mark.parametrize("activation", ["relu", "gated_relu"])
+@pytest.mark.parametrize("patterns", ["random", "exact", "array"])
+def test_fixed_patterns_of_reduced_data(patterns, activation):
+    X, y = bumps(30, 4)
+    if patterns == "array":
+        patterns = np.random.default_rng(0).standard_normal((12, 5))
+    model = ConvexReLURegressor(
+        alpha=0.1,
+        rank=1,
+        patterns=patterns,
+        activation=activation,
+        tol=1e-6,
+        random_state=0,
+    ).fit(X, y)
+    certificate = model.certificate_
+    assert certificate.kind == "restricted"  # over the patterns of reduced data
+    assert model.dual_gap_ <= model.tolerance_
+    if activation == "relu":
+        over_all = certificate.over_all
+        better = ConvexReLURegressor(
+            alpha=model.alpha_, relative_alpha=False, random_state=0
+        ).fit(X, y)
+        assert over_all.proven_lower_bound <= better.objective_
+        assert over_all.kind == "priced"
+    else:
+        assert certificate.over_all is None
+
+
+def test_several_targets_paths_and_cross_validation():
+    X, y = bumps(60, 4)
+    model = ConvexReLURegressor(alpha=0.1, rank=2, random_state=0)
+    model.fit(X, np.c_[y, -(y**2)])
+    assert model.dual_gap_ >= 0
+    path = convex_relu_path(X, y, n_alphas=4, eps=1e-2, rank=2, random_state=0)
+    single = ConvexReLURegressor(
+        alpha=path.alphas[2], relative_alpha=False, rank=2, random_state=0
+    ).fit(X, y)
+    assert abs(path.objectives[2] - single.objective_) <= 1e-3 * y.var() / 2
+    cv = ConvexReLURegressorCV(n_alphas=4, rank=2, pruning=True, random_state=0)
+    assert cv.fit(X, y).low_rank_.rank == 2
+
+
+def test_rank_above_the_number_of_features_is_refused():
+    X, y = bumps(20, 3)
+    with pytest.raises(ValueError, match=r"rank=4.*features, 3"):
+        ConvexReLURegressor(rank=4).fit(X, y)
