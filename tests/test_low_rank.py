@@ -23,7 +23,9 @@ def nearly_flat(seed, loss, noise):
     X = np.outer(rng.standard_normal(n), way) + noise * rng.standard_normal((n, 2))
     f = np.abs(X[:, 0]) - 0.5 * X[:, 1] + 0.3 * rng.standard_normal(n)
     if loss == "poisson":
-        return X, rng.poisson(np.exp(np.clip(f, -2, 2))).astype(float) + (np.arange(n) == 0)
+        return X, rng.poisson(np.exp(np.clip(f, -2, 2))).astype(float) + (
+            np.arange(n) == 0
+        )
     if loss in ("log_loss", "squared_hinge"):
         y = f > np.median(f)
         y[:2] = True, False

@@ -186,7 +186,7 @@ class GroupLasso:
             return 0.0
         active = self.subset(blocks.active)
         values = active.cone_values(blocks.V[blocks.active, ..., 0])
-        return float(max(-values.min(), 0.0) / max(np.abs(values).max(), 1e-300))
+        return float(max(0.0, -values.min()) / max(np.abs(values).max(), 1e-300))
 
     def penalty(self, blocks):
         """Return the sum of norms."""

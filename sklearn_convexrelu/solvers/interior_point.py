@@ -26,6 +26,7 @@ __all__ = ["InteriorPoint"]
 
 _ENTRIES = 4_000_000  # floats of a temporary
 _LOOSE = 0.1  # part of the gap to which a working set is solved that will grow
+_FEW_MORE = 0.2  # of a working set that is solved to the end though some are missing
 _TO_BOUNDARY = 0.99  # part of the way to the boundary that a step goes
 _REGULARISED = 1e-11  # least eigenvalue of B, times the curvature of the loss
 _REFINED = 1e-10  # residual, times the right-hand side, that is good enough
@@ -111,8 +112,10 @@ class _WorkingSet:
             wanted = self.entering()
             if idle > 1 and not len(wanted):
                 return self.solution(Status.STALLED)
+            # Few more units are likely the last ones: no loose solution first.
+            final = len(wanted) <= _FEW_MORE * len(self.units)
             self.units = np.union1d(self.units, wanted)
-            final = not len(wanted) or len(self.units) == len(self.prices)
+            final |= len(self.units) == len(self.prices)
             target = 0.3 * self.tolerance
             if not final:
                 target = max(target, _LOOSE * gap)
