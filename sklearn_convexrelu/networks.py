@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-__all__ = ["GatedNetwork", "Network", "column_norms", "row_blocks"]
+__all__ = ["NEURONS", "GatedNetwork", "Network", "column_norms", "row_blocks"]
 
 _BLOCK_ENTRIES = 65536  # activations held at a time: half a megabyte in double
 
@@ -107,19 +107,19 @@ class Network:
         arrays = (self.hidden, self.output, self.intercept)
         return Network(*(array.astype(dtype, copy=False) for array in arrays))
 
-    def merged(self, cosine, root):
+    def merged(self, cosine, signature):
         """Replace neurons that act alike by their sum, largest first.
 
-        Two neurons are merged when their values at the data, ``X hidden_j``, and their
-        output directions both have a cosine above ``cosine``; ``root`` is that of the
-        second moments of X. With equal activation patterns and equal outputs that
-        changes no prediction at the data and, by the triangle inequality, never raises
-        the penalty; else it is a small move, for the caller to check.
+        Two neurons are merged when what a pricer's ``signature`` makes of them and
+        their output directions both have a cosine above ``cosine``. With equal
+        activation patterns and equal outputs that changes no prediction at the data
+        and, by the triangle inequality, never raises the penalty; else it is a small
+        move, for the caller to check.
         """
         if self.n_neurons < 2:
             return self
         U, A, c = self.directions()
-        V = root @ U
+        V = signature(U)
         V /= column_norms(V)
         close = (V.T @ V > cosine) & (A @ A.T > cosine)
         group = np.full(len(c), -1)
@@ -137,6 +137,28 @@ class Network:
         U, A = hidden / sizes[0], output / sizes[1][:, None]
         amplitudes = sizes[0] * sizes[1] / (c @ member)
         return Network.from_directions(U, A, amplitudes, self.intercept)
+
+
+class _NeuronShape:
+    """What ``TreeShape`` is to sub-networks: two layers, units of one leaf."""
+
+    n_leaves = 1
+    decays = False
+
+    def features(self, X, directions):
+        """Return the values of unit directions at the rows of X, (n_samples, K)."""
+        return np.maximum(X @ directions, 0.0)
+
+    def network(self, n_inputs, directions, outputs, amplitudes, intercept):
+        """Return the balanced network of directions and amplitudes."""
+        return Network.from_directions(directions, outputs, amplitudes, intercept)
+
+    def empty(self, n_inputs, intercept):
+        """Return the network without neurons that predicts ``intercept``."""
+        return Network.empty(n_inputs, intercept)
+
+
+NEURONS = _NeuronShape()
 
 
 @dataclass(frozen=True)

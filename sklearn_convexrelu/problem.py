@@ -5,14 +5,15 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from sklearn_convexrelu.losses import Loss
-from sklearn_convexrelu.networks import Network
+from sklearn_convexrelu.networks import NEURONS
+from sklearn_convexrelu.trees import TreeShape
 
 __all__ = ["Problem"]
 
 
 @dataclass(frozen=True)
 class Problem:
-    """``min_f L(f(X)) + alpha * path norm of f`` over two-layer ReLU networks f.
+    """``min_f L(f(X)) + alpha * penalty of f`` over ReLU networks f.
 
     Attributes
     ----------
@@ -28,6 +29,8 @@ class Problem:
         Absolute penalty strength; nan while it is still open.
     fit_intercept : bool
         Whether an unpenalised constant is added to the output.
+    shape : TreeShape or NEURONS, default=NEURONS
+        What the parallel units of the networks are: neurons, so two layers, or trees.
     """
 
     X: np.ndarray
@@ -36,6 +39,7 @@ class Problem:
     loss: Loss
     alpha: float
     fit_intercept: bool
+    shape: TreeShape | type(NEURONS) = NEURONS
 
     @property
     def n_outputs(self):
@@ -64,7 +68,7 @@ class Problem:
         intercept = np.zeros(self.n_outputs)
         if self.fit_intercept:
             intercept = self.best_constant()
-        return Network.empty(self.X.shape[1], intercept)
+        return self.shape.empty(self.X.shape[1], intercept)
 
     def best_constant(self):
         """Return the constant prediction of least loss, (n_outputs,)."""

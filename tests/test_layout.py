@@ -15,11 +15,13 @@ ROOT = Path(sklearn_convexrelu.__file__).parent
 ORDER = [
     "losses",
     "networks",
+    "trees",
     "problem",
     "certificates",
     "patterns.exact",
     "patterns.polish",
     "patterns.pricing",
+    "patterns.tree_pricing",
     "patterns.arrangements",
     "solution",
     "solvers.group_lasso",

@@ -182,10 +182,10 @@ def test_bound_meets_the_optimum_of_cvxpy(case, fit_intercept):
     U /= np.linalg.norm(U, axis=0)
     A /= np.linalg.norm(A, axis=1, keepdims=True)
     problem = Problem(X, Y, weights, case.loss, 0.02, fit_intercept)
-    c, b = best_amplitudes(
-        problem, U, A, np.zeros(12), np.zeros(case.n_outputs), 1e-13, max_iter=500
-    )
     Phi = np.maximum(X @ U, 0)
+    c, b = best_amplitudes(
+        problem, Phi, A, np.zeros(12), np.zeros(case.n_outputs), 1e-13, max_iter=500
+    )
     F = (Phi * c) @ A + b
     N = dual_point(problem, F)
     price = np.max(-np.einsum("ij,ik,jk->j", Phi, N, A))

@@ -91,8 +91,8 @@ def test_distinct_keeps_the_best_of_each_direction_and_output():
     near = np.array([np.cos(0.01), np.sin(0.01)])
     U = np.column_stack([u, near, near, [0.0, 1.0]])
     found = Candidates.sorted(U, np.array([[4.0], [3.0], [-2.0], [1.0]]))
-    kept = found.distinct(10, 0.99, np.eye(2))
+    kept = found.distinct(10, 0.99, np.copy)
     assert_allclose(kept.prices, [4.0, 2.0, 1.0])
     assert_allclose(kept.outputs[:, 0], [-1.0, 1.0, -1.0])
-    assert len(found.distinct(1, 0.99, np.eye(2)).prices) == 1
-    assert_allclose(found.distinct(10, 0.99, np.eye(2), above=1.5).prices, [4.0, 2.0])
+    assert len(found.distinct(1, 0.99, np.copy).prices) == 1
+    assert_allclose(found.distinct(10, 0.99, np.copy, above=1.5).prices, [4.0, 2.0])

@@ -46,10 +46,10 @@ def test_amplitudes_are_the_optimum_of_the_convex_programme(n_outputs, fit_inter
     X, Y = several_targets(50, 3, n_outputs)
     stated = problem(X, Y, alpha=0.05, fit_intercept=fit_intercept)
     U, A = directions(4, 30, n_outputs)
-    c, b = best_amplitudes(stated, U, A, np.zeros(30), np.zeros(n_outputs), tol=1e-14)
+    Phi = np.maximum(stated.X @ U, 0)
+    c, b = best_amplitudes(stated, Phi, A, np.zeros(30), np.zeros(n_outputs), tol=1e-14)
     assert (c >= 0).all() and (c == 0).any() and b.any() == fit_intercept
 
-    Phi = np.maximum(stated.X @ U, 0)
     free_c, free_b = cp.Variable(30, nonneg=True), cp.Variable((1, n_outputs))
     F = Phi @ cp.diag(free_c) @ A + np.ones((50, 1)) @ free_b * fit_intercept
     loss = cp.sum_squares(F - stated.Y) / 100
@@ -67,10 +67,11 @@ def test_amplitudes_of_another_loss():
     ).with_alpha(0.01)
     U, A = directions(4, 20, 1)
     A = np.sign(A)
-    c, b = best_amplitudes(stated, U, A, np.zeros(20), np.zeros(1), tol=1e-14)
+    Phi = np.maximum(stated.X @ U, 0)
+    c, b = best_amplitudes(stated, Phi, A, np.zeros(20), np.zeros(1), tol=1e-14)
 
     def objective(z):
-        F = np.maximum(stated.X @ U, 0) @ (z[:-1, None] * A) + z[-1]
+        F = Phi @ (z[:-1, None] * A) + z[-1]
         return stated.loss.value(F, stated.Y, stated.weights) + 0.01 * z[:-1].sum()
 
     bounds = [(0, None)] * 20 + [(None, None)]

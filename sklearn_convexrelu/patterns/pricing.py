@@ -111,16 +111,16 @@ class Candidates:
         """Largest price, zero when there is no candidate."""
         return float(self.prices.max(initial=0.0))
 
-    def distinct(self, count, cosine, root, above=-np.inf):
+    def distinct(self, count, cosine, signature, above=-np.inf):
         """Keep the best ``count`` that differ, with prices over ``above``.
 
-        Two candidates are the same when their values at the data, ``X u``, have a
-        cosine above ``cosine`` and their outputs point to the same side; ``root`` is
-        that of the second moments of X.
+        Two candidates are the same when what a pricer's ``signature`` makes of their
+        directions has a cosine above ``cosine`` and their outputs point to the same
+        side.
         """
         n_above = int(np.count_nonzero(self.prices > above))
         U, A = self.directions[:, :n_above], self.outputs[:n_above]
-        V = _unit(root @ U)
+        V = _unit(signature(U))
         kept, free = [], np.ones(n_above, dtype=bool)
         for j in range(n_above):
             if free[j]:
@@ -216,6 +216,10 @@ class Pricer:
         affordable = supports(effective_rank(X), len(X), n_outputs)
         self._exact = ExactPricing(X) if affordable else None
 
+    def signature(self, directions):
+        """Return vectors that are close where directions act alike on the data."""
+        return self.root @ directions
+
     def price(self, N, known, rng, effort, enough=_never):
         """Return candidates, and what no price exceeds (None: a search cannot tell).
 
@@ -267,7 +271,9 @@ class Pricer:
         else:
             rows = np.sort(rng.choice(len(X), _SAMPLED_ROWS, replace=False))
             found = self._search(Prices(X[rows], single_N[rows]), known, effort, rng)
-            leaders = found.distinct(_HOP_LEADERS, _HOP_COSINE, self.root).directions
+            leaders = found.distinct(
+                _HOP_LEADERS, _HOP_COSINE, self.signature
+            ).directions
             prices, U = Prices(X, single_N), np.hstack([known, leaders])
             found = Candidates.sorted(*ascend(prices, U, effort.n_steps))
             if effort.certifies and not found_enough(found.best):
@@ -287,7 +293,7 @@ class Pricer:
             near = known[:, rng.integers(known.shape[1], size=effort.n_polished)]
             starts = self._near(near, _CLOSEST, 1.0, rng)
             found = found.joined(*ascend(prices, starts, effort.n_steps))
-        best = found.distinct(effort.n_polished, _POLISH_COSINE, self.root)
+        best = found.distinct(effort.n_polished, _POLISH_COSINE, self.signature)
         U = polish(self.X, N, best.directions, best.outputs)
         return found.joined(U, prices.totals(U))
 
@@ -309,7 +315,7 @@ class Pricer:
 
     def _hops(self, found, rng):
         """Return perturbed copies of the leaders."""
-        leaders = found.distinct(_HOP_LEADERS, _HOP_COSINE, self.root).directions
+        leaders = found.distinct(_HOP_LEADERS, _HOP_COSINE, self.signature).directions
         copies = max(_BATCH // max(leaders.shape[1], 1), 1)
         return self._near(np.repeat(leaders, copies, axis=1), 0.1, 0.5, rng)
 

@@ -5,11 +5,11 @@ Column generation over neurons with a sliding step; see :class:`AdaptiveSolver`.
 
 import time
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 
 from sklearn_convexrelu.certificates import certify, dual_point, lower_bound
-from sklearn_convexrelu.networks import Network
 from sklearn_convexrelu.patterns.pricing import (
     FAIR,
     FINE,
@@ -17,8 +17,8 @@ from sklearn_convexrelu.patterns.pricing import (
     KNOWN,
     LIGHT,
     TRACK,
-    Pricer,
 )
+from sklearn_convexrelu.patterns.tree_pricing import pricer_of
 from sklearn_convexrelu.recovery.pruning import merge_compatible
 from sklearn_convexrelu.solution import Solution, Status
 from sklearn_convexrelu.solvers.amplitudes import best_amplitudes
@@ -165,18 +165,15 @@ class _Run:
         self.least_decrease = _LEAST_DECREASE * scale
         self.enough = self.least_decrease  # from one more step of correcting
         self.rng = np.random.default_rng(solver.seed)
-        self.pricer = Pricer(problem.X, problem.n_outputs)
-        self.leaders = np.zeros((problem.X.shape[1], 0))
+        self.pricer = pricer_of(problem)
+        self.leaders = problem.null_network().directions()[0]
         loose = solver.tol >= _FAIR_TOL
         self.first_care, self.careful = _GLANCE, FAIR if loose else HARD
         self.finishes = solver.tol < _FINISH_TOL
         self.near_additions = _NEAR_ADDITIONS
         self.network = problem.null_network()
         if start is not None:
-            start = start.pruned()
-            self.network = replace(
-                self.network, hidden=start.hidden, output=start.output
-            )
+            self.network = replace(start.pruned(), intercept=self.network.intercept)
         self.begin(problem, started)
 
     def move(self, problem, started):
@@ -275,7 +272,10 @@ class _Run:
         """
         problem, copies = self.problem, 1 + n_idle
         new = candidates.distinct(
-            _MOST_FINISHING, _SAME_CELL, self.pricer.root, problem.alpha * (1 + 1e-7)
+            _MOST_FINISHING,
+            _SAME_CELL,
+            self.pricer.signature,
+            problem.alpha * (1 + 1e-7),
         )
         U, A, _ = self.network.directions()
         U = np.tile(np.hstack([U, new.directions]), copies)
@@ -340,7 +340,9 @@ class _Run:
 
         known = np.hstack([network.directions()[0], self.leaders])
         candidates, bound = pricer.price(N, known, self.rng, effort, enough)
-        self.leaders = candidates.distinct(_LEADERS, _APART, pricer.root).directions
+        self.leaders = candidates.distinct(
+            _LEADERS, _APART, pricer.signature
+        ).directions
         return candidates, bound
 
     def record(self, certificate):
@@ -382,11 +384,14 @@ class _Run:
     def simplified(self, network):
         """Refit the intercept and merge neurons that act alike; also the objective.
 
-        Merging may cost at most a tenth of the round's decrease.
+        Merging may cost at most a tenth of the round's decrease. Sub-networks that act
+        alike differ in their leaves: there amplitudes are corrected again.
         """
+        if self.problem.shape.n_leaves > 1:
+            return self.with_best_intercept(self.corrected(*network.directions()))
         network = merge_compatible(network, self.problem.X)
         network, objective = self.with_best_intercept(network)
-        merged = network.merged(_MERGED, self.pricer.root)
+        merged = network.merged(_MERGED, self.pricer.signature)
         if merged.n_neurons < network.n_neurons:
             merged, after = self.with_best_intercept(merged)
             if after <= objective + 0.1 * max(self.objective - objective, 0.0):
@@ -397,7 +402,7 @@ class _Run:
         """Add the best distinct candidates and re-solve for all amplitudes."""
         problem = self.problem
         new = candidates.distinct(
-            _MOST_ADDED, _DISTINCT, self.pricer.root, problem.alpha * (1 + 1e-6)
+            _MOST_ADDED, _DISTINCT, self.pricer.signature, problem.alpha * (1 + 1e-6)
         )
         U, A, c = network.directions()
         U = np.hstack([U, new.directions])
@@ -412,16 +417,18 @@ class _Run:
         """Return the network of best amplitudes, with no more neurons than allowed."""
         problem, cap = self.problem, self.solver.max_neurons
         b = self.network.intercept
-        c, b = best_amplitudes(problem, U, A, c, b, self.enough)
+        network = partial(problem.shape.network, problem.X.shape[1])
+        Phi = problem.shape.features(problem.X, U)
+        c, b = best_amplitudes(problem, Phi, A, c, b, self.enough)
         kept = np.flatnonzero(c > 1e-8 * c.max(initial=0.0))
         if cap is not None and len(kept) > cap:
             self.cap_binds = True
             kept = np.sort(kept[np.argsort(-c[kept], kind="stable")[:cap]])
             c, b = best_amplitudes(
-                problem, U[:, kept], A[kept], c[kept], b, self.enough
+                problem, Phi[:, kept], A[kept], c[kept], b, self.enough
             )
-            return Network.from_directions(U[:, kept], A[kept], c, b).pruned()
-        return Network.from_directions(U[:, kept], A[kept], c[kept], b)
+            return network(U[:, kept], A[kept], c, b).pruned()
+        return network(U[:, kept], A[kept], c[kept], b)
 
     def with_best_intercept(self, network):
         """Give the network the best intercept for its neurons; also its objective."""
@@ -429,7 +436,7 @@ class _Run:
         F = network.forward(problem.X)
         if problem.fit_intercept:
             step = problem.loss.best_intercept(F, problem.Y, problem.weights)
-            network = Network(network.hidden, network.output, network.intercept + step)
+            network = replace(network, intercept=network.intercept + step)
             F += step
         return network, problem.objective(network, F)
 

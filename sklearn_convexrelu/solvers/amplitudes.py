@@ -10,11 +10,11 @@ __all__ = ["best_amplitudes"]
 _HESSIAN_ROWS = 4096
 
 
-def best_amplitudes(problem, U, A, amplitudes, intercept, tol, max_iter=30):
+def best_amplitudes(problem, Phi, A, amplitudes, intercept, tol, max_iter=30):
     """Minimise the objective over amplitudes and intercept, directions fixed.
 
-    The convex problem is ``min_{c >= 0, b} L(sum_j c_j relu(X u_j) a_j + b) + alpha *
-    sum_j c_j``. Each Newton step is a non-negative least squares problem on a factor
+    The convex problem is ``min_{c >= 0, b} L(sum_j c_j phi_j a_j^T + b) + alpha * sum_j
+    c_j``. Each Newton step is a non-negative least squares problem on a factor
     of the small Hessian, the intercept eliminated; for the squared loss one step is
     exact. Coordinate descent, the usual choice, stalls here: neurons are correlated.
 
@@ -22,8 +22,8 @@ def best_amplitudes(problem, U, A, amplitudes, intercept, tol, max_iter=30):
     ----------
     problem : Problem
         What is minimised.
-    U : ndarray of shape (n_inputs, n_neurons)
-        Unit directions.
+    Phi : ndarray of shape (n_samples, n_neurons)
+        Values of the neurons of cost one.
     A : ndarray of shape (n_neurons, n_outputs)
         Unit output vectors.
     amplitudes, intercept : ndarray
@@ -38,7 +38,6 @@ def best_amplitudes(problem, U, A, amplitudes, intercept, tol, max_iter=30):
     tuple of ndarray
         Amplitudes, with exact zeros, and intercept.
     """
-    Phi = np.maximum(problem.X @ U, 0.0)
     c, b = amplitudes, intercept
     value, N = _objective(problem, Phi, A, c, b)
     for i in range(max_iter):

@@ -1,5 +1,7 @@
 """Slide: local descent on the weights of all neurons at once."""
 
+from dataclasses import replace
+
 import numpy as np
 from scipy.optimize import minimize
 
@@ -18,15 +20,16 @@ def slide(problem, network, tol, max_iter, dtype=np.float64):
     through data points and the patterns flip. ``dtype`` is the precision of the
     products with all rows.
     """
-    objective = _WeightObjective(problem, network, dtype)
+    kind = _WeightObjective if problem.shape.n_leaves == 1 else _TreeObjective
+    objective = kind(problem, network, dtype)
     found = minimize(
         objective,
-        objective.pack(network.hidden, network.output, network.intercept),
+        objective.start(),
         jac=True,
         method="L-BFGS-B",
         options={"maxiter": max_iter, "maxcor": 10, "ftol": tol, "gtol": 0.0},
     )
-    return Network(*objective.unpack(found.x))
+    return objective.network(found.x)
 
 
 class _WeightObjective:
@@ -34,9 +37,21 @@ class _WeightObjective:
 
     def __init__(self, problem, network, dtype=np.float64):
         self.problem, self.X = problem, problem.X.astype(dtype, copy=False)
-        self.shapes = network.hidden.shape, network.output.shape
-        self.sizes = np.cumsum([network.hidden.size, network.output.size])
-        self.intercept = network.intercept
+        self.given, self.intercept = network, network.intercept
+        self.shapes = [weights.shape for weights in self.weights_of(network)]
+        self.sizes = np.cumsum([weights.size for weights in self.weights_of(network)])
+
+    def weights_of(self, network):
+        """Return the weights of the two layers."""
+        return network.hidden, network.output
+
+    def start(self):
+        """Return the vector of the given network."""
+        return self.pack(*self.weights_of(self.given), self.intercept)
+
+    def network(self, flat):
+        """Return the network of a vector."""
+        return Network(*self.unpack(flat))
 
     def pack(self, hidden, output, intercept):
         parts = [hidden.ravel(), output.ravel()]
@@ -75,6 +90,45 @@ class _WeightObjective:
             D = np.greater(H, 0.0, out=H)
             to_hidden += _hidden_gradient(X, N, output, D)
         return value, self.pack(to_hidden, to_output, to_intercept)
+
+
+class _TreeObjective(_WeightObjective):
+    """The same for sub-networks, as a function of coordinates and outputs."""
+
+    def weights_of(self, network):
+        """Return coordinates and output weights."""
+        return network.coordinates, network.output
+
+    def network(self, flat):
+        """Return the network of a vector."""
+        W, A, b = self.unpack(flat)
+        return replace(self.given, coordinates=W, output=A, intercept=b)
+
+    def __call__(self, flat):
+        problem, alpha, shape = self.problem, self.problem.alpha, self.given.shape
+        W, A, b = self.unpack(flat)
+        # The cost of a balanced sub-network is half the sum of these two squares.
+        squares = np.einsum("kmd,kmd->k", W, W)
+        value = 0.5 * alpha * (np.sum(squares**shape.degree) + np.vdot(A, A))
+        slope = alpha * shape.degree * squares ** (shape.degree - 1)
+        to_W, to_A, to_b = slope[:, None, None] * W, alpha * A, np.zeros_like(b)
+        V = shape.leaves(W).astype(self.X.dtype, copy=False)
+        G, A = np.zeros_like(V), A.astype(self.X.dtype, copy=False)
+        levels = shape.split(self.given.signs.astype(self.X.dtype, copy=False))
+        for rows in row_blocks(len(self.X), V.shape[0] * V.shape[1]):
+            X = self.X[rows]
+            Z = shape.up(V, levels, X)
+            H = np.maximum(Z[-1][:, 0], 0.0)
+            loss, N = problem.loss.value_and_gradient(
+                H.T @ A + b, problem.Y[rows], problem.weights[rows]
+            )
+            value += loss
+            to_b += N.sum(axis=0)
+            N = N.astype(X.dtype, copy=False)
+            to_A += H @ N
+            G += shape.down(Z, levels, A @ N.T, X)
+        to_W += shape.pull_back(W, G.astype(np.float64, copy=False))
+        return value, self.pack(to_W, to_A, to_b)
 
 
 def _hidden_gradient(X, N, output, D):

@@ -1,0 +1,338 @@
+"""Parallel sub-networks of three and more layers: trees of ReLU neurons.
+
+A sub-network with ``widths`` (m_1, ..., m_{L-2}) is a tree. Its leaves, the first
+hidden layer, compute ``relu(x v_p)``; every other neuron has as many children as the
+widths tell, m_1 leaves at the second layer, and computes ``relu(sum_c s_c h_c)`` over
+them with signs s_c. The last one, the root, is the sub-network's output ``phi(x)``; a
+model is ``f(x) = sum_k phi_k(x) a_k + b`` (Ergen & Pilanci, ICML 2021, eq. (3); NeurIPS
+2023, eq. (4)). Weights between hidden layers are absorbed: ReLU is homogeneous, so only
+their signs are left, and the leaf vectors carry all the size. From four layers on a
+tree is a layered network with neurons copied, which changes neither functions nor path
+norms.
+
+The penalty is ``alpha * sum_k cost(V_k) ||a_k||`` with the path norm ``cost(V) =
+||V||_F``, or, for three layers, the weight decay ``cost(V) = sum_p ||v_p||``. To have
+one code for both, leaves are held in *coordinates* W with a round cost: ``V = W`` for
+the path norm, ``v_p = ||w_p|| w_p`` and ``cost = ||W||_F^2`` for weight decay.
+"""
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+
+from sklearn_convexrelu.networks import column_norms
+
+__all__ = ["TreeNetwork", "TreeShape"]
+
+_BLOCK_ENTRIES = 65536  # activations held at a time, so that they stay in the cache
+_BLOCK_ROWS = 2048
+_TINY = 1e-30
+
+
+@dataclass(frozen=True)
+class TreeShape:
+    """Widths of a sub-network, and the penalty that goes with it.
+
+    Attributes
+    ----------
+    widths : tuple of int
+        Children of a neuron of the second layer, of the third, up to the root.
+    decays : bool
+        Whether the penalty is weight decay; else it is the path norm.
+    """
+
+    widths: tuple
+    decays: bool = False
+
+    @cached_property
+    def level_sizes(self):
+        """Numbers of neurons below the root: leaves first."""
+        widths = self.widths
+        return [int(np.prod(widths[i:])) for i in range(len(widths))]
+
+    @property
+    def n_leaves(self):
+        """Number of leaves, and of paths."""
+        return self.level_sizes[0]
+
+    @property
+    def n_signs(self):
+        """Number of signs: one a neuron but the root."""
+        return sum(self.level_sizes)
+
+    @property
+    def degree(self):
+        """Degree of the cost, and of the output, in the coordinates."""
+        return 2 if self.decays else 1
+
+    def features(self, X, directions):
+        """Return the values of directions at the rows of X, (n_samples, K)."""
+        W, signs = self.unpacked(directions)
+        return self.values(self.leaves(W), signs, X)
+
+    def network(self, n_inputs, directions, outputs, amplitudes, intercept):
+        """Return the balanced network of directions and amplitudes."""
+        root = np.sqrt(amplitudes)
+        W, signs = self.unpacked(directions)
+        return TreeNetwork(
+            W * (root ** (1.0 / self.degree))[:, None, None],
+            signs,
+            outputs * root[:, None],
+            intercept,
+            self,
+        )
+
+    def empty(self, n_inputs, intercept):
+        """Return the network without sub-networks that predicts ``intercept``."""
+        rows = self.n_leaves * n_inputs + self.n_signs
+        intercept = np.asarray(intercept, dtype=np.float64)
+        none = np.zeros((rows, 0)), np.zeros((0, len(intercept))), np.zeros(0)
+        return self.network(n_inputs, *none, intercept)
+
+    def unpacked(self, directions):
+        """Return coordinates (K, n_leaves, n_inputs) and signs (K, n_signs) of columns.
+
+        A direction is the coordinates of a sub-network of cost one, then its signs.
+        """
+        size = len(directions) - self.n_signs
+        W = directions[:size].T.reshape(
+            directions.shape[1], self.n_leaves, size // self.n_leaves
+        )
+        return W, directions[size:].T
+
+    def split(self, signs):
+        """Return signs (K, n_signs) by level, leaves first."""
+        return np.split(signs, np.cumsum(self.level_sizes)[:-1], axis=1)
+
+    def leaves(self, W):
+        """Return the leaf vectors V of coordinates W, (K, n_leaves, n_inputs)."""
+        if not self.decays:
+            return W
+        return W * np.sqrt(np.einsum("kmd,kmd->km", W, W))[:, :, None]
+
+    def coordinates(self, V):
+        """Return the coordinates of leaf vectors."""
+        if not self.decays:
+            return V
+        lengths = np.sqrt(np.einsum("kmd,kmd->km", V, V))
+        return V / np.sqrt(np.maximum(lengths, _TINY))[:, :, None]
+
+    def pull_back(self, W, G):
+        """Return the gradient in W that belongs to the gradient G in V."""
+        if not self.decays:
+            return G
+        lengths = np.sqrt(np.einsum("kmd,kmd->km", W, W))
+        along = np.einsum("kmd,kmd->km", W, G) / np.maximum(lengths, _TINY)
+        return G * lengths[:, :, None] + W * along[:, :, None]
+
+    def blocks(self, n_trees, n_rows):
+        """Yield slices of trees and of rows whose activations fit the cache."""
+        rows = min(n_rows, _BLOCK_ROWS)
+        step = max(_BLOCK_ENTRIES // max(self.n_leaves * rows, 1), 1)
+        for k in range(0, n_trees, step):
+            for i in range(0, n_rows, rows):
+                yield slice(k, k + step), slice(i, i + rows)
+
+    def values(self, V, signs, X):
+        """Return the outputs of sub-networks at the rows of X, (n_samples, K)."""
+        H = np.empty((len(V), len(X)), np.result_type(V, X))
+        levels = self.split(signs.astype(V.dtype, copy=False))
+        for k, i in self.blocks(len(V), len(X)):
+            Z = self.up(V[k], [level[k] for level in levels], X[i])
+            np.maximum(Z[-1][:, 0], 0.0, out=H[k, i])
+        return H.T
+
+    def up(self, V, levels, X):
+        """Return what enters the ReLUs of every level, (K, n_neurons, n) each."""
+        n_trees, n_leaves, n_inputs = V.shape
+        Z = [(V.reshape(-1, n_inputs) @ X.T).reshape(n_trees, n_leaves, len(X))]
+        for width, signs in zip(self.widths, levels, strict=True):
+            H = np.maximum(Z[-1], 0.0).reshape(-1, width, len(X))
+            parents = signs.reshape(-1, 1, width) @ H
+            Z.append(parents.reshape(n_trees, -1, len(X)))
+        return Z
+
+    def down(self, Z, levels, E, X):
+        """Return gradients in V from derivatives E (K, n) in the outputs.
+
+        ``Z`` is what ``up`` returned; it is overwritten.
+        """
+        E = E[:, None] * np.greater(Z[-1], 0.0, out=Z[-1])
+        for level in reversed(range(len(self.widths))):
+            passed = np.greater(Z[level], 0.0, out=Z[level])
+            passed = passed.reshape(len(E), -1, self.widths[level], E.shape[-1])
+            passed *= E[:, :, None]
+            E = passed.reshape(len(E), -1, E.shape[-1])
+            E *= levels[level][:, :, None]
+        n_trees, n_leaves, n = E.shape
+        return (E.reshape(-1, n) @ X).reshape(n_trees, n_leaves, -1)
+
+
+@dataclass(frozen=True)
+class TreeNetwork:
+    """``f(X) = sum_k phi_k(X) output_k + intercept`` with tree sub-networks phi_k.
+
+    Attributes
+    ----------
+    coordinates : ndarray of shape (n_subnetworks, n_leaves, n_inputs)
+        Coordinates of the leaves. A hidden bias is the weight of a column of ones.
+    signs : ndarray of shape (n_subnetworks, n_signs)
+        Signs of the neurons but the roots, leaves first.
+    output : ndarray of shape (n_subnetworks, n_outputs)
+        Weights of the output layer.
+    intercept : ndarray of shape (n_outputs,)
+        Constant added to the output; never penalised.
+    shape : TreeShape
+        Widths and penalty.
+    """
+
+    coordinates: np.ndarray
+    signs: np.ndarray
+    output: np.ndarray
+    intercept: np.ndarray
+    shape: TreeShape
+
+    @property
+    def n_neurons(self):
+        """Number of sub-networks."""
+        return len(self.output)
+
+    @property
+    def _n_coordinates(self):
+        return self.coordinates.shape[1] * self.coordinates.shape[2]
+
+    @property
+    def leaves(self):
+        """Leaf vectors, (n_subnetworks, n_leaves, n_inputs)."""
+        return self.shape.leaves(self.coordinates)
+
+    def forward(self, X):
+        """Return the predictions at ``X``, (n_samples, n_outputs).
+
+        ``X`` may leave out the column of ones, whose weights are then the hidden bias.
+        """
+        if X.shape[1] < self.coordinates.shape[2]:
+            X = np.column_stack([X, np.ones(len(X), X.dtype)])
+        return self.shape.values(self.leaves, self.signs, X) @ self.output + (
+            self.intercept
+        )
+
+    def costs(self):
+        """Return the cost of every sub-network, (n_subnetworks,)."""
+        flat = self.coordinates.reshape(self.n_neurons, self._n_coordinates)
+        return np.linalg.norm(flat, axis=1) ** self.shape.degree
+
+    def penalties(self):
+        """Return ``cost_k ||output_k||`` of every sub-network."""
+        return self.costs() * column_norms(self.output.T)
+
+    def penalty(self):
+        """Return the path norm, or the weight decay, of the whole network."""
+        return float(self.penalties().sum())
+
+    def directions(self):
+        """Return sub-networks of cost one as columns, unit outputs and amplitudes."""
+        costs, lengths = self.costs(), column_norms(self.output.T)
+        flat = self.coordinates.reshape(self.n_neurons, self._n_coordinates)
+        unit = flat / costs[:, None] ** (1.0 / self.shape.degree)
+        columns = np.vstack([unit.T, self.signs.T])
+        return columns, self.output / lengths[:, None], costs * lengths
+
+    def taken(self, kept):
+        """Return the network of some of the sub-networks."""
+        return replace(
+            self,
+            coordinates=self.coordinates[kept],
+            signs=self.signs[kept],
+            output=self.output[kept],
+        )
+
+    def pruned(self, smallest=1e-7):
+        """Drop sub-networks of relative penalty below ``smallest``; balance the rest.
+
+        The others' leaves and outputs get equal shares of it.
+        """
+        penalties = self.penalties()
+        kept = self.taken(penalties > smallest * max(penalties.max(initial=0.0), _TINY))
+        n_inputs = self.coordinates.shape[2]
+        return self.shape.network(n_inputs, *kept.directions(), self.intercept)
+
+    def rescaled(self, path_norm, targets, offset):
+        """Return the network with scaled weights, ``targets`` times intercept, shifted.
+
+        The penalty is multiplied by ``path_norm``, evenly over leaves and output.
+        """
+        root = np.sqrt(path_norm)
+        return replace(
+            self,
+            coordinates=self.coordinates * root ** (1.0 / self.shape.degree),
+            output=self.output * root,
+            intercept=self.intercept * targets + offset,
+        )
+
+    def astype(self, dtype):
+        """Return the network with weights of another precision."""
+        arrays = {"coordinates": self.coordinates, "signs": self.signs}
+        arrays |= {"output": self.output, "intercept": self.intercept}
+        return replace(
+            self, **{name: a.astype(dtype, copy=False) for name, a in arrays.items()}
+        )
+
+    def mapped(self, basis):
+        """Return the network on inputs X that is this one on ``X basis``."""
+        return replace(self, coordinates=self.coordinates @ basis.T)
+
+    def layers(self):
+        """Return weights of an ordinary layered network, block-diagonal.
+
+        Returns
+        -------
+        list of ndarray
+            Weight matrices, input to output: (n_inputs, K n_leaves), then (K n_l, K
+            n_{l+1}) up to (K, n_outputs), ``relu`` between. Within a sub-network every
+            layer has the same Frobenius norm.
+        """
+        V, K = self.leaves.astype(np.float64), self.n_neurons
+        sizes = np.linalg.norm(V, axis=2)
+        if self.shape.decays:  # one half to either layer: the least sum of squares
+            sizes = np.sqrt(sizes)
+        layers = [(V / np.maximum(sizes, _TINY)[:, :, None]).transpose(2, 0, 1)]
+        signs = self.shape.split(self.signs.astype(np.float64))
+        for width, level in zip(self.shape.widths, signs, strict=True):
+            below = sizes.reshape(K, -1, width)
+            edges = level.reshape(below.shape) * below
+            sizes = np.ones(below.shape[:2])
+            if not self.shape.decays:
+                sizes = np.linalg.norm(below, axis=2)
+                edges /= np.maximum(sizes, _TINY)[:, :, None]
+            n_parents = sizes.shape[1]
+            W = np.zeros((K, n_parents * width, n_parents))
+            for parent in range(n_parents):
+                at = slice(parent * width, (parent + 1) * width)
+                W[:, at, parent] = edges[:, parent]
+            layers.append(W)
+        layers.append(self.output.astype(np.float64)[:, None] * sizes[:, :, None])
+        return self._assembled(layers)
+
+    def _assembled(self, layers):
+        """Balance the layers of every sub-network and put them side by side."""
+        K = self.n_neurons
+        first = layers[0].transpose(1, 0, 2)
+        stacks = [first, *layers[1:]]
+        norms = [np.linalg.norm(stack.reshape(K, -1), axis=1) for stack in stacks]
+        mean = np.exp(np.mean([np.log(np.maximum(n, _TINY)) for n in norms], axis=0))
+        stacks = [
+            stack * (mean / np.maximum(n, _TINY))[:, None, None]
+            for stack, n in zip(stacks, norms, strict=True)
+        ]
+        weights = [stacks[0].transpose(1, 0, 2).reshape(first.shape[1], -1)]
+        for stack in stacks[1:-1]:
+            _, n_below, n_above = stack.shape
+            W = np.zeros((K * n_below, K * n_above))
+            for k in range(K):
+                rows = slice(k * n_below, (k + 1) * n_below)
+                W[rows, k * n_above : (k + 1) * n_above] = stack[k]
+            weights.append(W)
+        weights.append(stacks[-1].reshape(K, -1))
+        return weights
