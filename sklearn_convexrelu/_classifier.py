@@ -103,7 +103,9 @@ class ConvexReLUClassifier(ClassifierMixin, BaseConvexReLU):
         Stop when the duality gap is at most ``tol`` times the loss of the best
         constant prediction (log loss: the entropy of the class frequencies).
     max_iter : int, default=None
-        Largest number of rounds of adding and sliding; None is 100.
+        Largest number of rounds of adding and sliding (None: 100), or of steps of the
+        solver over fixed patterns (None: 200 of the interior point method, 20000 of
+        FISTA).
     warm_start : bool, default=False
         Whether to start from the network of the last fit, for the same classes.
     random_state : int, RandomState instance or None, default=None
@@ -135,13 +137,14 @@ class ConvexReLUClassifier(ClassifierMixin, BaseConvexReLU):
         Objective of the network, recomputed from its weights.
     lower_bound_ : float
         Lower bound on the objective of every network; ``certificate_.kind`` says
-        whether it is a proof ("exact") or an estimate ("priced").
+        whether it is a proof ("exact", "bound"), an estimate ("priced"), or a proof for
+        the given patterns only ("restricted").
     dual_gap_ : float
         ``objective_ - lower_bound_``.
     certificate_ : Certificate
         The bound with its kind and price, and a bound that is always proven.
     n_iter_ : int
-        Number of rounds.
+        Number of rounds, or of the solver's steps.
     history_ : list of dict
         ``time`` in seconds, ``objective``, ``dual_gap``, ``n_neurons`` and ``price``
         each time the network was priced.

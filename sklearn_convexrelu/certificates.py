@@ -26,21 +26,24 @@ class Certificate:
 
     Attributes
     ----------
-    kind : {"exact", "priced", "restricted"}
-        "exact": the price is the true maximum, so the gap is a proof. "priced": the
-        price is the best of many local searches, so the gap is an estimate.
-        "restricted": the bound is a proof, but for networks of given patterns only.
+    kind : {"exact", "bound", "priced", "restricted"}
+        "exact": the price is the true maximum, so the gap is a proof. "bound": no price
+        exceeds ``price_bound``, so it is one too. "priced": the price is the best of
+        many local searches, so the gap is an estimate. "restricted": the bound is a
+        proof, but for models of given patterns only, gated where the model is.
     objective : float
         Objective of the network, recomputed from its weights.
     lower_bound : float
-        Lower bound on every network's objective; proven when kind is "exact".
+        Lower bound on every network's objective; proven unless the kind is "priced".
     price : float
-        Largest ``||N^T relu(X u)||_2`` over unit vectors u that was found. At a global
-        optimum with neurons it equals alpha.
+        Largest ``||N^T relu(X u)||_2`` over unit vectors u that was found; for kind
+        "restricted" the largest of the given units. At an optimum with neurons it
+        equals alpha.
     price_bound : float
         Number that no price can exceed: the price plus rounding when exact.
     proven_lower_bound : float
-        Lower bound that follows from ``price_bound``: a proof whatever the kind.
+        Lower bound that follows from ``price_bound``: a proof whatever the kind, for
+        kind "restricted" for the models that it speaks of.
     over_all : Certificate or None
         Beside a "restricted" one of a ReLU network, that over all networks.
     """

@@ -22,7 +22,10 @@ class Status(Enum):
         "units; pass X as float64, standardised, and targets closer to zero"
     )
     INTERRUPTED = "it was interrupted"
-    INACCURATE = "the solver is less accurate; ask it for more in solver_options"
+    INACCURATE = (
+        "the solver stopped before that; ask it for more accuracy, or for more "
+        "iterations, in solver_options"
+    )
     STOPPED = "a callback asked for it"
     STALLED = (
         "no step lowers the objective any more; scale the features to comparable "

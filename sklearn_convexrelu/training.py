@@ -15,7 +15,8 @@ from sklearn.exceptions import ConvergenceWarning
 
 from sklearn_convexrelu.certificates import Certificate, certify, dual_point
 from sklearn_convexrelu.patterns.exact import ExactPricing, effective_rank, supports
-from sklearn_convexrelu.patterns.pricing import FIRST, Pricer, Prices
+from sklearn_convexrelu.patterns.pricing import FIRST
+from sklearn_convexrelu.patterns.tree_pricing import pricer_of, totals_of
 from sklearn_convexrelu.problem import Problem
 from sklearn_convexrelu.recovery.pruning import prune
 from sklearn_convexrelu.solution import Solution, Status
@@ -52,7 +53,7 @@ def train(
     ----------
     problem : Problem
         What is minimised, in the user's units.
-    solver : AdaptiveSolver
+    solver : AdaptiveSolver, FixedPatterns or LowRank
         A record with ``solve_path(problem, alphas, start, callback)``.
     start : Network, default=None
         Where to start.
@@ -121,7 +122,7 @@ def follow(
     if not np.all(alphas >= 0.0):
         raise ValueError("The problem needs a penalty strength: problem.with_alpha(.).")
     if not alphas.all():
-        solution = _constant_solution(problem.with_alpha(0.0), solver.tol, dtype)
+        solution = _constant_solution(problem.with_alpha(0.0), solver, dtype)
         yield from (solution for _ in alphas)
         return
     units = _Units.of(problem)
@@ -198,14 +199,17 @@ def largest_alpha(problem, solver=None):
         problem, solver = reduction.problem, solver.inner(reduction.basis)
     units = _Units.of(problem)
     scaled = units.scaled(problem)
-    if isinstance(solver, FixedPatterns):
-        return solver.largest_alpha(scaled) * units.alpha
     N = dual_point(scaled, scaled.null_network().forward(scaled.X))
-    pricer = Pricer(scaled.X, scaled.n_outputs)
-    none_known = np.zeros((scaled.X.shape[1], 0))
-    candidates, _ = pricer.price(N, none_known, np.random.default_rng(0), FIRST)
+    if isinstance(solver, FixedPatterns):
+        largest = solver.largest_alpha(scaled)
+    else:
+        none_known = scaled.null_network().directions()[0]
+        candidates, _ = pricer_of(scaled).price(
+            N, none_known, np.random.default_rng(0), FIRST
+        )
+        largest = candidates.best
     rounding = 1e-13 * np.linalg.norm(N) * np.linalg.norm(scaled.X)
-    return candidates.best * units.alpha if candidates.best > rounding else 0.0
+    return largest * units.alpha if largest > rounding else 0.0
 
 
 @dataclass(frozen=True)
@@ -365,7 +369,7 @@ def _certificate(problem, alpha, network, solved, units, reduction):
         pricing = ExactPricing(problem.X)
         price = float(pricing.price(N).prices[0])
         return certify(problem, network, price, price + pricing.slack(N))
-    totals = Prices(problem.X, N).totals(solved.directions)
+    totals = totals_of(problem, N, solved.directions)
     return certify(
         problem,
         network,
@@ -374,19 +378,13 @@ def _certificate(problem, alpha, network, solved, units, reduction):
     )
 
 
-def _constant_solution(problem, tol, dtype):
+def _constant_solution(problem, solver, dtype):
     """Return the best constant, where no neuron could lower the loss at all."""
-    network = problem.null_network().astype(dtype)
-    exact = supports(effective_rank(problem.X), len(problem.X), problem.n_outputs)
-    objective = problem.objective(network)
-    certificate = Certificate(
-        kind="exact" if exact else "priced",
-        objective=objective,
-        lower_bound=objective,
-        price=0.0,
-        price_bound=0.0 if exact else np.inf,
-        proven_lower_bound=objective if exact else 0.0,
-    )
+    inner = solver.solver if isinstance(solver, LowRank) else solver
+    if isinstance(inner, FixedPatterns):
+        network, certificate = inner.constant(problem)
+    else:
+        network, certificate = _adaptive_constant(problem)
     record = {
         "time": 0.0,
         "objective": certificate.objective,
@@ -395,13 +393,30 @@ def _constant_solution(problem, tol, dtype):
         "price": 0.0,
     }
     return Solution(
-        network=network,
+        network=network.astype(dtype),
         certificate=certificate,
         status=Status.CONVERGED,
         n_iter=1,
         history=[record],
-        tolerance=tol * problem.loss_scale(),
-        directions=network.hidden,
+        tolerance=solver.tol * problem.loss_scale(),
+        directions=None,
+    )
+
+
+def _adaptive_constant(problem):
+    """Return the best constant and its certificate among all networks."""
+    network = problem.null_network()
+    exact = problem.shape.n_leaves == 1 and supports(
+        effective_rank(problem.X), len(problem.X), problem.n_outputs
+    )
+    objective = problem.objective(network)
+    return network, Certificate(
+        kind="exact" if exact else "priced",
+        objective=objective,
+        lower_bound=objective,
+        price=0.0,
+        price_bound=0.0 if exact else np.inf,
+        proven_lower_bound=objective if exact else 0.0,
     )
 
 

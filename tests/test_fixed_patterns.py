@@ -244,7 +244,15 @@ def test_unconverged_fits_warn():
         ({"solver": "fista"}, "cone"),
         ({"max_neurons": 3}, "max_neurons=3"),
         ({"warm_start": True}, "warm_start=True"),
-        ({"solver_options": {"steps": 3}}, "'steps'.*first_units"),
+        (
+            {"solver": "interior_point", "solver_options": {"steps": 3}},
+            "'steps'.*first_units",
+        ),
+        ({"solver_options": {"first_units": 3}}, "named solver"),
+        (
+            {"solver": "interior_point", "solver_options": {"first_units": 0}},
+            "positive integer",
+        ),
         ({"solver": "cvxpy", "max_iter": 3}, "solver_options"),
         ({"solver": "cvxpy", "solver_options": {"solver": "NONE"}}, "not installed"),
         ({"solver": "cvxpy", "solver_options": {"bad": 3}}, "refused"),
@@ -280,3 +288,94 @@ def test_refusals_of_shapes():
         gated.fit(X, y)
     assert gated.set_params(warm_start=False).fit(X, y).coefs_
     assert not hasattr(gated, "gates_")
+
+
+def small_features():
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((50, 3))
+    return X, np.maximum(X[:, 0], 0) - np.abs(X[:, 1])
+
+
+@pytest.mark.parametrize(("factor", "offset"), [(1e-4, 0.0), (1e4, 0.0), (1.0, 1e3)])
+def test_features_far_from_the_size_of_the_bias(factor, offset):
+    X, y = small_features()
+    model = ConvexReLURegressor(
+        alpha=0.01, patterns="random", n_patterns=60, random_state=0
+    ).fit(X * factor + offset, y)
+    assert model.status_.name == "CONVERGED"
+    assert model.dual_gap_ <= model.tolerance_
+
+
+@pytest.mark.parametrize("patterns", ["random", "exact"])
+def test_features_that_tell_nothing(patterns):
+    x = np.arange(6.0)[:, None]
+    X, y = np.r_[x, x], np.r_[x, -x][:, 0]
+    model = ConvexReLURegressor(patterns=patterns, random_state=0).fit(X, y)
+    assert model.alpha_max_ == 0.0 and model.n_neurons_ == 0
+    assert model.status_.name == "CONVERGED"
+    zeros = ConvexReLURegressor(patterns=patterns, hidden_bias=False, random_state=0)
+    assert_allclose(zeros.fit(np.zeros((5, 1)), np.arange(5.0)).predict([[1.0]]), 2.0)
+
+
+def test_constant_targets_give_a_model_of_the_same_kind():
+    X = np.random.default_rng(0).standard_normal((8, 6))
+    gated = ConvexReLURegressor(patterns="random", activation="gated_relu")
+    gated.fit(X, np.ones(8))
+    assert gated.gates_.shape == (0, 7) and gated.blocks_.shape == (0, 7, 1)
+    assert not hasattr(gated, "coefs_")
+    assert_allclose(gated.predict(X), 1.0)
+    relu = ConvexReLURegressor(patterns="random").fit(X, np.ones(8))
+    assert relu.certificate_.kind == gated.certificate_.kind == "restricted"
+    assert relu.certificate_.over_all is not None
+
+
+def test_the_last_step_of_fista_counts():
+    X, y = small_features()
+    objectives = [
+        ConvexReLURegressor(
+            alpha=0.01,
+            patterns="random",
+            activation="gated_relu",
+            solver="fista",
+            solver_options={"check_every": 1000},
+            max_iter=n,
+            random_state=0,
+        )
+        for n in (5, 50)
+    ]
+    with pytest.warns(UserWarning, match="max_iter"):
+        few, many = (model.fit(X, y).objective_ for model in objectives)
+    assert many < few < y.var() / 2
+
+
+def test_cvxpy_stopped_early_is_no_worse_than_a_constant():
+    X, y = small_features()
+    model = ConvexReLURegressor(
+        alpha=0.05,
+        patterns="random",
+        n_patterns=15,
+        solver="cvxpy",
+        solver_options={"max_iter": 2},
+        random_state=0,
+    )
+    with pytest.warns(UserWarning, match="solver_options"):
+        model.fit(X, y)
+    assert model.objective_ <= y.var() / 2 * (1 + 1e-12)
+
+
+def test_networks_over_patterns_have_few_neurons():
+    X, y = small_features()
+    for activation in ("relu", "gated_relu"):
+        model = ConvexReLURegressor(
+            alpha=1e-4, patterns="random", activation=activation, random_state=0
+        ).fit(X, y)
+        assert model.n_neurons_ <= len(X) + 1
+
+
+@pytest.mark.parametrize("size", [1e-200, 1e200])
+def test_gates_of_extreme_size(size):
+    X, y = small_features()
+    gates = np.random.default_rng(1).standard_normal((20, 4))
+    model = ConvexReLURegressor(alpha=0.1, patterns=gates).fit(X, y)
+    same = ConvexReLURegressor(alpha=0.1, patterns=gates * size).fit(X, y)
+    assert_allclose(same.objective_, model.objective_, rtol=1e-6)

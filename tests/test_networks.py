@@ -57,7 +57,8 @@ def test_merging_neurons_of_equal_pattern_keeps_predictions_and_lowers_the_penal
     output = np.array([[1.0], [2.0], [-1.0]])
     net = Network(hidden, output, np.zeros(1))
     eigenvalues, Q = np.linalg.eigh(X.T @ X / len(X))
-    merged = net.merged(0.999, (Q * np.sqrt(eigenvalues)) @ Q.T)
+    root = (Q * np.sqrt(eigenvalues)) @ Q.T
+    merged = net.merged(0.999, lambda directions: root @ directions)
     assert merged.n_neurons == 2  # the opposite output stays apart
     assert_allclose(merged.forward(X), net.forward(X), rtol=1e-12)
     assert merged.penalty() <= net.penalty()

@@ -64,6 +64,7 @@ def sample_patterns(X, n_patterns=200, random_state=None):
     X = check_array(X, dtype=np.float64)
     check_scalar(n_patterns, "n_patterns", Integral, min_val=1)
     rng = check_random_state(random_state)
+    X = X / _power_of_two(np.abs(X).max(initial=0.0))  # squares must not overflow
     inverse_root = second_moment_roots(X)[1]
     batch = max(min(_ENTRIES // len(X), 1000), 1)
     found, seen, fruitless = [], set(), 0
@@ -86,10 +87,11 @@ def sample_patterns(X, n_patterns=200, random_state=None):
 def enumerate_patterns(X, max_patterns=_MOST_PATTERNS):
     """Enumerate all activation patterns of full dimension, but the empty one.
 
-    Parallel rows are merged and zero rows are inactive. In two dimensions the cells are
-    the arcs between sorted angles. In more, every cell has a facet: the cells of the
-    other rows within the hyperplane of each row are enumerated recursively, and each
-    touches one cell on either side.
+    Parallel rows are merged and zero rows are inactive; directions in which the data
+    vary by less than about 1e-10 of the largest are taken for rounding. In two
+    dimensions the cells are the arcs between sorted angles. In more, every cell has a
+    facet: the cells of the other rows within the hyperplane of each row are enumerated
+    recursively, and each touches one cell on either side.
 
     Parameters
     ----------
@@ -213,12 +215,20 @@ def patterns_of(gates, X):
             f"but hidden units have {X.shape[1]}: one a feature, and one for the bias "
             "where hidden_bias=True."
         )
+    sizes = np.abs(gates).max(axis=1, keepdims=True, initial=0.0)
+    extreme = (sizes > 0.0) & ((sizes > 1e50) | (sizes < 1e-50))
+    gates = np.where(extreme, gates / np.where(extreme, sizes, 1.0), gates)
     patterns = _patterns(X, gates)
     _, first = np.unique(np.packbits(patterns, axis=1), axis=0, return_index=True)
     first = np.sort(first[patterns[first].any(axis=1)])
     if not len(first):
         raise ValueError("No gate in patterns activates any sample.")
     return patterns[first], gates[first]
+
+
+def _power_of_two(size):
+    """Return the largest power of two up to ``size``; scaling by it is exact."""
+    return float(2.0 ** np.floor(np.log2(size))) if size > 0.0 else 1.0
 
 
 def _patterns(X, gates):

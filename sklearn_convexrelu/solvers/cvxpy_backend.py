@@ -94,6 +94,9 @@ class CvxpyBackend:
         """Return the solution with our own objective and bound."""
         problem = programme.problem
         point, F = programme.with_best_intercept(programme.pushed_inside(point))
+        zero = programme.zero()
+        if not programme.objective(point, F) <= programme.objective(zero):
+            point, F = programme.with_best_intercept(zero)  # it was stopped far off
         objective = programme.objective(point, F)
         N = dual_point(problem, F)
         price = float(programme.prices(N).max(initial=0.0))
@@ -110,7 +113,7 @@ class CvxpyBackend:
             callback(record, point)
         if objective - bound <= tolerance:
             status = Status.CONVERGED
-        elif status is Status.CONVERGED:
+        else:
             status = Status.INACCURATE
         return ProgrammeSolution(
             blocks=point,
@@ -207,5 +210,5 @@ def _solved(cp, stated, options):
     if stated.status in (cp.OPTIMAL, cp.OPTIMAL_INACCURATE):
         return Status.CONVERGED
     if stated.status == cp.USER_LIMIT and stated.variables()[0].value is not None:
-        return Status.ITERATION_LIMIT
+        return Status.INACCURATE
     raise ValueError(f"The CVXPY solver ended with the status {stated.status!r}.")

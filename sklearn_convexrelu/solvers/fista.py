@@ -96,7 +96,8 @@ class _Descent:
         V, b, F = self.V, self.b, self.F
         momentum = 1.0
         for step in range(self.solver.max_iter + 1):
-            if step % self.solver.check_every == 0:
+            last = step == self.solver.max_iter
+            if last or step % self.solver.check_every == 0:
                 status = self.check(step)
                 if status is not None:
                     return self.solution(status, step)

@@ -1,11 +1,13 @@
 """Training over fixed patterns: choose them, state the programme, solve, recover."""
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
+from numbers import Integral
 
 import numpy as np
 
 from sklearn_convexrelu.certificates import Certificate, certify, dual_point
 from sklearn_convexrelu.losses import Huber, SquaredHinge
+from sklearn_convexrelu.networks import GatedNetwork, Network
 from sklearn_convexrelu.patterns.arrangements import (
     enumerate_patterns,
     patterns_of,
@@ -14,9 +16,10 @@ from sklearn_convexrelu.patterns.arrangements import (
 from sklearn_convexrelu.patterns.pricing import FAIR, Pricer
 from sklearn_convexrelu.recovery.weights import gated_network, relu_network
 from sklearn_convexrelu.solution import Solution, Status
+from sklearn_convexrelu.solvers.amplitudes import best_amplitudes
 from sklearn_convexrelu.solvers.cvxpy_backend import CvxpyBackend
 from sklearn_convexrelu.solvers.fista import Fista
-from sklearn_convexrelu.solvers.group_lasso import GroupLasso
+from sklearn_convexrelu.solvers.group_lasso import GroupLasso, refuse_several_outputs
 from sklearn_convexrelu.solvers.interior_point import InteriorPoint
 
 __all__ = ["FixedPatterns"]
@@ -58,6 +61,13 @@ class FixedPatterns:
     tol: float = 1e-3
     max_iter: int | None = None
     seed: int = 0
+    _last: dict = field(default_factory=dict, repr=False, compare=False)
+
+    @property
+    def kind(self):
+        """Kind of the certificates."""
+        complete = isinstance(self.patterns, str) and self.patterns == "exact"
+        return "exact" if complete and not self.gated else "restricted"
 
     def check(self):
         """Refuse what cannot be before any work.
@@ -78,21 +88,34 @@ class FixedPatterns:
                 "max_iter is not for solver='cvxpy'; pass the solver's own limit in "
                 "solver_options."
             )
-        for method in _METHODS if self.method == "auto" else [self.method]:
-            if method in _METHODS:
-                self._check_options(_METHODS[method])
+        if self.method == "auto" and self.options:
+            raise ValueError("solver_options are for a named solver, not for 'auto'.")
+        if self.method in _METHODS:
+            self._check_options(_METHODS[self.method])
 
     def _check_options(self, record):
         known = {field.name for field in fields(record)} - {"tol", "max_iter"}
-        for name in self.options or {}:
+        for name, value in (self.options or {}).items():
             if name not in known:
                 raise ValueError(
                     f"Unknown key {name!r} in solver_options; solver={self.method!r} "
                     f"knows {', '.join(sorted(known)) or 'none'}."
                 )
+            if not isinstance(value, Integral) or value < 1:
+                raise ValueError(
+                    f"{name} in solver_options must be a positive integer, not {value}."
+                )
 
     def chosen(self, X):
-        """Return the patterns (n_patterns, n_samples) and their gates."""
+        """Return the patterns (n_patterns, n_samples) and their gates.
+
+        They are kept for the same data, which are asked for ``largest_alpha`` first.
+        """
+        if not ("X" in self._last and np.array_equal(self._last["X"], X)):
+            self._last.update(X=X, chosen=self._chosen(X))
+        return self._last["chosen"]
+
+    def _chosen(self, X):
         if isinstance(self.patterns, str):
             if self.patterns == "exact":
                 return enumerate_patterns(X)
@@ -106,7 +129,7 @@ class FixedPatterns:
         """Return the programme of a problem, and the gates of its patterns."""
         if problem.n_outputs > 1:
             if not self.gated:
-                GroupLasso.relu(problem, None, None)  # refuses
+                refuse_several_outputs(problem)
             if self.method == "interior_point":
                 raise ValueError(
                     "solver='interior_point' is for one output; several take 'fista' "
@@ -117,9 +140,31 @@ class FixedPatterns:
             return GroupLasso.gated(problem, patterns), gates
         return GroupLasso.relu(problem, patterns, gates), gates
 
+    def constant(self, problem):
+        """Return the best constant as a network of its kind, and its certificate.
+
+        It is for problems whose ``largest_alpha`` is zero: no unit helps.
+        """
+        network, over_all = problem.null_network(), None
+        objective = problem.objective(network)
+        if self.gated:
+            d, n_outputs = problem.X.shape[1], problem.n_outputs
+            gates, blocks = np.zeros((0, d)), np.zeros((0, d, n_outputs))
+            network = GatedNetwork(gates, blocks, network.intercept)
+        elif self.kind == "restricted":
+            N = dual_point(problem, network.forward(problem.X))
+            rng, none = np.random.default_rng(self.seed), network.hidden
+            pricer = Pricer(problem.X, problem.n_outputs)
+            candidates, bound = pricer.price(N, none, rng, FAIR)
+            over_all = certify(problem, network, candidates.best, bound)
+        return network, Certificate(
+            self.kind, objective, objective, 0.0, 0.0, objective, over_all
+        )
+
     def largest_alpha(self, problem):
         """Return the least strength at which a constant is best over the patterns."""
-        return self.programme(problem)[0].largest_alpha()
+        programme = self.programme(problem)[0]
+        return programme.largest_alpha() if programme.n_units else 0.0
 
     def solve_path(self, problem, alphas, start=None, callback=None):
         """Solve at one penalty strength after another.
@@ -157,7 +202,9 @@ class FixedPatterns:
 
         for alpha in alphas:
             solved = method.solve(programme.at(alpha), watch)
-            network = network_of(solved.blocks)
+            network = _with_few_units(
+                problem.with_alpha(alpha), network_of(solved.blocks)
+            )
             yield Solution(
                 network=network,
                 certificate=self._certificate(
@@ -191,24 +238,51 @@ class FixedPatterns:
 
     def _certificate(self, problem, network, solved):
         """Return the programme's certificate, and beside it that over all networks."""
-        complete = isinstance(self.patterns, str) and self.patterns == "exact"
-        kind = "exact" if complete and not self.gated else "restricted"
-        over_all = None
-        if kind == "restricted" and not self.gated:
+        over_all, bound_here = None, solved.lower_bound
+        if self.kind == "restricted" and not self.gated:
             N = dual_point(problem, network.forward(problem.X))
             known, rng = network.directions()[0], np.random.default_rng(self.seed)
             pricer = Pricer(problem.X, problem.n_outputs)
             candidates, bound = pricer.price(N, known, rng, FAIR)
             over_all = certify(problem, network, candidates.best, bound)
+            if over_all.kind == "exact":  # what holds for all holds for these
+                bound_here = max(bound_here, over_all.lower_bound)
         return Certificate(
-            kind=kind,
+            kind=self.kind,
             objective=problem.objective(network),
-            lower_bound=solved.lower_bound,
+            lower_bound=bound_here,
             price=solved.price,
             price_bound=solved.price,
-            proven_lower_bound=solved.lower_bound,
+            proven_lower_bound=bound_here,
             over_all=over_all,
         )
+
+
+def _with_few_units(problem, network):
+    """Return the network of the best amplitudes for its units, of which few are needed.
+
+    An interior point has all the units that do no harm.
+    """
+    if problem.n_outputs > 1 or network.n_neurons < 2:
+        return network
+    gated = isinstance(network, GatedNetwork)
+    if gated:
+        c = network.penalties()
+        passed = problem.X @ network.gates.T > 0.0
+        Phi = passed * (problem.X @ (network.blocks[:, :, 0] / c[:, None]).T)
+        A = np.ones((len(c), 1))
+    else:
+        U, A, c = network.directions()
+        Phi = problem.shape.features(problem.X, U)
+    before = problem.objective(network)
+    c_new, b = best_amplitudes(problem, Phi, A, c, network.intercept, 1e-14 * before)
+    kept = c_new > 1e-8 * c_new.max(initial=0.0)
+    if gated:
+        factors = (c_new / c)[kept, None, None]
+        few = GatedNetwork(network.gates[kept], network.blocks[kept] * factors, b)
+    else:
+        few = Network.from_directions(U[:, kept], A[kept], c_new[kept], b)
+    return few if problem.objective(few) <= before else network
 
 
 def _check_interiors(patterns, gates, X):

@@ -22,11 +22,17 @@ from functools import cached_property
 import numpy as np
 from scipy.optimize import nnls
 
-from sklearn_convexrelu.certificates import dual_point, lower_bound
+from sklearn_convexrelu.certificates import dual_point
 from sklearn_convexrelu.problem import Problem
 from sklearn_convexrelu.solution import Status
 
-__all__ = ["Blocks", "GroupLasso", "Operator", "ProgrammeSolution"]
+__all__ = [
+    "Blocks",
+    "GroupLasso",
+    "Operator",
+    "ProgrammeSolution",
+    "refuse_several_outputs",
+]
 
 _ENTRIES = 4_000_000  # floats of a temporary: 32 MB, whatever the size of the programme
 _CACHED = 6 * _ENTRIES  # of a matrix that is kept
@@ -89,13 +95,7 @@ class GroupLasso:
         ``gates`` (n_patterns, n_inputs) lie strictly inside the cells of the patterns.
         With ``signs`` (n_patterns,) each pattern comes once, with that output sign.
         """
-        if problem.n_outputs > 1:
-            raise ValueError(
-                "No convex programme over fixed patterns is known for ReLU networks of "
-                f"several outputs (here {problem.n_outputs}) that can be solved: its "
-                "norm is as hard as the training. Use patterns='adaptive', or "
-                "activation='gated_relu'."
-            )
+        refuse_several_outputs(problem)
         if signs is None:
             signs = np.repeat([1, -1], len(patterns))
             patterns, gates = np.tile(patterns, (2, 1)), np.tile(gates, (2, 1))
@@ -292,18 +292,6 @@ class GroupLasso:
         V = V + short[:, None, None] * self.interiors
         return replace(blocks, V=V[..., None])
 
-    def certified(self, blocks):
-        """Return objective, lower bound and largest price of a point.
-
-        The bound holds for the programme over these patterns. The blocks are taken to
-        have the best intercept.
-        """
-        problem = self.problem
-        F = self.predictions(blocks)
-        N = dual_point(problem, F)
-        price = float(self.prices(N).max(initial=0.0))
-        return self.objective(blocks, F), lower_bound(problem, N, price), price
-
     def largest_alpha(self):
         """Return the least penalty strength at which the best constant is optimal."""
         problem = self.problem
@@ -322,6 +310,17 @@ class GroupLasso:
         step = max(_ENTRIES // max(entries, 1), 1)
         for start in range(0, len(self.problem.X), step):
             yield slice(start, start + step)
+
+
+def refuse_several_outputs(problem):
+    """Raise where a ReLU programme has several outputs."""
+    if problem.n_outputs > 1:
+        raise ValueError(
+            "No convex programme over fixed patterns is known for ReLU networks of "
+            f"several outputs (here {problem.n_outputs}) that can be solved: its "
+            "norm is as hard as the training. Use patterns='adaptive', or "
+            "activation='gated_relu'."
+        )
 
 
 @dataclass(frozen=True)

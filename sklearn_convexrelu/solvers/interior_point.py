@@ -32,7 +32,9 @@ _REGULARISED = 1e-11  # least eigenvalue of B, times the curvature of the loss
 _REFINED = 1e-10  # residual, times the right-hand side, that is good enough
 _REFINEMENTS = 2  # of a Newton direction, against that regularisation
 _BACKTRACKS = 12
-_ASTRAY, _ATTEMPTS = 0.5, 4  # part of a step that curvature must allow, and tries
+# A step of which the loss's curvature allows less than this part is tried again, with
+# another curvature, so many times.
+_ASTRAY, _ATTEMPTS = 0.5, 4
 _MOST_AT_ONCE = 10_000  # unknowns of a programme with cones that is solved as it is
 _IDLE = 1e-5  # times the largest unit: smaller ones go where that costs nothing
 _PATIENCE = 12  # steps that may pass without progress
@@ -47,13 +49,13 @@ class InteriorPoint:
     tol : float
         Stop at a duality gap of ``tol`` times the loss of the best constant.
     max_iter : int
-        Largest number of interior point steps on one working set.
+        Largest number of interior point steps, over all working sets.
     first_units : int
         How many units the first working set has, at least.
     """
 
     tol: float = 1e-3
-    max_iter: int = 100
+    max_iter: int = 200
     first_units: int = 10
 
     def solve(self, programme, callback=None):
@@ -87,7 +89,7 @@ class _WorkingSet:
         self.solver, self.programme, self.callback = solver, programme, callback
         self.tolerance = solver.tol * programme.problem.loss_scale()
         self.started, self.history = time.perf_counter(), []
-        self.stopped = self.exhausted = False
+        self.stopped, self.n_steps = False, 0
         self.best, self.units = programme.zero(), np.array([], dtype=int)
         F = programme.predictions(self.best)
         N = dual_point(programme.problem, F)
@@ -107,7 +109,7 @@ class _WorkingSet:
                 return self.solution(Status.CONVERGED)
             if self.stopped:
                 return self.solution(Status.STOPPED)
-            if self.exhausted:
+            if self.n_steps >= self.solver.max_iter:
                 return self.solution(Status.ITERATION_LIMIT)
             wanted = self.entering()
             if idle > 1 and not len(wanted):
@@ -124,8 +126,9 @@ class _WorkingSet:
     def improve(self, target):
         """Solve over the working set; return whether point or bound are better."""
         programme = self.programme
-        run = _Run(programme.subset(self.units), target, self.solver.max_iter)
-        self.exhausted = run.run() >= self.solver.max_iter
+        left = self.solver.max_iter - self.n_steps
+        run = _Run(programme.subset(self.units), target, left)
+        self.n_steps += run.run()
         found = run.finished()
         V = np.zeros_like(self.best.V)
         V[self.units] = found.V
@@ -183,7 +186,7 @@ class _WorkingSet:
             lower_bound=self.bound,
             price=self.price,
             status=status,
-            n_iter=max(len(self.history) - 1, 1),
+            n_iter=max(self.n_steps, 1),
             history=self.history,
             tolerance=self.tolerance,
         )
@@ -207,7 +210,11 @@ class _Run:
         n_parts = n_units * programme.n_parts
         # Values of order one: the loss of the best constant tells the unit of
         # predictions, the rows of X that of the weights.
-        row = np.sqrt(np.mean(np.sum(self.problem.X**2, axis=1)))
+        # Rows are centred: what they share, a bias or an offset, fits a constant only.
+        X = self.problem.X
+        row = np.sqrt(np.mean(np.sum((X - X.mean(axis=0)) ** 2, axis=1)))
+        if row <= 1e-12 * np.abs(X).max():
+            row = np.sqrt(np.mean(np.sum(X**2, axis=1)))
         unit = np.sqrt(2.0 * self.problem.loss_scale()) / max(row, 1e-300)
         self.t = np.full(n_parts, 0.3 * unit / np.sqrt(n_units))
         self.has_cones = programme.cones is not None
