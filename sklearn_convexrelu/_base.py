@@ -24,7 +24,7 @@ from sklearn_convexrelu._callbacks import (
 )
 from sklearn_convexrelu.certificates import certify, dual_point
 from sklearn_convexrelu.losses import Loss
-from sklearn_convexrelu.networks import GatedNetwork
+from sklearn_convexrelu.networks import NEURONS, GatedNetwork
 from sklearn_convexrelu.patterns.pricing import FAIR, Pricer
 from sklearn_convexrelu.recovery.decomposition import cone_decomposition
 from sklearn_convexrelu.recovery.pruning import prune
@@ -32,6 +32,7 @@ from sklearn_convexrelu.solvers.adaptive import AdaptiveSolver
 from sklearn_convexrelu.solvers.fixed_patterns import FixedPatterns
 from sklearn_convexrelu.solvers.low_rank import LowRank
 from sklearn_convexrelu.training import follow, largest_alpha, state_problem, train
+from sklearn_convexrelu.trees import TreeNetwork, TreeShape
 
 __all__ = ["BaseConvexReLU", "CheckedData", "checked_weights", "undone_on_failure"]
 
@@ -105,6 +106,8 @@ class BaseConvexReLU(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta):
         "relative_alpha": ["boolean"],
         "fit_intercept": ["boolean"],
         "hidden_bias": ["boolean"],
+        "subnetwork_widths": ["array-like"],
+        "penalty": [StrOptions({"path", "weight_decay"})],
         "activation": [StrOptions({"relu", "gated_relu"})],
         "patterns": [StrOptions({"adaptive", "random", "exact"}), "array-like"],
         "n_patterns": [Interval(Integral, 1, None, closed="left")],
@@ -129,6 +132,8 @@ class BaseConvexReLU(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta):
         loss,
         fit_intercept,
         hidden_bias,
+        subnetwork_widths,
+        penalty,
         activation,
         patterns,
         n_patterns,
@@ -148,6 +153,8 @@ class BaseConvexReLU(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta):
         self.loss = loss
         self.fit_intercept = fit_intercept
         self.hidden_bias = hidden_bias
+        self.subnetwork_widths = subnetwork_widths
+        self.penalty = penalty
         self.activation = activation
         self.patterns = patterns
         self.n_patterns = n_patterns
@@ -179,9 +186,40 @@ class BaseConvexReLU(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta):
 
     def _stated(self, data, solver):
         """Return the Problem of the data and its ``alpha_max_``."""
-        return data.stated(
-            solver, fit_intercept=self.fit_intercept, hidden_bias=self.hidden_bias
-        )
+        return data.stated(solver, **self._statement())
+
+    def _statement(self):
+        """Return what the parameters say of the problem."""
+        return {
+            "fit_intercept": self.fit_intercept,
+            "hidden_bias": self.hidden_bias,
+            "shape": self._shape(),
+        }
+
+    def _shape(self):
+        """Return the shape of the parallel units.
+
+        Raises
+        ------
+        ValueError
+            If widths are not positive integers, or weight decay is asked for beyond
+            three layers.
+        """
+        widths = tuple(self.subnetwork_widths)
+        if not all(isinstance(m, Integral) and m > 0 for m in widths):
+            raise ValueError(
+                f"subnetwork_widths must hold positive integers, got {widths}."
+            )
+        decays = self.penalty == "weight_decay"
+        if decays and len(widths) > 1:
+            raise ValueError(
+                "penalty='weight_decay' has a convex equivalent for at most three "
+                f"layers: its cost is no norm for subnetwork_widths={widths}. Use "
+                "penalty='path'."
+            )
+        if not widths:
+            return NEURONS
+        return TreeShape(tuple(int(m) for m in widths), decays)
 
     def _train(self, data, solver, problem, alpha_max, task, alpha=None):
         """Train on a problem at the absolute ``alpha``, by default the parameter's."""
@@ -288,17 +326,17 @@ class BaseConvexReLU(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta):
         """Return the last fit's network under warm_start, None otherwise."""
         if not self.warm_start or not hasattr(self, "network_"):
             return None
-        if isinstance(self.network_, GatedNetwork):
+        if self.network_.is_gated:
             raise ValueError("warm_start=True cannot start from a gated model.")
-        last_features = self.coefs_[0].shape[0]
-        last_bias = self.network_.hidden.shape[0] > last_features
-        last = last_features, last_bias, self.n_outputs_
-        wanted = n_features, bool(self.hidden_bias), n_outputs
+        last_features, network = self.coefs_[0].shape[0], self.network_
+        shape = network.shape if isinstance(network, TreeNetwork) else NEURONS
+        last = last_features, network.n_inputs > last_features, self.n_outputs_, shape
+        wanted = n_features, bool(self.hidden_bias), n_outputs, self._shape()
         if last != wanted:
             raise ValueError(
                 "warm_start=True needs the last fit's shape (features, hidden bias, "
-                f"outputs), which was {last} and is now {wanted}; fit a new estimator "
-                "or set warm_start=False."
+                f"outputs), which was {last[:3]} and is now {wanted[:3]}, and its "
+                "sub-networks; fit a new estimator or set warm_start=False."
             )
         return self.network_
 
@@ -334,17 +372,17 @@ class BaseConvexReLU(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta):
             "n_neurons_": network.n_neurons,
             "n_outputs_": len(network.intercept),
         }
-        if isinstance(network, GatedNetwork):
+        if network.is_gated:
             blocks, intercept = network.blocks, network.intercept
             gated = {"gates_": network.gates, "blocks_": blocks}
             return shared | gated | {"intercept_": intercept}
-        n_features = data.X.shape[1]
-        hidden_bias = np.zeros(network.n_neurons, dtype=network.hidden.dtype)
+        n_features, layers = data.X.shape[1], network.layers()
+        biases = [np.zeros(W.shape[1], W.dtype) for W in layers[:-1]]
         if self.hidden_bias:
-            hidden_bias = network.hidden[n_features]
+            biases[0] = layers[0][n_features]
         return shared | {
-            "coefs_": [network.hidden[:n_features], network.output],
-            "intercepts_": [hidden_bias, network.intercept],
+            "coefs_": [layers[0][:n_features], *layers[1:]],
+            "intercepts_": [*biases, network.intercept],
         }
 
     def __getattr__(self, name):
@@ -428,9 +466,12 @@ class BaseConvexReLU(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta):
            Two-Layer ReLU Networks: Equivalent Model Classes and Cone Decompositions",
            ICML, section 4.
         """
-        data, problem = self._training_problem(X, y, sample_weight)
+        check_is_fitted(self)
         if not isinstance(self.network_, GatedNetwork):
-            raise ValueError("Only a model of activation='gated_relu' is decomposed.")
+            raise ValueError(
+                "Only a two-layer model of activation='gated_relu' is decomposed."
+            )
+        data, problem = self._training_problem(X, y, sample_weight)
         network = cone_decomposition(self.network_, problem.X).astype(data.X.dtype)
         N = dual_point(problem, network.forward(problem.X))
         known, rng = network.directions()[0], np.random.default_rng(0)
@@ -450,9 +491,7 @@ class BaseConvexReLU(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta):
         check_is_fitted(self)
         twin = clone(self)
         data = twin._checked(X, y, sample_weight)
-        problem = data.problem(
-            fit_intercept=self.fit_intercept, hidden_bias=self.hidden_bias
-        ).with_alpha(self.alpha_)
+        problem = data.problem(**self._statement()).with_alpha(self.alpha_)
         shape = len(problem.X.T), problem.n_outputs
         fitted = self.n_features_in_ + bool(self.hidden_bias), self.n_outputs_
         objective = problem.objective(self.network_) if shape == fitted else np.nan

@@ -240,6 +240,18 @@ class ConvexReLURegressorCV(_CrossValidated, ConvexReLURegressor):
         Whether to fit the output intercepts, which are not penalised.
     hidden_bias : bool, default=True
         Whether hidden units have a bias, penalised like a weight.
+    subnetwork_widths : tuple of int, default=()
+        Hidden widths before the last hidden unit of each parallel sub-network. ``()``:
+        neurons, so two layers. ``(m1,)``: three layers, sub-networks of m1 neurons that
+        feed one. ``(m1, m2)``: four layers, and so on; from there on
+        sub-networks are trees, every neuron with inputs of its own.
+    penalty : {"path", "weight_decay"}, default="path"
+        What is penalised of sub-networks: their path norm, the root of the sum over
+        all paths of the squared products of weights, or, for three layers, weight
+        decay: half the squares of the weights of the second layer and the output, the
+        first layer's within the unit ball. Two layers: the same thing. With more
+        neurons a sub-network the path norm of a function falls (as the root of the
+        number of paths, at most); relative alphas take care of that.
     activation : {"relu", "gated_relu"}, default="relu"
         ``"gated_relu"`` fixes the gates: a unit is ``1[g^T x > 0] v^T x``, penalised by
         ``||v||``, and the model is no ReLU network but a convex relaxation of one. It
@@ -249,6 +261,8 @@ class ConvexReLURegressorCV(_CrossValidated, ConvexReLURegressor):
         ``"adaptive"`` generates the neurons that matter. The others solve the convex
         programme over fixed activation patterns: of ``n_patterns`` random gates, of all
         gates there are (feasible for few features and samples), or of the given ones.
+        With sub-networks an array of gates has leaf vectors, (n_gates, n_leaves,
+        n_features + hidden_bias), and signs are drawn.
     n_patterns : int, default=200
         How many patterns to sample for ``patterns="random"``.
     rank : int, default=None
@@ -359,6 +373,8 @@ class ConvexReLURegressorCV(_CrossValidated, ConvexReLURegressor):
         huber_threshold=1.35,
         fit_intercept=True,
         hidden_bias=True,
+        subnetwork_widths=(),
+        penalty="path",
         activation="relu",
         patterns="adaptive",
         n_patterns=200,
@@ -380,6 +396,8 @@ class ConvexReLURegressorCV(_CrossValidated, ConvexReLURegressor):
             huber_threshold=huber_threshold,
             fit_intercept=fit_intercept,
             hidden_bias=hidden_bias,
+            subnetwork_widths=subnetwork_widths,
+            penalty=penalty,
             activation=activation,
             patterns=patterns,
             n_patterns=n_patterns,
@@ -441,6 +459,18 @@ class ConvexReLUClassifierCV(_CrossValidated, ConvexReLUClassifier):
         Whether to fit the output intercepts, which are not penalised.
     hidden_bias : bool, default=True
         Whether hidden units have a bias, penalised like a weight.
+    subnetwork_widths : tuple of int, default=()
+        Hidden widths before the last hidden unit of each parallel sub-network. ``()``:
+        neurons, so two layers. ``(m1,)``: three layers, sub-networks of m1 neurons that
+        feed one. ``(m1, m2)``: four layers, and so on; from there on
+        sub-networks are trees, every neuron with inputs of its own.
+    penalty : {"path", "weight_decay"}, default="path"
+        What is penalised of sub-networks: their path norm, the root of the sum over
+        all paths of the squared products of weights, or, for three layers, weight
+        decay: half the squares of the weights of the second layer and the output, the
+        first layer's within the unit ball. Two layers: the same thing. With more
+        neurons a sub-network the path norm of a function falls (as the root of the
+        number of paths, at most); relative alphas take care of that.
     activation : {"relu", "gated_relu"}, default="relu"
         ``"gated_relu"`` fixes the gates: a unit is ``1[g^T x > 0] v^T x``, penalised by
         ``||v||``, and the model is no ReLU network but a convex relaxation of one. It
@@ -450,6 +480,8 @@ class ConvexReLUClassifierCV(_CrossValidated, ConvexReLUClassifier):
         ``"adaptive"`` generates the neurons that matter. The others solve the convex
         programme over fixed activation patterns: of ``n_patterns`` random gates, of all
         gates there are (feasible for few features and samples), or of the given ones.
+        With sub-networks an array of gates has leaf vectors, (n_gates, n_leaves,
+        n_features + hidden_bias), and signs are drawn.
     n_patterns : int, default=200
         How many patterns to sample for ``patterns="random"``.
     rank : int, default=None
@@ -563,6 +595,8 @@ class ConvexReLUClassifierCV(_CrossValidated, ConvexReLUClassifier):
         class_weight=None,
         fit_intercept=True,
         hidden_bias=True,
+        subnetwork_widths=(),
+        penalty="path",
         activation="relu",
         patterns="adaptive",
         n_patterns=200,
@@ -584,6 +618,8 @@ class ConvexReLUClassifierCV(_CrossValidated, ConvexReLUClassifier):
             class_weight=class_weight,
             fit_intercept=fit_intercept,
             hidden_bias=hidden_bias,
+            subnetwork_widths=subnetwork_widths,
+            penalty=penalty,
             activation=activation,
             patterns=patterns,
             n_patterns=n_patterns,

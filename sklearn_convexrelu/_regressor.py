@@ -51,6 +51,18 @@ class ConvexReLURegressor(RegressorMixin, BaseConvexReLU):
         Whether to fit the output intercept :math:`b_2`, which is not penalised.
     hidden_bias : bool, default=True
         Whether hidden units have a bias :math:`b_{1j}`, penalised like a weight.
+    subnetwork_widths : tuple of int, default=()
+        Hidden widths before the last hidden unit of each parallel sub-network. ``()``:
+        neurons, so two layers. ``(m1,)``: three layers, sub-networks of m1 neurons that
+        feed one [3]_. ``(m1, m2)``: four layers, and so on [4]_; from there on
+        sub-networks are trees, every neuron with inputs of its own.
+    penalty : {"path", "weight_decay"}, default="path"
+        What is penalised of sub-networks: their path norm, the root of the sum over
+        all paths of the squared products of weights, or, for three layers, weight
+        decay: half the squares of the weights of the second layer and the output, the
+        first layer's within the unit ball. Two layers: the same thing. With more
+        neurons a sub-network the path norm of a function falls (as the root of the
+        number of paths, at most); relative alphas take care of that.
     activation : {"relu", "gated_relu"}, default="relu"
         ``"gated_relu"`` fixes the gates: a unit is ``1[g^T x > 0] v^T x``, penalised by
         ``||v||``, and the model is no ReLU network but a convex relaxation of one. It
@@ -60,6 +72,8 @@ class ConvexReLURegressor(RegressorMixin, BaseConvexReLU):
         ``"adaptive"`` generates the neurons that matter. The others solve the convex
         programme over fixed activation patterns: of ``n_patterns`` random gates, of all
         gates there are (feasible for few features and samples), or of the given ones.
+        With sub-networks an array of gates has leaf vectors, (n_gates, n_leaves,
+        n_features + hidden_bias), and signs are drawn.
     n_patterns : int, default=200
         How many patterns to sample for ``patterns="random"``.
     rank : int, default=None
@@ -98,12 +112,12 @@ class ConvexReLURegressor(RegressorMixin, BaseConvexReLU):
 
     Attributes
     ----------
-    coefs_ : list of two ndarray
+    coefs_ : list of ndarray
         Weights of the hidden layer, (n_features, n_neurons), and of the output layer,
         (n_neurons, n_targets), as in :class:`~sklearn.neural_network.MLPRegressor`.
         Neurons are balanced: both layers weigh the same, so the penalty is
         ``alpha_ / 2`` times the sum of squares of ``coefs_`` and the hidden intercepts.
-    intercepts_ : list of two ndarray
+    intercepts_ : list of ndarray
         Biases of the hidden layer, (n_neurons,), and of the output,
         (n_targets,).
     network_ : Network
@@ -153,6 +167,10 @@ class ConvexReLURegressor(RegressorMixin, BaseConvexReLU):
        Theorem 1.
     .. [2] Sahiner, Ergen, Pauly & Pilanci (2021), "Vector-output ReLU Neural Network
        Problems are Copositive Programs", ICLR, Theorem 1.
+    .. [3] Ergen & Pilanci (2021), "Global Optimality Beyond Two Layers: Training Deep
+       ReLU Networks via Convex Programs", ICML, Theorem 1.
+    .. [4] Ergen & Pilanci (2023), "Path Regularization: A Convexity and Sparsity
+       Inducing Regularization for Parallel ReLU Networks", NeurIPS, Theorem 1.
 
     Examples
     --------
@@ -183,6 +201,8 @@ class ConvexReLURegressor(RegressorMixin, BaseConvexReLU):
         huber_threshold=1.35,
         fit_intercept=True,
         hidden_bias=True,
+        subnetwork_widths=(),
+        penalty="path",
         activation="relu",
         patterns="adaptive",
         n_patterns=200,
@@ -203,6 +223,8 @@ class ConvexReLURegressor(RegressorMixin, BaseConvexReLU):
             loss=loss,
             fit_intercept=fit_intercept,
             hidden_bias=hidden_bias,
+            subnetwork_widths=subnetwork_widths,
+            penalty=penalty,
             activation=activation,
             patterns=patterns,
             n_patterns=n_patterns,

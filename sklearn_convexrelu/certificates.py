@@ -114,7 +114,7 @@ def certify(
     if not exact:
         bound = known_bound
         if prove:
-            bound = max(price, min(known_bound, price_bound(problem.X, N)))
+            bound = max(price, min(known_bound, price_bound(problem, N)))
     if np.isfinite(bound):
         proven = lower_bound(problem, N, bound)
     return Certificate(
@@ -133,16 +133,22 @@ def lower_bound(problem, N, price):
     return problem.loss.best_dual_value(N, problem.Y, problem.weights, limit)
 
 
-def price_bound(X, N):
-    """Return a number that ``||N^T relu(X u)||_2`` exceeds for no unit vector u.
+def price_bound(problem, N):
+    """Return a number that no price exceeds.
 
     For one column v of N, ``relu(z) = (z + |z|) / 2`` gives::
 
         v^T relu(X u) <= ||X^T v|| / 2 + sum_i max(v_i, 0) |x_i u| / 2
 
     and Cauchy-Schwarz bounds the sum by ``sqrt(sum_i v_i+ * lmax(X^T diag(v+) X))``.
-    Both signs of v are taken, and columns are combined by their squares.
+    Both signs of v are taken, and columns are combined by their squares. Values of
+    sub-networks of cost one are at most ``reach ||X||_2`` in length.
     """
+    X = problem.X
+    if problem.shape.is_tree:
+        largest = [np.linalg.norm(np.maximum(s * N, 0.0), axis=0) for s in (1.0, -1.0)]
+        size = np.sqrt(np.linalg.eigvalsh(X.T @ X)[-1])
+        return float(problem.shape.reach * size * np.linalg.norm(np.maximum(*largest)))
     halves = 0.5 * column_norms(X.T @ N)
     bounds = [halves + 0.5 * _positive_part(X, sign * N) for sign in (1.0, -1.0)]
     return float(np.linalg.norm(np.maximum(*bounds)))

@@ -27,6 +27,8 @@ class Network:
     output: np.ndarray
     intercept: np.ndarray
 
+    is_gated = False
+
     @classmethod
     def empty(cls, n_inputs, intercept):
         """Return the network without neurons that predicts ``intercept``."""
@@ -47,6 +49,15 @@ class Network:
     def n_neurons(self):
         """Number of neurons."""
         return self.hidden.shape[1]
+
+    @property
+    def n_inputs(self):
+        """Number of inputs, with the column of ones."""
+        return self.hidden.shape[0]
+
+    def layers(self):
+        """Return the weight matrices, input to output."""
+        return [self.hidden, self.output]
 
     def forward(self, X):
         """Return the predictions at ``X``, (n_samples, n_outputs).
@@ -142,8 +153,8 @@ class Network:
 class _NeuronShape:
     """What ``TreeShape`` is to sub-networks: two layers, units of one leaf."""
 
-    n_leaves = 1
-    decays = False
+    is_tree = False
+    reach = 1.0
 
     def features(self, X, directions):
         """Return the values of unit directions at the rows of X, (n_samples, K)."""
@@ -179,6 +190,8 @@ class GatedNetwork:
     blocks: np.ndarray
     intercept: np.ndarray
 
+    is_gated = True
+
     @property
     def n_neurons(self):
         """Number of gates."""
@@ -199,6 +212,17 @@ class GatedNetwork:
             values += self.blocks[:, d:].sum(axis=1)
             F[rows] = np.einsum("ng,ngc->nc", passed, values)
         return F + self.intercept
+
+    def unit_values(self, X):
+        """Return the values of the units, (n_samples, n_gates, n_outputs)."""
+        passed = X @ self.gates.T > 0.0
+        return passed[:, :, None] * np.tensordot(X, self.blocks, axes=(1, 1))
+
+    def scaled(self, factors):
+        """Return the network with units multiplied by ``factors``, zeros dropped."""
+        kept = factors > 0.0
+        blocks = self.blocks[kept] * factors[kept, None, None]
+        return GatedNetwork(self.gates[kept], blocks, self.intercept)
 
     def penalties(self):
         """Return the norms of the blocks, nuclear for several outputs: (n_gates,)."""

@@ -14,6 +14,7 @@ import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 
 from sklearn_convexrelu.certificates import Certificate, certify, dual_point
+from sklearn_convexrelu.networks import NEURONS
 from sklearn_convexrelu.patterns.exact import ExactPricing, effective_rank, supports
 from sklearn_convexrelu.patterns.pricing import FIRST
 from sklearn_convexrelu.patterns.tree_pricing import pricer_of, totals_of
@@ -28,7 +29,9 @@ __all__ = ["follow", "largest_alpha", "state_problem", "train", "warn_of_path"]
 _INTERNAL = ("sklearn.", "sklearn_convexrelu.", "joblib.")
 
 
-def state_problem(X, Y, sample_weight, loss, *, fit_intercept, hidden_bias):
+def state_problem(
+    X, Y, sample_weight, loss, *, fit_intercept, hidden_bias, shape=NEURONS
+):
     """Return the Problem of the data, its alpha still open.
 
     Rows of zero weight are dropped and identical rows merged, in an order that depends
@@ -41,7 +44,7 @@ def state_problem(X, Y, sample_weight, loss, *, fit_intercept, hidden_bias):
     inputs = np.ones((len(rows), X.shape[1] + hidden_bias))
     inputs[:, : X.shape[1]] = X[rows]
     weights = weights / weights.sum()
-    return Problem(inputs, Y[rows], weights, loss, np.nan, fit_intercept)
+    return Problem(inputs, Y[rows], weights, loss, np.nan, fit_intercept, shape)
 
 
 def train(
@@ -406,7 +409,7 @@ def _constant_solution(problem, solver, dtype):
 def _adaptive_constant(problem):
     """Return the best constant and its certificate among all networks."""
     network = problem.null_network()
-    exact = problem.shape.n_leaves == 1 and supports(
+    exact = not problem.shape.is_tree and supports(
         effective_rank(problem.X), len(problem.X), problem.n_outputs
     )
     objective = problem.objective(network)

@@ -21,9 +21,9 @@ from functools import cached_property
 
 import numpy as np
 
-from sklearn_convexrelu.networks import column_norms
+from sklearn_convexrelu.networks import column_norms, row_blocks
 
-__all__ = ["TreeNetwork", "TreeShape"]
+__all__ = ["GatedTreeNetwork", "TreeNetwork", "TreeShape"]
 
 _BLOCK_ENTRIES = 65536  # activations held at a time, so that they stay in the cache
 _BLOCK_ROWS = 2048
@@ -45,6 +45,8 @@ class TreeShape:
     widths: tuple
     decays: bool = False
 
+    is_tree = True
+
     @cached_property
     def level_sizes(self):
         """Numbers of neurons below the root: leaves first."""
@@ -60,6 +62,11 @@ class TreeShape:
     def n_signs(self):
         """Number of signs: one a neuron but the root."""
         return sum(self.level_sizes)
+
+    @property
+    def reach(self):
+        """Largest sum of the lengths of the leaves at a cost of one."""
+        return 1.0 if self.decays else float(np.sqrt(self.n_leaves))
 
     @property
     def degree(self):
@@ -153,6 +160,20 @@ class TreeShape:
             Z.append(parents.reshape(n_trees, -1, len(X)))
         return Z
 
+    def path_masks(self, Z, levels):
+        """Return the factors of leaves' values in the output, (K, n_leaves, n).
+
+        They are products of signs and patterns on the way up; ``Z`` is what ``up``
+        returned.
+        """
+        masks = np.ones(Z[0].shape, np.int8)
+        for level, values in enumerate(Z):
+            above = np.arange(self.n_leaves) // (self.n_leaves // values.shape[1])
+            masks *= (values > 0.0)[:, above]
+            if level < len(levels):
+                masks *= levels[level][:, above, None].astype(np.int8)
+        return masks
+
     def down(self, Z, levels, E, X):
         """Return gradients in V from derivatives E (K, n) in the outputs.
 
@@ -193,10 +214,17 @@ class TreeNetwork:
     intercept: np.ndarray
     shape: TreeShape
 
+    is_gated = False
+
     @property
     def n_neurons(self):
         """Number of sub-networks."""
         return len(self.output)
+
+    @property
+    def n_inputs(self):
+        """Number of inputs, with the column of ones."""
+        return self.coordinates.shape[2]
 
     @property
     def _n_coordinates(self):
@@ -293,12 +321,12 @@ class TreeNetwork:
             n_{l+1}) up to (K, n_outputs), ``relu`` between. Within a sub-network every
             layer has the same Frobenius norm.
         """
-        V, K = self.leaves.astype(np.float64), self.n_neurons
+        V, K = self.leaves, self.n_neurons
         sizes = np.linalg.norm(V, axis=2)
         if self.shape.decays:  # one half to either layer: the least sum of squares
             sizes = np.sqrt(sizes)
         layers = [(V / np.maximum(sizes, _TINY)[:, :, None]).transpose(2, 0, 1)]
-        signs = self.shape.split(self.signs.astype(np.float64))
+        signs = self.shape.split(self.signs.astype(V.dtype))
         for width, level in zip(self.shape.widths, signs, strict=True):
             below = sizes.reshape(K, -1, width)
             edges = level.reshape(below.shape) * below
@@ -307,12 +335,12 @@ class TreeNetwork:
                 sizes = np.linalg.norm(below, axis=2)
                 edges /= np.maximum(sizes, _TINY)[:, :, None]
             n_parents = sizes.shape[1]
-            W = np.zeros((K, n_parents * width, n_parents))
+            W = np.zeros((K, n_parents * width, n_parents), V.dtype)
             for parent in range(n_parents):
                 at = slice(parent * width, (parent + 1) * width)
                 W[:, at, parent] = edges[:, parent]
             layers.append(W)
-        layers.append(self.output.astype(np.float64)[:, None] * sizes[:, :, None])
+        layers.append(self.output[:, None] * sizes[:, :, None])
         return self._assembled(layers)
 
     def _assembled(self, layers):
@@ -329,10 +357,107 @@ class TreeNetwork:
         weights = [stacks[0].transpose(1, 0, 2).reshape(first.shape[1], -1)]
         for stack in stacks[1:-1]:
             _, n_below, n_above = stack.shape
-            W = np.zeros((K * n_below, K * n_above))
+            W = np.zeros((K * n_below, K * n_above), stack.dtype)
             for k in range(K):
                 rows = slice(k * n_below, (k + 1) * n_below)
                 W[rows, k * n_above : (k + 1) * n_above] = stack[k]
             weights.append(W)
         weights.append(stacks[-1].reshape(K, -1))
         return weights
+
+
+@dataclass(frozen=True)
+class GatedTreeNetwork:
+    """``f(x) = sum_g sum_p masks_gp(x) x V_gp + intercept``: trees with fixed gates.
+
+    The masks of unit g are those of a sub-network that stays as it is.
+
+    Attributes
+    ----------
+    gates : ndarray of shape (n_gates, n_leaves, n_inputs)
+        Leaf vectors of the sub-networks that make the masks.
+    signs : ndarray of shape (n_gates, n_signs)
+        Signs of their neurons.
+    blocks : ndarray of shape (n_gates, n_leaves, n_inputs, n_outputs)
+        Weights V of the units.
+    intercept : ndarray of shape (n_outputs,)
+        Constant added to the output; never penalised.
+    shape : TreeShape
+        Widths and penalty.
+    """
+
+    gates: np.ndarray
+    signs: np.ndarray
+    blocks: np.ndarray
+    intercept: np.ndarray
+    shape: TreeShape
+
+    is_gated = True
+
+    @property
+    def n_neurons(self):
+        """Number of gates."""
+        return len(self.gates)
+
+    def unit_values(self, X):
+        """Return the values of the units, (n_samples, n_gates, n_outputs)."""
+        levels = self.shape.split(self.signs.astype(np.float64))
+        masks = self.shape.path_masks(self.shape.up(self.gates, levels, X), levels)
+        H = np.einsum("nd,gmdc->gmnc", X, self.blocks)
+        return np.einsum("gmn,gmnc->ngc", masks, H)
+
+    def forward(self, X):
+        """Return the predictions at ``X``, (n_samples, n_outputs).
+
+        ``X`` may leave out the column of ones, whose weights are then biases.
+        """
+        if X.shape[1] < self.gates.shape[2]:
+            X = np.column_stack([X, np.ones(len(X), X.dtype)])
+        F = np.empty((len(X), len(self.intercept)), np.result_type(X, self.blocks))
+        width = self.gates.shape[0] * self.gates.shape[1] * F.shape[1]
+        for rows in row_blocks(len(X), width):
+            F[rows] = self.unit_values(X[rows]).sum(axis=1)
+        return F + self.intercept
+
+    def penalties(self):
+        """Return the norms of the units, or sums of those of their blocks."""
+        n_parts = self.shape.n_leaves if self.shape.decays else 1
+        n_outputs = self.blocks.shape[-1]
+        parts = self.blocks.reshape(
+            len(self.gates),
+            n_parts,
+            self.gates.shape[1] * self.gates.shape[2] // n_parts,
+            n_outputs,
+        )
+        if n_outputs > 1:
+            return np.linalg.svd(parts, compute_uv=False).sum(axis=(1, 2))
+        return np.linalg.norm(parts[..., 0], axis=2).sum(axis=1)
+
+    def penalty(self):
+        """Return the sum of the norms."""
+        return float(self.penalties().sum())
+
+    def scaled(self, factors):
+        """Return the network with units multiplied by ``factors``, zeros dropped."""
+        kept = factors > 0.0
+        return replace(
+            self,
+            gates=self.gates[kept],
+            signs=self.signs[kept],
+            blocks=self.blocks[kept] * factors[kept, None, None, None],
+        )
+
+    def rescaled(self, path_norm, targets, offset):
+        """Return the network with scaled blocks and a scaled, shifted intercept."""
+        intercept = self.intercept * targets + offset
+        return replace(self, blocks=self.blocks * path_norm, intercept=intercept)
+
+    def mapped(self, basis):
+        """Return the network on inputs X that is this one on ``X basis``."""
+        blocks = np.einsum("dr,gmrc->gmdc", basis, self.blocks)
+        return replace(self, gates=self.gates @ basis.T, blocks=blocks)
+
+    def astype(self, dtype):
+        """Return the network with weights of another precision; gates keep theirs."""
+        blocks, intercept = self.blocks.astype(dtype), self.intercept.astype(dtype)
+        return replace(self, blocks=blocks, intercept=intercept)

@@ -7,7 +7,9 @@ from problems import bumps, problem
 from reference import all_patterns, cone_programme
 
 from sklearn_convexrelu.certificates import certify, dual_point, price_bound
+from sklearn_convexrelu.losses import SquaredError
 from sklearn_convexrelu.patterns.exact import exact_price
+from sklearn_convexrelu.problem import Problem
 
 
 @pytest.mark.parametrize("fit_intercept", [True, False])
@@ -42,13 +44,17 @@ def test_dual_point_is_balanced_with_an_intercept_only():
 @pytest.mark.parametrize("n_outputs", [1, 3])
 def test_price_bound_exceeds_every_price(n_outputs):
     rng = np.random.default_rng(0)
+
+    def of(X):
+        return Problem(X, np.zeros((15, n_outputs)), None, SquaredError(), 1.0, False)
+
     for _ in range(20):
         X = rng.standard_normal((15, 3)) * rng.uniform(0.1, 10, 3)
         N = rng.standard_normal((15, n_outputs))
         U = rng.standard_normal((3, 20000))
         U /= np.linalg.norm(U, axis=0)
         sampled = np.linalg.norm(N.T @ np.maximum(X @ U, 0).reshape(15, -1), axis=0)
-        assert sampled.max() <= price_bound(X, N) < 20 * sampled.max()
+        assert sampled.max() <= price_bound(of(X), N) < 20 * sampled.max()
 
 
 def test_proven_bound_is_weaker_than_the_priced_one():

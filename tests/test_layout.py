@@ -23,6 +23,7 @@ ORDER = [
     "patterns.pricing",
     "patterns.tree_pricing",
     "patterns.arrangements",
+    "patterns.tree_arrangements",
     "solution",
     "solvers.amplitudes",
     "solvers.group_lasso",

@@ -46,6 +46,7 @@ class _TreeEffort:
     n_batches: int = 1
     n_hops: int = 3
     n_steps: int = 30
+    n_raw: int = 0  # ascended unscored: narrow maxima at kinks score badly
     n_scored_a_hop: int = 20  # for each that is ascended
 
 
@@ -53,23 +54,23 @@ _EFFORTS = {
     KNOWN: _TreeEffort(0, 0, 0, 0, 15),
     LIGHT: _TreeEffort(),
     TRACK: _TreeEffort(),
-    FIRST: _TreeEffort(3000, 100, 1, 4, 60),
-    FAIR: _TreeEffort(3000, 100, 1, 6, 60),
-    HARD: _TreeEffort(3000, 100, 2, 12, 60),
-    FINE: _TreeEffort(3000, 100, 4, 24, 60),
+    FIRST: _TreeEffort(3000, 100, 1, 4, 60, 300),
+    FAIR: _TreeEffort(3000, 100, 1, 6, 60, 300),
+    HARD: _TreeEffort(3000, 100, 2, 12, 60, 1000),
+    FINE: _TreeEffort(3000, 100, 4, 24, 60, 3000),
 }
 
 
 def pricer_of(problem):
     """Return the pricer for the networks of a problem."""
-    if problem.shape.n_leaves == 1:
+    if not problem.shape.is_tree:
         return Pricer(problem.X, problem.n_outputs)
     return TreePricer(problem.X, problem.n_outputs, problem.shape)
 
 
 def totals_of(problem, N, directions):
     """Return ``N^T phi(X)`` of directions, (n_directions, n_outputs)."""
-    if problem.shape.n_leaves == 1:
+    if not problem.shape.is_tree:
         return Prices(problem.X, N).totals(directions)
     prices = _TreePrices(problem.X, N, problem.shape)
     return prices.totals(*problem.shape.unpacked(directions))
@@ -106,6 +107,9 @@ class TreePricer:
         if effort.n_batches:
             W, signs = self._with_neurons(W, signs, N, rng)
         found = _Found.ascended(prices, W, signs, effort)
+        if effort.n_raw:
+            raw = self._gaussian(effort.n_raw, rng)
+            found = found.joined(_Found.ascended(prices, *raw, effort))
         for i in range(effort.n_batches + effort.n_hops):
             if enough is not None and enough(found.best * scale):
                 break
@@ -185,6 +189,9 @@ class TreePricer:
         """Return copies with one leaf of another sub-network, resized."""
         W, signs, k = W.copy(), signs.copy(), np.arange(len(W))
         p, q = rng.integers(self.shape.n_leaves, size=(2, len(W)))
+        # A leaf that is zero gives nothing: take the other's largest instead.
+        lengths = np.einsum("kmd,kmd->km", others, others)
+        q = np.where(lengths[k, q] > 0.0, q, lengths.argmax(axis=1))
         size = np.exp(rng.uniform(-1.0, 1.0, len(W))).astype(W.dtype)
         W[k, p] = others[k, q] * size[:, None]
         signs[k, p] = other_signs[k, q]

@@ -6,11 +6,10 @@ no longer are (Mishkin & Pilanci, "Optimal Sets and Solution Paths of ReLU Netwo
 ICML 2023, section 4 and Algorithm 1): Caratheodory's theorem at work.
 """
 
-from dataclasses import replace
-
 import numpy as np
 
-from sklearn_convexrelu.networks import GatedNetwork, Network, row_blocks
+from sklearn_convexrelu.networks import NEURONS, Network, row_blocks
+from sklearn_convexrelu.trees import TreeNetwork
 
 __all__ = ["merge_compatible", "prune"]
 
@@ -30,53 +29,48 @@ def prune(network, X):
 
     Parameters
     ----------
-    network : Network or GatedNetwork
+    network : Network, TreeNetwork, GatedNetwork or GatedTreeNetwork
         The network.
     X : ndarray of shape (n_samples, n_inputs)
         The data, with the column of ones of a hidden bias.
 
     Returns
     -------
-    Network or GatedNetwork
+    Network, TreeNetwork, GatedNetwork or GatedTreeNetwork
         Of the same kind, with the same intercept.
     """
     if not network.n_neurons:
         return network
-    gated = isinstance(network, GatedNetwork)
-    if not gated:
+    if isinstance(network, Network):
         network = merge_compatible(network, X)
-    values = _gated_values if gated else _relu_values
-    factors = _caratheodory(values(network, X), network.penalties())
+    factors = _caratheodory(_values(network, X), network.penalties())
     kept = factors > 0.0
-    if gated:
-        return replace(
-            network,
-            gates=network.gates[kept],
-            blocks=network.blocks[kept] * factors[kept, None, None],
-        )
+    if network.is_gated:
+        return network.scaled(factors)
     U, A, c = network.directions()
-    return Network.from_directions(
-        U[:, kept], A[kept], (c * factors)[kept], network.intercept
+    shape = network.shape if isinstance(network, TreeNetwork) else NEURONS
+    return shape.network(
+        X.shape[1], U[:, kept], A[kept], (c * factors)[kept], network.intercept
     )
 
 
-def _relu_values(network, X):
-    """Yield the values of neurons at some samples and all outputs: (n_values, K)."""
-    step = max(_ROWS, 4 * network.n_neurons)
-    for start in range(0, len(X), step):
-        H = np.maximum(X[start : start + step] @ network.hidden, 0.0)
-        for output in network.output.T:
-            yield H * output
-
-
-def _gated_values(network, X):
-    """Yield the values of gated units at some samples and all outputs."""
+def _values(network, X):
+    """Yield the values of units at some samples and all outputs: (n_values, K)."""
     step = max(_ROWS, 4 * network.n_neurons)
     for start in range(0, len(X), step):
         rows = X[start : start + step]
-        passed = rows @ network.gates.T > 0.0
-        for c in range(network.blocks.shape[2]):
-            yield passed * (rows @ network.blocks[:, :, c].T)
+        if network.is_gated:
+            yield from np.moveaxis(network.unit_values(rows), 2, 0)
+        else:
+            H = _unit_values(network, rows)
+            yield from (H * output for output in network.output.T)
+
+
+def _unit_values(network, X):
+    """Return the values of neurons, or of sub-networks, (n_samples, K)."""
+    if isinstance(network, TreeNetwork):
+        return network.shape.values(network.leaves, network.signs, X)
+    return np.maximum(X @ network.hidden, 0.0)
 
 
 def _caratheodory(chunks, penalties):

@@ -8,8 +8,9 @@ section 3.2; Ergen & Pilanci, ICML 2021, Proposition 1).
 import numpy as np
 
 from sklearn_convexrelu.networks import GatedNetwork, Network
+from sklearn_convexrelu.trees import GatedTreeNetwork
 
-__all__ = ["gated_network", "relu_network"]
+__all__ = ["gated_network", "gated_trees", "relu_network", "tree_network"]
 
 
 def relu_network(blocks, signs):
@@ -52,3 +53,62 @@ def gated_network(blocks, gates):
     """
     active = blocks.active
     return GatedNetwork(gates[active], blocks.V[active, 0], blocks.intercept)
+
+
+def tree_network(blocks, cells, shape):
+    """Return the network of sub-networks of a point of the programme with cones.
+
+    On their cell blocks are leaf vectors, so predictions and penalty are the same
+    (Ergen & Pilanci, ICML 2021, Proposition 1; NeurIPS 2023, Theorem 1).
+
+    Parameters
+    ----------
+    blocks : Blocks
+        Feasible point; units come as cells of positive and then of negative output.
+    cells : TreeCells
+        The cells.
+    shape : TreeShape
+        Widths and penalty.
+
+    Returns
+    -------
+    TreeNetwork
+        One sub-network for each unit that is not zero, balanced.
+    """
+    active = blocks.active
+    W = shape.coordinates(blocks.V[active, ..., 0])
+    flat = W.reshape(len(W), W.shape[1] * W.shape[2])
+    lengths = np.linalg.norm(flat, axis=1)
+    signs = cells.signs[active % len(cells)]
+    outputs = np.where(active < len(cells), 1.0, -1.0)[:, None]
+    directions = np.vstack([(flat / lengths[:, None]).T, signs.T])
+    return shape.network(
+        W.shape[2], directions, outputs, lengths**shape.degree, blocks.intercept
+    )
+
+
+def gated_trees(blocks, cells, shape):
+    """Return the gated network of a point of the programme over cells without cones.
+
+    Parameters
+    ----------
+    blocks : Blocks
+        The point.
+    cells : TreeCells
+        The cells.
+    shape : TreeShape
+        Widths and penalty.
+
+    Returns
+    -------
+    GatedTreeNetwork
+        One gate for each unit that is not zero.
+    """
+    active = blocks.active
+    return GatedTreeNetwork(
+        cells.gates[active],
+        cells.signs[active],
+        blocks.V[active],
+        blocks.intercept,
+        shape,
+    )

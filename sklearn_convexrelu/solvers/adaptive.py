@@ -209,8 +209,14 @@ class _Run:
             return self.solution(candidates, certificate, Status.INTERRUPTED)
 
     def result(self, accept=_CAREFUL):
-        """Run the loop; only pricing with the care ``accept`` may accept a network."""
+        """Run the loop; only pricing with the care ``accept`` may accept a network.
+
+        Prices of sub-networks hide better than those of neurons: two searches in a row
+        must agree.
+        """
         care = self.first_care
+        if self.problem.shape.is_tree and accept == _CAREFUL:
+            accept = _WHOLE
         while True:
             candidates, certificate = self.price_and_certify(care)
             self.record(certificate)
@@ -387,7 +393,7 @@ class _Run:
         Merging may cost at most a tenth of the round's decrease. Sub-networks that act
         alike differ in their leaves: there amplitudes are corrected again.
         """
-        if self.problem.shape.n_leaves > 1:
+        if self.problem.shape.is_tree:
             return self.with_best_intercept(self.corrected(*network.directions()))
         network = merge_compatible(network, self.problem.X)
         network, objective = self.with_best_intercept(network)

@@ -24,7 +24,7 @@ _MOST_ENTRIES = 20_000_000  # slacks, and factors of the cones
 
 def is_affordable(problem, n_cells):
     """Tell whether the programme over so many cells fits its memory cap."""
-    if problem.n_outputs > 1 or problem.shape.n_leaves > 1:
+    if problem.n_outputs > 1 or problem.shape.is_tree:
         return False
     return n_cells * len(problem.X) <= _MOST_ENTRIES
 

@@ -139,8 +139,10 @@ class _Descent:
     def shrunk(self, V, by):
         """Apply the proximal operator of the norms."""
         if V.shape[2] > 1:
-            left, values, right = np.linalg.svd(V, full_matrices=False)
-            return (left * np.maximum(values - by, 0.0)[:, None, :]) @ right
+            parts = V.reshape(len(V) * self.programme.n_parts, -1, V.shape[2])
+            left, values, right = np.linalg.svd(parts, full_matrices=False)
+            shrunk = (left * np.maximum(values - by, 0.0)[:, None, :]) @ right
+            return shrunk.reshape(V.shape)
         parts = V.reshape(len(V) * self.programme.n_parts, -1)
         lengths = np.linalg.norm(parts, axis=1)
         factors = np.maximum(1.0 - by / np.maximum(lengths, 1e-300), 0.0)

@@ -1,20 +1,31 @@
 """Training over fixed patterns: choose them, state the programme, solve, recover."""
 
 from dataclasses import dataclass, field, fields, replace
+from functools import partial
 from numbers import Integral
 
 import numpy as np
 
 from sklearn_convexrelu.certificates import Certificate, certify, dual_point
 from sklearn_convexrelu.losses import Huber, SquaredHinge
-from sklearn_convexrelu.networks import GatedNetwork, Network
 from sklearn_convexrelu.patterns.arrangements import (
     enumerate_patterns,
     patterns_of,
     sample_patterns,
 )
-from sklearn_convexrelu.patterns.pricing import FAIR, Pricer
-from sklearn_convexrelu.recovery.weights import gated_network, relu_network
+from sklearn_convexrelu.patterns.pricing import FAIR
+from sklearn_convexrelu.patterns.tree_arrangements import (
+    enumerate_trees,
+    sample_trees,
+    trees_of,
+)
+from sklearn_convexrelu.patterns.tree_pricing import pricer_of
+from sklearn_convexrelu.recovery.weights import (
+    gated_network,
+    gated_trees,
+    relu_network,
+    tree_network,
+)
 from sklearn_convexrelu.solution import Solution, Status
 from sklearn_convexrelu.solvers.amplitudes import best_amplitudes
 from sklearn_convexrelu.solvers.cvxpy_backend import CvxpyBackend
@@ -106,14 +117,24 @@ class FixedPatterns:
                     f"{name} in solver_options must be a positive integer, not {value}."
                 )
 
-    def chosen(self, X):
-        """Return the patterns (n_patterns, n_samples) and their gates.
+    def chosen(self, problem):
+        """Return the patterns (n_patterns, n_samples) and their gates, or TreeCells.
 
         They are kept for the same data, which are asked for ``largest_alpha`` first.
         """
+        X = problem.X
         if not ("X" in self._last and np.array_equal(self._last["X"], X)):
-            self._last.update(X=X, chosen=self._chosen(X))
+            cells = self._trees(problem) if problem.shape.is_tree else self._chosen(X)
+            self._last.update(X=X, chosen=cells)
         return self._last["chosen"]
+
+    def _trees(self, problem):
+        X, shape = problem.X, problem.shape
+        if isinstance(self.patterns, str):
+            if self.patterns == "exact":
+                return enumerate_trees(X, shape)
+            return sample_trees(X, shape, self.n_patterns, self.seed)
+        return trees_of(self.patterns, shape, X, self.seed)
 
     def _chosen(self, X):
         if isinstance(self.patterns, str):
@@ -126,7 +147,7 @@ class FixedPatterns:
         return patterns, gates
 
     def programme(self, problem):
-        """Return the programme of a problem, and the gates of its patterns."""
+        """Return the programme of a problem, and what recovers a network from it."""
         if problem.n_outputs > 1:
             if not self.gated:
                 refuse_several_outputs(problem)
@@ -135,10 +156,17 @@ class FixedPatterns:
                     "solver='interior_point' is for one output; several take 'fista' "
                     "or 'cvxpy'."
                 )
-        patterns, gates = self.chosen(problem.X)
+        chosen = self.chosen(problem)
+        if problem.shape.is_tree:
+            recover = gated_trees if self.gated else tree_network
+            programme = GroupLasso.trees(problem, chosen, gated=self.gated)
+            return programme, partial(recover, cells=chosen, shape=problem.shape)
+        patterns, gates = chosen
         if self.gated:
-            return GroupLasso.gated(problem, patterns), gates
-        return GroupLasso.relu(problem, patterns, gates), gates
+            programme = GroupLasso.gated(problem, patterns)
+            return programme, partial(gated_network, gates=gates)
+        programme = GroupLasso.relu(problem, patterns, gates)
+        return programme, partial(relu_network, signs=programme.output_signs)
 
     def constant(self, problem):
         """Return the best constant as a network of its kind, and its certificate.
@@ -148,14 +176,12 @@ class FixedPatterns:
         network, over_all = problem.null_network(), None
         objective = problem.objective(network)
         if self.gated:
-            d, n_outputs = problem.X.shape[1], problem.n_outputs
-            gates, blocks = np.zeros((0, d)), np.zeros((0, d, n_outputs))
-            network = GatedNetwork(gates, blocks, network.intercept)
+            programme, network_of = self.programme(problem)
+            network = network_of(programme.zero())
         elif self.kind == "restricted":
             N = dual_point(problem, network.forward(problem.X))
-            rng, none = np.random.default_rng(self.seed), network.hidden
-            pricer = Pricer(problem.X, problem.n_outputs)
-            candidates, bound = pricer.price(N, none, rng, FAIR)
+            rng, none = np.random.default_rng(self.seed), network.directions()[0]
+            candidates, bound = pricer_of(problem).price(N, none, rng, FAIR)
             over_all = certify(problem, network, candidates.best, bound)
         return network, Certificate(
             self.kind, objective, objective, 0.0, 0.0, objective, over_all
@@ -186,14 +212,8 @@ class FixedPatterns:
         Solution
             One an alpha, without directions: its certificate is the programme's.
         """
-        programme, gates = self.programme(problem)
+        programme, network_of = self.programme(problem)
         method = self._record(programme)
-
-        def network_of(blocks):
-            if self.gated:
-                return gated_network(blocks, gates)
-            return relu_network(blocks, programme.output_signs)
-
         watch = None
         if callback is not None:
 
@@ -242,8 +262,7 @@ class FixedPatterns:
         if self.kind == "restricted" and not self.gated:
             N = dual_point(problem, network.forward(problem.X))
             known, rng = network.directions()[0], np.random.default_rng(self.seed)
-            pricer = Pricer(problem.X, problem.n_outputs)
-            candidates, bound = pricer.price(N, known, rng, FAIR)
+            candidates, bound = pricer_of(problem).price(N, known, rng, FAIR)
             over_all = certify(problem, network, candidates.best, bound)
             if over_all.kind == "exact":  # what holds for all holds for these
                 bound_here = max(bound_here, over_all.lower_bound)
@@ -265,23 +284,22 @@ def _with_few_units(problem, network):
     """
     if problem.n_outputs > 1 or network.n_neurons < 2:
         return network
-    gated = isinstance(network, GatedNetwork)
-    if gated:
-        c = network.penalties()
-        passed = problem.X @ network.gates.T > 0.0
-        Phi = passed * (problem.X @ (network.blocks[:, :, 0] / c[:, None]).T)
-        A = np.ones((len(c), 1))
+    if network.is_gated:
+        c, A = network.penalties(), np.ones((network.n_neurons, 1))
+        Phi = network.unit_values(problem.X)[:, :, 0] / c
     else:
         U, A, c = network.directions()
         Phi = problem.shape.features(problem.X, U)
     before = problem.objective(network)
-    c_new, b = best_amplitudes(problem, Phi, A, c, network.intercept, 1e-14 * before)
-    kept = c_new > 1e-8 * c_new.max(initial=0.0)
-    if gated:
-        factors = (c_new / c)[kept, None, None]
-        few = GatedNetwork(network.gates[kept], network.blocks[kept] * factors, b)
+    best, b = best_amplitudes(problem, Phi, A, c, network.intercept, 1e-14 * before)
+    factors = np.where(best > 1e-8 * best.max(initial=0.0), best / c, 0.0)
+    if network.is_gated:
+        few = replace(network.scaled(factors), intercept=b)
     else:
-        few = Network.from_directions(U[:, kept], A[kept], c_new[kept], b)
+        kept = factors > 0.0
+        few = problem.shape.network(
+            problem.X.shape[1], U[:, kept], A[kept], best[kept], b
+        )
     return few if problem.objective(few) <= before else network
 
 

@@ -105,6 +105,24 @@ class GroupLasso:
         sides[:, ~problem.X.any(axis=1)] = 0  # a zero row has no side
         return cls(problem, masks[:, None], sides[:, None, None], gates[:, None])
 
+    @classmethod
+    def trees(cls, problem, cells, *, gated):
+        """Return the programme over cells of sub-networks, gated or with cones.
+
+        With cones each cell comes twice, for either output sign.
+        """
+        split = problem.shape.decays
+        if gated:
+            return cls(problem, cells.masks, split=split)
+        refuse_several_outputs(problem)
+        return cls(
+            problem,
+            np.concatenate([cells.masks, -cells.masks]),
+            np.concatenate([cells.cones, cells.cones]),
+            np.concatenate([cells.gates, cells.gates]),
+            split=split,
+        )
+
     @property
     def n_units(self):
         """Number of units."""
@@ -195,13 +213,15 @@ class GroupLasso:
     def norms(self, V):
         """Return the norms of the parts of units: (n_units, n_parts)."""
         if V.shape[-1] > 1:
-            return np.linalg.svd(V, compute_uv=False).sum(axis=-1)
+            matrices = V.reshape(len(V), self.n_parts, -1, V.shape[-1])
+            return np.linalg.svd(matrices, compute_uv=False).sum(axis=-1)
         return np.linalg.norm(self.parts(V[..., 0]), axis=2)
 
     def dual_norms(self, G):
         """Return the dual norms of the parts: (n_units, n_parts)."""
         if G.shape[-1] > 1:
-            return np.linalg.norm(G, ord=2, axis=(2, 3))
+            matrices = G.reshape(len(G), self.n_parts, -1, G.shape[-1])
+            return np.linalg.norm(matrices, ord=2, axis=(2, 3))
         return np.linalg.norm(self.parts(G[..., 0]), axis=2)
 
     def parts(self, V):

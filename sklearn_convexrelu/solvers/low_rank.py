@@ -18,9 +18,9 @@ from sklearn_convexrelu.certificates import (
     dual_point,
     price_bound,
 )
-from sklearn_convexrelu.networks import GatedNetwork
 from sklearn_convexrelu.patterns.exact import ExactPricing, effective_rank, supports
-from sklearn_convexrelu.patterns.pricing import FAIR, Pricer
+from sklearn_convexrelu.patterns.pricing import FAIR
+from sklearn_convexrelu.patterns.tree_pricing import pricer_of
 
 __all__ = ["LowRank", "LowRankGuarantee"]
 
@@ -38,12 +38,14 @@ class LowRankGuarantee:
         S their sum: for equal weights ``||X - X_r||_2 / sqrt(n_samples)``.
     factor_before : float
         No network for all features is better than this one by more than this factor, as
-        could be said before training: ``1 + sigma sqrt(2 b L_0) / alpha`` with the loss
-        L_0 of the best constant and the smoothness b of the loss. Infinite for the
+        could be said before training: ``1 + sigma sqrt(2 b L_0 M) / alpha`` with the
+        loss L_0 of the best constant, the smoothness b of the loss and the number M of
+        paths of a sub-network (1 for two layers and for weight decay). Infinite for the
         Poisson loss, whose gradient has no such bound. As all factors, it holds for the
         optimum of the rank-r problem, and so up to that one's gap.
     factor_after : float
-        The same after training, ``1 + sigma ||N|| / alpha`` with the gradient N there.
+        The same after training, ``1 + sigma ||N|| sqrt(M) / alpha`` with the gradient
+        N there.
     certificate : Certificate
         Of the rank-r problem.
     """
@@ -106,7 +108,7 @@ class LowRank:
         if isinstance(patterns, str):
             return self.solver
         gates = np.asarray(patterns, dtype=np.float64)
-        if gates.ndim != 2 or gates.shape[1] != len(basis):
+        if gates.ndim < 2 or gates.shape[-1] != len(basis):
             return self.solver  # which refuses them
         return replace(self.solver, patterns=gates @ basis)
 
@@ -131,7 +133,7 @@ class LowRank:
         """
         reduction = self.reduction(problem)
         basis = reduction.basis
-        pricer = Pricer(problem.X, problem.n_outputs)
+        pricer = pricer_of(problem)
 
         def mapped_callback(record, network):
             return callback(record, network.mapped(basis))
@@ -150,7 +152,7 @@ class LowRank:
                 network=network,
                 low_rank=reduction.guarantee(self.rank, alpha, N, solved.certificate),
             )
-            if not isinstance(network, GatedNetwork):
+            if not network.is_gated:
                 mapped = _certified(mapped, at_alpha, N, pricer, reduction)
             yield mapped
 
@@ -188,6 +190,7 @@ class Reduction:
     def __init__(self, problem, basis):
         self.basis, X = basis, problem.X @ basis
         self.problem = replace(problem, X=X)
+        self.reach = problem.shape.reach
         self.roots = np.sqrt(problem.weights)[:, None]
         rest = problem.X - X @ basis.T
         size = np.abs(rest).max(initial=0.0)
@@ -196,7 +199,9 @@ class Reduction:
             rest *= self.roots / size
             largest = np.linalg.eigvalsh(rest.T @ rest)[-1]
             self.residual_norm = float(size * np.sqrt(max(largest, 0.0)))
-        affordable = supports(effective_rank(X), len(X), problem.n_outputs)
+        affordable = not problem.shape.is_tree and supports(
+            effective_rank(X), len(X), problem.n_outputs
+        )
         self.exact = ExactPricing(X) if affordable else None
 
     def gradient_norm(self, N):
@@ -206,17 +211,18 @@ class Reduction:
     def price_bound(self, N):
         """Return a number that no price over all features exceeds.
 
-        Prices on X and X_r differ by at most ``residual_norm * gradient_norm(N)``.
+        Prices on X and X_r differ by at most ``residual_norm * gradient_norm(N)``, for
+        sub-networks times the square root of the number of paths (path norm).
         """
         if self.exact is not None:
             price = float(self.exact.price(N).prices[0]) + self.exact.slack(N)
         else:
-            price = price_bound(self.problem.X, N)
-        return price + self.residual_norm * self.gradient_norm(N)
+            price = price_bound(self.problem, N)
+        return price + self.reach * self.residual_norm * self.gradient_norm(N)
 
     def guarantee(self, rank, alpha, N, certificate):
         """Return the guarantee that a solution with the gradient N gives."""
-        problem, sigma = self.problem, self.residual_norm
+        problem, sigma = self.problem, self.reach * self.residual_norm
         null = problem.null_network().forward(problem.X)
         null_loss = problem.loss.value(null, problem.Y, problem.weights)
         before = sigma * self.gradient_norm(N)
@@ -225,7 +231,7 @@ class Reduction:
             before = sigma * np.sqrt(2.0 * problem.loss.smoothness * null_loss)
         return LowRankGuarantee(
             rank=rank,
-            residual_norm=sigma,
+            residual_norm=self.residual_norm,
             factor_before=float(1.0 + before / alpha),
             factor_after=float(1.0 + after / alpha),
             certificate=certificate,

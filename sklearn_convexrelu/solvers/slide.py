@@ -20,7 +20,7 @@ def slide(problem, network, tol, max_iter, dtype=np.float64):
     through data points and the patterns flip. ``dtype`` is the precision of the
     products with all rows.
     """
-    kind = _WeightObjective if problem.shape.n_leaves == 1 else _TreeObjective
+    kind = _TreeObjective if problem.shape.is_tree else _WeightObjective
     objective = kind(problem, network, dtype)
     found = minimize(
         objective,

@@ -1,0 +1,291 @@
+"""Activation patterns of sub-networks: sampled, given, enumerated.
+
+A cell of sub-networks fixes the signs of all neurons and which samples each passes. On
+its closure the output is linear in the leaf vectors: sample i of leaf p is multiplied
+by ``masks[p, i]``, the product of the signs and patterns on the way up. The neurons'
+sides are cone constraints, linear in the leaves too (Ergen & Pilanci, ICML 2021,
+Theorem 1; NeurIPS 2023, Theorem 1).
+"""
+
+from dataclasses import dataclass
+from itertools import combinations_with_replacement
+
+import numpy as np
+from scipy.optimize import linprog
+from sklearn.utils import check_array
+
+from sklearn_convexrelu.patterns.arrangements import enumerate_patterns
+from sklearn_convexrelu.patterns.pricing import second_moment_roots
+
+__all__ = ["TreeCells", "enumerate_trees", "sample_trees", "trees_of"]
+
+_FRUITLESS = 20  # batches without a new cell before sampling ends
+_BATCH = 500
+_MOST_CELLS = 20_000
+_FLAT = 1e-7  # margins below have no interior to speak of
+
+
+@dataclass(frozen=True)
+class TreeCells:
+    """Cells of sub-networks.
+
+    Attributes
+    ----------
+    gates : ndarray of shape (n_cells, n_leaves, n_inputs)
+        Leaf vectors of a sub-network in the interior of each.
+    signs : ndarray of shape (n_cells, n_signs)
+        Signs of its neurons.
+    masks : ndarray of shape (n_cells, n_leaves, n_samples), int8
+        Factors of the leaves' values in the output.
+    cones : ndarray of shape (n_cells, n_neurons, n_leaves, n_samples), int8
+        Factors of the leaves' values in the constraints, zero where there is none.
+    """
+
+    gates: np.ndarray
+    signs: np.ndarray
+    masks: np.ndarray
+    cones: np.ndarray
+
+    @classmethod
+    def of(cls, shape, gates, signs, X):
+        """Return the distinct cells of given sub-networks that pass a sample."""
+        levels = shape.split(signs.astype(np.float64))
+        Z = shape.up(gates, levels, X)
+        masks, cones = shape.path_masks(Z, levels), _cones(shape, Z, levels)
+        cones[..., ~X.any(axis=1)] = 0  # a zero row has no side
+        parts = [masks > 0, masks < 0, cones > 0, cones < 0]
+        keys = [np.packbits(part.reshape(len(gates), -1), axis=1) for part in parts]
+        first = np.unique(np.hstack(keys), axis=0, return_index=True)[1]
+        first = np.sort(first)
+        first = first[masks[first].any(axis=(1, 2))]
+        return cls(gates[first], signs[first], masks[first], cones[first])
+
+    def __len__(self):
+        return len(self.gates)
+
+    def taken(self, index):
+        """Return some of the cells."""
+        return TreeCells(
+            self.gates[index], self.signs[index], self.masks[index], self.cones[index]
+        )
+
+
+def _cones(shape, Z, levels):
+    """Return the cones of sub-networks from what enters their neurons."""
+    masks, cones = np.ones(Z[0].shape, np.int8), []
+    for level, values in enumerate(Z):
+        passed = (values > 0.0).astype(np.int8)
+        # The neuron of this level over each leaf.
+        above = np.arange(shape.n_leaves) // (shape.n_leaves // values.shape[1])
+        for neuron in range(values.shape[1]):
+            cone, under = np.zeros_like(masks), above == neuron
+            side = 2 * passed[:, neuron, None] - 1
+            cone[:, under] = side * masks[:, under]
+            cones.append(cone)
+        masks = masks * passed[:, above]
+        if level < len(levels):
+            masks = masks * levels[level][:, above, None].astype(np.int8)
+    return np.stack(cones, axis=1)
+
+
+def sample_trees(X, shape, n_patterns, seed):
+    """Sample distinct cells of random sub-networks.
+
+    Parameters
+    ----------
+    X : ndarray of shape (n_samples, n_inputs)
+        Data.
+    shape : TreeShape
+        Widths of the sub-networks.
+    n_patterns : int
+        How many cells.
+    seed : int
+        Seed.
+
+    Returns
+    -------
+    TreeCells
+        Fewer than asked for where the data seem to have no more.
+    """
+    rng, inverse_root = np.random.default_rng(seed), second_moment_roots(X)[1]
+    cells, fruitless = None, 0
+    while fruitless < _FRUITLESS and (cells is None or len(cells) < n_patterns):
+        size = _BATCH, shape.n_leaves, X.shape[1]
+        gates = rng.standard_normal(size) @ inverse_root.T
+        signs = rng.choice([-1.0, 1.0], (_BATCH, shape.n_signs))
+        if cells is not None:
+            gates = np.concatenate([cells.gates, gates])
+            signs = np.concatenate([cells.signs, signs])
+        found = TreeCells.of(shape, gates, signs, X)
+        grown = cells is None or len(found) > len(cells)
+        cells, fruitless = found, 0 if grown else fruitless + 1
+    return cells.taken(slice(n_patterns))
+
+
+def trees_of(gates, shape, X, seed):
+    """Return the cells of given sub-networks, their signs drawn with a seed.
+
+    Parameters
+    ----------
+    gates : array-like of shape (n_gates, n_leaves, n_inputs)
+        Leaf vectors.
+    shape : TreeShape
+        Widths of the sub-networks.
+    X : ndarray of shape (n_samples, n_inputs)
+        Data.
+    seed : int
+        Seed of the signs.
+
+    Returns
+    -------
+    TreeCells
+        Distinct cells.
+
+    Raises
+    ------
+    ValueError
+        If the array has another shape, is not finite, or passes no sample.
+    """
+    gates = check_array(gates, dtype=np.float64, allow_nd=True, input_name="patterns")
+    expected = shape.n_leaves, X.shape[1]
+    if gates.shape[1:] != expected:
+        raise ValueError(
+            f"patterns has the shape {gates.shape}; with subnetwork_widths="
+            f"{shape.widths} it must be (n_gates, {expected[0]}, {expected[1]}): leaves"
+            ", and features with the bias where hidden_bias=True."
+        )
+    signs = np.random.default_rng(seed).choice([-1.0, 1.0], (len(gates), shape.n_signs))
+    cells = TreeCells.of(shape, gates, signs, X)
+    if not len(cells):
+        raise ValueError("No sub-network of patterns passes any sample.")
+    return cells
+
+
+def enumerate_trees(X, shape):
+    """Enumerate all cells of sub-networks, for tiny data.
+
+    Level by level: the cells of a neuron are those of its children, unordered, with
+    all signs, cut by the hyperplanes where its samples change sides. Linear programmes
+    tell which sides go together, and give a point inside.
+
+    Parameters
+    ----------
+    X : ndarray of shape (n_samples, n_inputs)
+        Data.
+    shape : TreeShape
+        Widths of the sub-networks.
+
+    Returns
+    -------
+    TreeCells
+        The cells that pass a sample.
+
+    Raises
+    ------
+    ValueError
+        If there are more than 20000.
+    """
+    patterns, gates = enumerate_patterns(X)
+    cells = [
+        _Cell(gate[None], (), pattern[None].astype(np.int8), _sides(pattern, X))
+        for pattern, gate in zip(patterns, gates, strict=True)
+    ]
+    for width in shape.widths:
+        parents = []
+        signed = [(cell, sign) for cell in cells for sign in (1, -1)]
+        for children in combinations_with_replacement(range(len(signed)), width):
+            chosen = [signed[c] for c in children]
+            if any(sign > 0 for _, sign in chosen):
+                parents += _parents(chosen, X)
+            if len(parents) > _MOST_CELLS:
+                raise ValueError(
+                    f"Sub-networks of widths {shape.widths} have more than "
+                    f"{_MOST_CELLS} cells on these data; use patterns='adaptive' or "
+                    "'random'."
+                )
+        cells = parents
+    # Signs come leaves first; children were put together level by level.
+    return TreeCells(
+        np.array([cell.gates for cell in cells]),
+        np.array([_by_level(cell.signs, shape) for cell in cells], dtype=float),
+        np.array([cell.masks for cell in cells]),
+        np.array([cell.cones for cell in cells]),
+    )
+
+
+@dataclass(frozen=True)
+class _Cell:
+    """A cell of a neuron: a point inside, signs as a tree, masks and cones."""
+
+    gates: np.ndarray
+    signs: tuple
+    masks: np.ndarray
+    cones: np.ndarray
+
+
+def _sides(pattern, X):
+    """Return the cone of a leaf, (1, 1, n_samples)."""
+    sides = np.where(X.any(axis=1), 2 * pattern.astype(int) - 1, 0)
+    return sides.astype(np.int8)[None, None]
+
+
+def _by_level(signs, shape):
+    """Return the signs of a nested tuple ((sign, tuple of the child), ...) by level."""
+    levels, current = [], list(signs)
+    while current:
+        levels.append([sign for sign, _ in current])
+        current = [below for _, child in current for below in child]
+    return [sign for level in reversed(levels) for sign in level]
+
+
+def _parents(children, X):
+    """Return the cells of a neuron over the cells of its children."""
+    gates = np.concatenate([cell.gates for cell, _ in children])
+    masks = np.concatenate([sign * cell.masks for cell, sign in children])
+    n_cones = sum(len(cell.cones) for cell, _ in children)
+    cones = np.zeros((n_cones, *masks.shape), np.int8)
+    row = leaf = 0
+    for cell, _ in children:
+        k, m = cell.cones.shape[:2]
+        cones[row : row + k, leaf : leaf + m] = cell.cones
+        row, leaf = row + k, leaf + m
+    signs = tuple((sign, cell.signs) for cell, sign in children)
+    positive, negative = (masks > 0).any(axis=0), (masks < 0).any(axis=0)
+    open_rows = np.flatnonzero(positive & negative)
+    found = []
+    side = np.where(positive, 1, np.where(negative, -1, 0))
+    stack = [(side, 0, gates)]
+    while stack:
+        side, depth, inside = stack.pop()
+        if depth == len(open_rows):
+            passed = (side > 0).astype(np.int8)
+            if passed.any():
+                own = (side[None, None] * masks).astype(np.int8)
+                together = np.concatenate([cones, own])
+                found.append(_Cell(inside, signs, passed * masks, together))
+            continue
+        for sign in (1, -1):
+            tried = side.copy()
+            tried[open_rows[depth]] = sign
+            tried[open_rows[depth + 1 :]] = 0
+            point = _inside(np.concatenate([cones, (tried * masks)[None]]), X)
+            if point is not None:
+                stack.append((tried, depth + 1, point))
+    return found
+
+
+def _inside(cones, X):
+    """Return leaf vectors strictly inside cones, or None where there is no interior."""
+    n_leaves, d = cones.shape[1], X.shape[1]
+    rows = np.einsum("kmn,nd->knmd", cones, X).reshape(-1, n_leaves * d)
+    lengths = np.linalg.norm(rows, axis=1)
+    rows = rows[lengths > 0.0] / lengths[lengths > 0.0, None]
+    solved = linprog(
+        np.r_[np.zeros(n_leaves * d), -1.0],
+        A_ub=np.column_stack([-rows, np.ones(len(rows))]),
+        b_ub=np.zeros(len(rows)),
+        bounds=[(-1.0, 1.0)] * (n_leaves * d) + [(None, 1.0)],
+    )
+    if solved.x is None or solved.x[-1] <= _FLAT:
+        return None
+    return solved.x[:-1].reshape(n_leaves, d)
