@@ -28,6 +28,7 @@ __all__ = ["GatedTreeNetwork", "TreeNetwork", "TreeShape"]
 _BLOCK_ENTRIES = 65536  # activations held at a time, so that they stay in the cache
 _BLOCK_ROWS = 2048
 _TINY = 1e-30
+_VANISHED = 1e-20  # less is zero: subnormal numbers make products a hundred times slower
 
 
 @dataclass(frozen=True)
@@ -153,11 +154,13 @@ class TreeShape:
     def up(self, V, levels, X):
         """Return what enters the ReLUs of every level, (K, n_neurons, n) each."""
         n_trees, n_leaves, n_inputs = V.shape
+        V = np.where(np.abs(V) < _VANISHED, V.dtype.type(0), V)
         Z = [(V.reshape(-1, n_inputs) @ X.T).reshape(n_trees, n_leaves, len(X))]
         for width, signs in zip(self.widths, levels, strict=True):
-            H = np.maximum(Z[-1], 0.0).reshape(-1, width, len(X))
-            parents = signs.reshape(-1, 1, width) @ H
-            Z.append(parents.reshape(n_trees, -1, len(X)))
+            n_parents = Z[-1].shape[1] // width
+            H = np.maximum(Z[-1], 0.0).reshape(n_trees * n_parents, width, len(X))
+            parents = signs.reshape(n_trees * n_parents, 1, width) @ H
+            Z.append(parents.reshape(n_trees, n_parents, len(X)))
         return Z
 
     def path_masks(self, Z, levels):
@@ -182,12 +185,14 @@ class TreeShape:
         E = E[:, None] * np.greater(Z[-1], 0.0, out=Z[-1])
         for level in reversed(range(len(self.widths))):
             passed = np.greater(Z[level], 0.0, out=Z[level])
-            passed = passed.reshape(len(E), -1, self.widths[level], E.shape[-1])
+            n_trees, n_parents, n = E.shape
+            passed = passed.reshape(n_trees, n_parents, self.widths[level], n)
             passed *= E[:, :, None]
-            E = passed.reshape(len(E), -1, E.shape[-1])
+            E = passed.reshape(n_trees, n_parents * self.widths[level], n)
             E *= levels[level][:, :, None]
         n_trees, n_leaves, n = E.shape
-        return (E.reshape(-1, n) @ X).reshape(n_trees, n_leaves, -1)
+        G = E.reshape(n_trees * n_leaves, n) @ X
+        return G.reshape(n_trees, n_leaves, X.shape[1])
 
 
 @dataclass(frozen=True)
