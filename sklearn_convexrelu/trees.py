@@ -28,7 +28,9 @@ __all__ = ["GatedTreeNetwork", "TreeNetwork", "TreeShape"]
 _BLOCK_ENTRIES = 65536  # activations held at a time, so that they stay in the cache
 _BLOCK_ROWS = 2048
 _TINY = 1e-30
-_VANISHED = 1e-20  # less is zero: subnormal numbers make products a hundred times slower
+_VANISHED = (
+    1e-20  # less is zero: subnormal numbers make products a hundred times slower
+)
 
 
 @dataclass(frozen=True)
@@ -333,7 +335,7 @@ class TreeNetwork:
         layers = [(V / np.maximum(sizes, _TINY)[:, :, None]).transpose(2, 0, 1)]
         signs = self.shape.split(self.signs.astype(V.dtype))
         for width, level in zip(self.shape.widths, signs, strict=True):
-            below = sizes.reshape(K, -1, width)
+            below = sizes.reshape(K, sizes.shape[1] // width, width)
             edges = level.reshape(below.shape) * below
             sizes = np.ones(below.shape[:2])
             if not self.shape.decays:
@@ -353,13 +355,14 @@ class TreeNetwork:
         K = self.n_neurons
         first = layers[0].transpose(1, 0, 2)
         stacks = [first, *layers[1:]]
-        norms = [np.linalg.norm(stack.reshape(K, -1), axis=1) for stack in stacks]
+        norms = [np.sqrt(np.einsum("kij,kij->k", stack, stack)) for stack in stacks]
         mean = np.exp(np.mean([np.log(np.maximum(n, _TINY)) for n in norms], axis=0))
         stacks = [
             stack * (mean / np.maximum(n, _TINY))[:, None, None]
             for stack, n in zip(stacks, norms, strict=True)
         ]
-        weights = [stacks[0].transpose(1, 0, 2).reshape(first.shape[1], -1)]
+        _, n_inputs, n_leaves = first.shape
+        weights = [stacks[0].transpose(1, 0, 2).reshape(n_inputs, K * n_leaves)]
         for stack in stacks[1:-1]:
             _, n_below, n_above = stack.shape
             W = np.zeros((K * n_below, K * n_above), stack.dtype)
@@ -367,7 +370,7 @@ class TreeNetwork:
                 rows = slice(k * n_below, (k + 1) * n_below)
                 W[rows, k * n_above : (k + 1) * n_above] = stack[k]
             weights.append(W)
-        weights.append(stacks[-1].reshape(K, -1))
+        weights.append(stacks[-1].reshape(K, self.output.shape[1]))
         return weights
 
 

@@ -9,6 +9,7 @@ Theorem 1; NeurIPS 2023, Theorem 1).
 
 from dataclasses import dataclass
 from itertools import combinations_with_replacement
+from math import comb
 
 import numpy as np
 from scipy.optimize import linprog
@@ -193,16 +194,16 @@ def enumerate_trees(X, shape):
     for width in shape.widths:
         parents = []
         signed = [(cell, sign) for cell in cells for sign in (1, -1)]
+        # With all signs minus a neuron passes nothing.
+        count = comb(len(signed) + width - 1, width) - comb(
+            len(cells) + width - 1, width
+        )
+        _refuse_above_limit(count, shape)
         for children in combinations_with_replacement(range(len(signed)), width):
             chosen = [signed[c] for c in children]
             if any(sign > 0 for _, sign in chosen):
                 parents += _parents(chosen, X)
-            if len(parents) > _MOST_CELLS:
-                raise ValueError(
-                    f"Sub-networks of widths {shape.widths} have more than "
-                    f"{_MOST_CELLS} cells on these data; use patterns='adaptive' or "
-                    "'random'."
-                )
+            _refuse_above_limit(len(parents), shape)
         cells = parents
     # Signs come leaves first; children were put together level by level.
     return TreeCells(
@@ -211,6 +212,15 @@ def enumerate_trees(X, shape):
         np.array([cell.masks for cell in cells]),
         np.array([cell.cones for cell in cells]),
     )
+
+
+def _refuse_above_limit(count, shape):
+    """Raise where there are too many cells to list."""
+    if count > _MOST_CELLS:
+        raise ValueError(
+            f"Sub-networks of widths {shape.widths} have more than {_MOST_CELLS} cells "
+            f"on these data (at least {count}); use patterns='adaptive' or 'random'."
+        )
 
 
 @dataclass(frozen=True)

@@ -88,9 +88,10 @@ class CvxpyBackend:
             if intercept is None
             else np.asarray(intercept.value, dtype=float).reshape(-1),
         )
-        return self._judged(programme, point, status, started, callback)
+        multipliers = _multipliers(programme, constraints)
+        return self._judged(programme, point, multipliers, status, started, callback)
 
-    def _judged(self, programme, point, status, started, callback):
+    def _judged(self, programme, point, multipliers, status, started, callback):
         """Return the solution with our own objective and bound."""
         problem = programme.problem
         point, F = programme.with_best_intercept(programme.pushed_inside(point))
@@ -99,7 +100,11 @@ class CvxpyBackend:
             point, F = programme.with_best_intercept(zero)  # it was stopped far off
         objective = programme.objective(point, F)
         N = dual_point(problem, F)
-        price = float(programme.prices(N).max(initial=0.0))
+        prices = programme.prices(N)
+        if multipliers is not None:
+            everyone = np.arange(programme.n_units)
+            prices = np.minimum(prices, programme.prices(N, multipliers, everyone))
+        price = float(prices.max(initial=0.0))
         bound = lower_bound(problem, N, price)
         tolerance = self.tol * problem.loss_scale()
         record = {
@@ -140,6 +145,8 @@ def _variables(cp, programme):
         for unit, cones in zip(blocks, programme.cones, strict=True):
             for cone in cones:
                 rows = np.flatnonzero(cone.any(axis=0))
+                if not len(rows):
+                    continue
                 constraints.append(
                     sum(
                         (cone[j][rows, None] * X[rows]) @ unit[j]
@@ -149,6 +156,22 @@ def _variables(cp, programme):
                 )
     intercept = cp.Variable((1, n_outputs)) if problem.fit_intercept else None
     return blocks, intercept, constraints
+
+
+def _multipliers(programme, constraints):
+    """Return the dual values of the cones, (n_units, n_cones, n_samples)."""
+    if programme.cones is None:
+        return None
+    constrained = programme.cones.any(axis=2)
+    multipliers, constraints = np.zeros(constrained.shape), iter(constraints)
+    for unit, cone in np.ndindex(constrained.shape[:2]):
+        rows = constrained[unit, cone]
+        if rows.any():
+            values = next(constraints).dual_value
+            if values is None:
+                return None
+            multipliers[unit, cone, rows] = np.maximum(np.ravel(values), 0.0)
+    return multipliers
 
 
 def _predictions(cp, programme, blocks, intercept):
