@@ -13,6 +13,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import (
     _check_sample_weight,
     check_is_fitted,
+    check_scalar,
     validate_data,
 )
 
@@ -31,7 +32,13 @@ from sklearn_convexrelu.recovery.pruning import prune
 from sklearn_convexrelu.solvers.adaptive import AdaptiveSolver
 from sklearn_convexrelu.solvers.fixed_patterns import FixedPatterns
 from sklearn_convexrelu.solvers.low_rank import LowRank
-from sklearn_convexrelu.training import follow, largest_alpha, state_problem, train
+from sklearn_convexrelu.training import (
+    follow,
+    largest_alpha,
+    proven,
+    state_problem,
+    train,
+)
 from sklearn_convexrelu.trees import TreeNetwork, TreeShape
 
 __all__ = ["BaseConvexReLU", "CheckedData", "checked_weights", "undone_on_failure"]
@@ -432,6 +439,55 @@ class BaseConvexReLU(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta):
         self._set_network(
             data, network, replace(certificate, objective=objective, over_all=over_all)
         )
+        return self
+
+    def certify(self, X, y, sample_weight=None, *, time_limit=10.0):
+        """Prove a lower bound on the objective of every two-layer network.
+
+        A dual point is optimised whose price no direction exceeds, by a semidefinite
+        relaxation of the price, tightened by splitting the sphere of directions until
+        the time is over [1]_. The proof does not rest on the solver. Data of rank three
+        or less are priced exactly by ``fit``, and their certificate stays as it is.
+
+        Parameters
+        ----------
+        X, y, sample_weight : as in ``fit``
+            The training data, which the estimator does not keep.
+        time_limit : float, default=10.0
+            Seconds after which no further tightening is begun.
+
+        Returns
+        -------
+        estimator
+            Itself. Its certificate, or for fixed patterns the ``over_all`` one, has the
+            kind "bound" and the best bound that is proven.
+
+        Raises
+        ------
+        ValueError
+            If the network is gated or deeper than two layers, or these are not the data
+            of the last fit.
+
+        References
+        ----------
+        .. [1] Shor (1987), "Quadratic Optimization Problems", Soviet Journal of
+           Computer and Systems Sciences 25; Burer & Monteiro (2003), "A Nonlinear
+           Programming Algorithm for Solving Semidefinite Programs via Low-Rank
+           Factorization", Mathematical Programming 95.
+        """
+        check_is_fitted(self)
+        check_scalar(time_limit, "time_limit", Real, min_val=0.0)
+        if self.network_.is_gated or isinstance(self.network_, TreeNetwork):
+            raise ValueError("Only two-layer ReLU networks can be certified so.")
+        data, problem = self._training_problem(X, y, sample_weight)
+        certificate = self.certificate_
+        restricted = certificate.kind == "restricted"
+        known = certificate.over_all if restricted else certificate
+        if known.kind != "exact":
+            known = proven(problem, self.network_, known, time_limit)
+        if restricted:
+            known = replace(certificate, over_all=known)
+        self._set_network(data, self.network_, known)
         return self
 
     def to_relu(self, X, y, sample_weight=None):

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 
+from sklearn_convexrelu.bounds.search import semidefinite_bound
 from sklearn_convexrelu.certificates import Certificate, certify, dual_point
 from sklearn_convexrelu.networks import NEURONS
 from sklearn_convexrelu.patterns.exact import ExactPricing, effective_rank, supports
@@ -24,7 +25,16 @@ from sklearn_convexrelu.solution import Solution, Status
 from sklearn_convexrelu.solvers.fixed_patterns import FixedPatterns
 from sklearn_convexrelu.solvers.low_rank import LowRank
 
-__all__ = ["follow", "largest_alpha", "state_problem", "train", "warn_of_path"]
+__all__ = [
+    "follow",
+    "largest_alpha",
+    "proven",
+    "state_problem",
+    "train",
+    "warn_of_path",
+]
+
+_MOST_REGIONS = 64  # of the sphere, where time allows
 
 _INTERNAL = ("sklearn.", "sklearn_convexrelu.", "joblib.")
 
@@ -167,6 +177,44 @@ def follow(
             history=[units.record(record) for record in solved.history],
             low_rank=low_rank,
         )
+
+
+def proven(problem, network, certificate, time_limit):
+    """Return a certificate of kind "bound", with the best bound that is proven.
+
+    Parameters
+    ----------
+    problem : Problem
+        What is minimised, of two layers, in the user's units.
+    network : Network
+        The network.
+    certificate : Certificate
+        What is known of it.
+    time_limit : float
+        Seconds after which the bound is not tightened further.
+
+    Returns
+    -------
+    Certificate
+        Of the same network.
+    """
+    units = _Units.of(problem)
+    bound = semidefinite_bound(
+        units.scaled(problem),
+        units.shrink(network),
+        max_regions=_MOST_REGIONS,
+        time_limit=time_limit,
+    )
+    lower, price = bound.lower_bound * units.objective, bound.price_bound * units.alpha
+    if lower <= certificate.proven_lower_bound:
+        lower, price = certificate.proven_lower_bound, certificate.price_bound
+    return replace(
+        certificate,
+        kind="bound",
+        lower_bound=lower,
+        proven_lower_bound=lower,
+        price_bound=price,
+    )
 
 
 def warn_of_path(statuses, what):

@@ -1,0 +1,1 @@
+"""Semidefinite bounds: proven lower bounds on the optimum at any rank."""

@@ -1,0 +1,296 @@
+"""Semidefinite bounds: never above an optimum, proven without trust in the solver."""
+
+import os
+import warnings
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from problems import bumps, diabetes, problem, shared_file
+from sklearn.exceptions import ConvergenceWarning
+
+from sklearn_convexrelu.bounds.descent import bound_price
+from sklearn_convexrelu.bounds.proof import region_prices
+from sklearn_convexrelu.bounds.regions import Region, Rows, fan
+from sklearn_convexrelu.bounds.relaxation import Relaxation, State, in_cone
+from sklearn_convexrelu.bounds.search import semidefinite_bound
+from sklearn_convexrelu.certificates import lower_bound, price_bound
+from sklearn_convexrelu.losses import (
+    Huber,
+    Logistic,
+    Poisson,
+    Softmax,
+    SquaredError,
+    SquaredHinge,
+)
+from sklearn_convexrelu.patterns.exact import exact_price
+from sklearn_convexrelu.solvers.adaptive import AdaptiveSolver
+from sklearn_convexrelu.training import largest_alpha, state_problem, train
+from sklearn_convexrelu.trees import TreeShape
+
+# BOUNDS_SEEDS=84 makes 504 random problems of the default six.
+N_SEEDS = int(os.environ.get("BOUNDS_SEEDS", "1"))
+LOSSES = {
+    "squared": SquaredError(),
+    "huber": Huber(0.7),
+    "poisson": Poisson(),
+    "logistic": Logistic(),
+    "softmax": Softmax(),
+    "hinge": SquaredHinge(),
+}
+
+
+def random_problem(name, seed):
+    """A random small problem of rank at most three, weights and intercept or not."""
+    rng = np.random.default_rng([seed, *name.encode()])
+    n, d = int(rng.integers(5, 16)), int(rng.integers(1, 3))
+    X = rng.standard_normal((n, d)) * rng.uniform(0.2, 5)
+    score = np.sin(2 * X[:, 0]) + 0.5 * X[:, -1] + 0.3 * rng.standard_normal(n)
+    n_outputs = int(rng.integers(1, 3))
+    Y = np.column_stack([score, np.abs(score) - 0.5])[:, :n_outputs]
+    if name == "poisson":
+        Y = rng.poisson(np.exp(np.clip(Y, -2, 2))) + 0.0
+        Y[0] = 1.0
+    elif name in ("logistic", "hinge"):
+        Y[0], Y[1] = 1.0, -1.0
+        Y = np.sign(Y) if name == "hinge" else (Y > 0) + 0.0
+    elif name == "softmax":
+        labels = np.append([0, 1, 2], rng.integers(0, 3, n - 3))
+        Y = np.eye(3)[labels]
+    weights = rng.uniform(0.2, 3, n) if rng.random() < 0.5 else np.ones(n)
+    stated = state_problem(
+        X,
+        Y,
+        weights,
+        LOSSES[name],
+        fit_intercept=bool(rng.random() < 0.5),
+        hidden_bias=bool(rng.random() < 0.5),
+    )
+    return stated.with_alpha(10 ** rng.uniform(-2, -0.1) * largest_alpha(stated))
+
+
+def objective_of_optimum(stated):
+    """Objective of a trained network: at least the optimum, and hardly more."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        return train(stated, AdaptiveSolver(tol=1e-7)).certificate.objective
+
+
+def check(stated, bound, objective):
+    """A bound is below the objective, and every part of its proof holds."""
+    N = bound.dual_point
+    assert bound.lower_bound <= objective + 1e-9 * stated.loss_scale()
+    assert bound.lower_bound <= lower_bound(stated, N, bound.price_bound) + 1e-12
+    if stated.fit_intercept:
+        assert np.abs(N.sum(axis=0)).max() <= 1e-12 * max(1.0, np.abs(N).sum())
+    if stated.n_outputs == 1 or np.linalg.matrix_rank(stated.X) <= 2:
+        assert bound.price_bound >= exact_price(stated.X, N).prices[0] * (1 - 1e-12)
+
+
+@pytest.mark.parametrize("name", LOSSES)
+@pytest.mark.parametrize("seed", range(N_SEEDS))
+def test_no_bound_exceeds_the_optimum(name, seed):
+    stated = random_problem(name, seed)
+    objective = objective_of_optimum(stated)
+    whole = semidefinite_bound(stated, n_neighbors=3)
+    check(stated, whole, objective)
+    split = semidefinite_bound(stated, max_regions=6, n_neighbors=3, time_limit=0.5)
+    check(stated, split, objective)
+    values = [value for _, _, value in split.history]
+    assert values == sorted(values)
+    assert whole.lower_bound > 0.3 * objective
+
+
+@pytest.mark.parametrize("name", ["two_layer_n15_a03", "two_layer_n25_a01"])
+def test_known_optimum_is_approached_from_below(name):
+    with np.load(shared_file("theory", f"{name}.npz")) as case:
+        X, y, alpha, optimum = (case[k] for k in ("X", "y", "alpha", "optimum"))
+    stated = problem(X, y, alpha=float(alpha), fit_intercept=False, hidden_bias=False)
+    bound = semidefinite_bound(stated, max_regions=4)
+    assert 0.99 * optimum <= bound.lower_bound <= optimum + 1e-9
+
+
+def test_several_outputs_stay_below_a_known_optimum():
+    with np.load(shared_file("theory", "two_layer_vector_n6_C2.npz")) as case:
+        X, Y, alpha, optimum = (case[k] for k in ("X", "y", "alpha", "optimum"))
+    stated = problem(X, Y, alpha=float(alpha), fit_intercept=False, hidden_bias=False)
+    bound = semidefinite_bound(stated, max_regions=6, time_limit=1.0)
+    assert 0.8 * optimum <= bound.lower_bound <= optimum + 1e-9
+
+
+def test_regions_reach_the_optimum_in_two_dimensions():
+    X, y = bumps(10, 2, seed=1)
+    stated = problem(X, y, hidden_bias=False, fit_intercept=False)
+    stated = stated.with_alpha(0.1 * largest_alpha(stated))
+    objective = objective_of_optimum(stated)
+    found = [semidefinite_bound(stated, max_regions=m).lower_bound for m in (1, 6)]
+    assert found == sorted(found)  # the same rounds, and more of them
+    assert 0.995 * objective <= found[-1] <= objective + 1e-9
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_crude_answers_still_give_proofs(name):
+    stated, max_iter = random_problem(name, 12345), 1 + len(name) % 3
+    bound = semidefinite_bound(stated, max_iter=max_iter, max_regions=4, time_limit=0.3)
+    check(stated, bound, objective_of_optimum(stated))
+
+
+def test_any_multipliers_bound_the_price_in_every_region():
+    rng = np.random.default_rng(0)
+    for trial in range(20):
+        n, d, n_outputs = 12, 2 + trial % 4, 1 + trial % 2
+        X = rng.standard_normal((n, d)) * rng.uniform(0.1, 10, d)
+        N = rng.standard_normal((n, n_outputs))
+        rows = Rows.of(X, 3)
+        regions = [Region.sphere(rows)]
+        if d <= 4:
+            regions = fan(rows)
+            regions += regions[0].bisected(rows, np.ones(n))
+        u = np.eye(d)[0]
+        for region in Region.sphere(rows).halves(rows, 0.3 * u, np.eye(d)):
+            regions.append(region)
+            regions += region.halves(rows, 0.3 * u, np.diag(rng.random(d)))
+        relaxation = Relaxation(rows, regions, 1.0, rng.uniform(0.001, 0.3))
+        shape = (len(regions), 2, n_outputs)
+        none = relaxation.no_multipliers(n_outputs)
+        cuts = in_cone(rng.standard_normal(none.cuts.shape))
+        pairs = 0.2 * rng.standard_normal(none.pairs.shape)
+        W = rng.standard_normal((*shape, d, d + 1))
+        a = rng.uniform(0, 3, (*shape, n))
+        state = State(W, a, replace(none, cuts=cuts, pairs=pairs))
+        prices = region_prices(relaxation, state, N)
+        U = rng.standard_normal((d, 5000))
+        U /= np.linalg.norm(U, axis=0)
+        sampled = np.linalg.norm(N.T @ np.maximum(X @ U, 0).reshape(n, -1), axis=0)
+        in_row_space = rows.basis.T @ U
+        for region, price in zip(regions, prices, strict=True):
+            offsets = region.offsets[:, None]
+            inside = np.all(region.normals @ in_row_space >= offsets, axis=0)
+            assert sampled[inside].max(initial=0.0) <= price
+            values = (rows.Z @ in_row_space)[:, inside] * region.sides[:, None]
+            assert values.min(initial=0.0) >= -1e-12
+
+
+def test_fan_and_bisections_cover_the_sphere():
+    rng = np.random.default_rng(0)
+    for rank in (1, 2, 3, 4):
+        rows = Rows.of(rng.standard_normal((9, rank)), 2)
+        regions = fan(rows)
+        for _ in range(3):
+            regions = [part for r in regions for part in r.bisected(rows, np.ones(9))]
+        U = rng.standard_normal((rank, 2000))
+        U /= np.linalg.norm(U, axis=0)
+        covered = np.zeros(2000, dtype=bool)
+        for region in regions:
+            covered |= np.all(region.normals @ U >= region.offsets[:, None], axis=0)
+        assert covered.all()
+
+
+def degenerate(name):
+    rng = np.random.default_rng(3)
+    X, y = bumps(10, 2)
+    if name == "zero rows":
+        X[:4] = 0.0
+    elif name == "rank one":
+        X[:, 1] = 2 * X[:, 0]
+    elif name == "one sample":
+        X, y = X[:1], y[:1]
+    elif name == "constant targets":
+        y = np.full(10, 2.0)
+    elif name == "zero targets":
+        y = np.zeros(10)
+    elif name == "zero inputs":
+        X = np.zeros_like(X)
+    elif name == "same rows, other targets":
+        X[5:] = X[:5]
+    elif name == "opposite rows":
+        X[5:] = -X[:5]
+    elif name == "units":
+        X, y = 1e6 * X, 1e-5 * y
+    elif name == "wide":
+        X = rng.standard_normal((4, 9))
+        y = y[:4]
+    return X, y
+
+
+@pytest.mark.parametrize("constants", [True, False])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "zero rows",
+        "rank one",
+        "one sample",
+        "constant targets",
+        "zero targets",
+        "zero inputs",
+        "same rows, other targets",
+        "opposite rows",
+        "units",
+        "wide",
+    ],
+)
+def test_degenerate_data(name, constants):
+    X, y = degenerate(name)
+    stated = problem(X, y, fit_intercept=constants, hidden_bias=constants)
+    largest = largest_alpha(stated)
+    stated = stated.with_alpha(0.1 * largest if largest > 0.0 else 0.01)
+    bound = semidefinite_bound(stated, max_regions=3, time_limit=0.25)
+    objective = stated.objective(stated.null_network())
+    if largest > 0.0:
+        objective = objective_of_optimum(stated)
+    assert np.isfinite(bound.lower_bound)
+    assert bound.lower_bound <= objective + 1e-9 * stated.loss_scale()
+
+
+def test_start_target_and_time_limit():
+    stated = problem(*bumps(30, 4), alpha=0.05)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        network = train(stated, AdaptiveSolver(tol=1e-3)).network
+    objective = stated.objective(network)
+    warm = semidefinite_bound(stated, network)
+    assert 0.7 * objective < warm.lower_bound <= objective
+    early = semidefinite_bound(stated, network, target=0.5 * objective)
+    assert early.lower_bound >= 0.5 * objective
+    assert len(early.history) < len(warm.history)
+    hasty = semidefinite_bound(stated, time_limit=0.0)
+    assert 0.0 <= hasty.lower_bound <= objective
+    with pytest.raises(ValueError, match="positive penalty"):
+        semidefinite_bound(stated.with_alpha(0.0))
+
+
+def test_null_network_is_proven_optimal_at_a_large_alpha():
+    stated = problem(*bumps(30, 4))
+    N = stated.loss.gradient(
+        np.zeros_like(stated.Y) + stated.best_constant(), stated.Y, stated.weights
+    )
+    stated = stated.with_alpha(1.01 * bound_price(stated, N))
+    bound = semidefinite_bound(stated)
+    assert bound.lower_bound == pytest.approx(stated.loss_scale(), rel=1e-3)
+
+
+def test_price_bound_is_proven_and_tighter_than_cauchy_schwarz():
+    rng = np.random.default_rng(0)
+    for d in (1, 2, 3):
+        X, N = rng.standard_normal((20, d)), rng.standard_normal((20, 1))
+        stated = problem(X, N, hidden_bias=False)
+        price = exact_price(stated.X, N).prices[0]
+        bound = bound_price(stated, N)
+        assert price <= bound <= 1.3 * price
+        assert bound < 0.9 * price_bound(stated, N)
+    assert bound_price(stated, 0 * N) == 0.0
+
+
+def test_sub_networks_are_refused():
+    stated = replace(problem(*bumps(10, 2), alpha=0.1), shape=TreeShape((2,), False))
+    with pytest.raises(ValueError, match="two layers"):
+        semidefinite_bound(stated)
+    with pytest.raises(ValueError, match="two layers"):
+        bound_price(stated, stated.Y)
+
+
+def test_diabetes_is_bounded_within_a_tenth():
+    stated, optimum = problem(*diabetes()), 0.29316
+    stated = stated.with_alpha(0.1 * largest_alpha(stated))
+    bound = semidefinite_bound(stated, target=0.9 * optimum)
+    assert 0.9 * optimum <= bound.lower_bound <= optimum
