@@ -29,7 +29,7 @@ def _has_probabilities(model):
 
 
 class ConvexReLUClassifier(ClassifierMixin, BaseConvexReLU):
-    r"""Two-layer ReLU network for classification, trained to its global optimum.
+    r"""ReLU network for classification, trained to its global optimum.
 
     With :math:`f(x) = \sum_j w_{2j} \max(0, w_{1j}^T x + b_{1j}) + b_2`, any number of
     neurons j, it minimises
@@ -140,10 +140,19 @@ class ConvexReLUClassifier(ClassifierMixin, BaseConvexReLU):
         ``alpha_ / 2`` times the sum of squares of ``coefs_`` and the hidden intercepts.
     intercepts_ : list of ndarray
         Biases of the hidden layer, (n_neurons,), and of the output, (n_outputs,).
-    network_ : Network
+        With sub-networks there is a pair of weights and biases a layer, those of the
+        sub-networks side by side (block-diagonal).
+    network_ : Network or TreeNetwork
         The same weights as one object.
     n_neurons_ : int
-        Number of neurons.
+        Number of neurons, or of sub-networks.
+    gates_, blocks_, intercept_ : ndarray
+        Of a gated model instead of ``coefs_`` and ``intercepts_``: gates (n_gates,
+        n_features + hidden_bias), weights (n_gates, n_features + hidden_bias,
+        n_outputs) and output intercepts. Of sub-networks with an axis of leaves second.
+    low_rank_ : LowRankGuarantee
+        With ``rank``: what was left out, by which factors it could matter, and the
+        certificate of the problem of that rank.
     alpha_, alpha_max_ : float
         Absolute penalty strength, and the least one with a constant as the optimum,
         before ``class_weight``.

@@ -203,7 +203,7 @@ class _CrossValidated:
 
 
 class ConvexReLURegressorCV(_CrossValidated, ConvexReLURegressor):
-    """Two-layer ReLU network for regression, its penalty chosen by cross-validation.
+    """ReLU network for regression, its penalty chosen by cross-validation.
 
     Along decreasing penalty strengths alpha it follows, on the training part of every
     fold, the global optima that :class:`ConvexReLURegressor` defines, each from the one
@@ -422,7 +422,7 @@ class ConvexReLURegressorCV(_CrossValidated, ConvexReLURegressor):
 
 
 class ConvexReLUClassifierCV(_CrossValidated, ConvexReLUClassifier):
-    """Two-layer ReLU network for classification, penalty chosen by cross-validation.
+    """ReLU network for classification, penalty chosen by cross-validation.
 
     Along decreasing penalty strengths alpha it follows, on the training part of every
     fold, the global optima that :class:`ConvexReLUClassifier` defines, each from the

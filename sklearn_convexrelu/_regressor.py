@@ -14,7 +14,7 @@ __all__ = ["ConvexReLURegressor"]
 
 
 class ConvexReLURegressor(RegressorMixin, BaseConvexReLU):
-    r"""Two-layer ReLU network for regression, trained to its global optimum.
+    r"""ReLU network for regression, trained to its global optimum.
 
     With :math:`f(x) = \sum_j w_{2j} \max(0, w_{1j}^T x + b_{1j}) + b_2`, any number of
     neurons j, each with one output weight for every target, it minimises
@@ -30,6 +30,7 @@ class ConvexReLURegressor(RegressorMixin, BaseConvexReLU):
     :math:`b_2`. The problem is convex in the function f [1]_ (several targets: [2]_),
     so there is no local optimum to fear: neurons are generated until a duality gap
     shows that no other network is better by more than the tolerance.
+    ``subnetwork_widths`` makes the networks deeper.
 
     Parameters
     ----------
@@ -120,10 +121,19 @@ class ConvexReLURegressor(RegressorMixin, BaseConvexReLU):
     intercepts_ : list of ndarray
         Biases of the hidden layer, (n_neurons,), and of the output,
         (n_targets,).
-    network_ : Network
+        With sub-networks there is a pair of weights and biases a layer, those of the
+        sub-networks side by side (block-diagonal).
+    network_ : Network or TreeNetwork
         The same weights as one object.
     n_neurons_ : int
-        Number of neurons.
+        Number of neurons, or of sub-networks.
+    gates_, blocks_, intercept_ : ndarray
+        Of a gated model instead of ``coefs_`` and ``intercepts_``: gates (n_gates,
+        n_features + hidden_bias), weights (n_gates, n_features + hidden_bias,
+        n_outputs) and output intercepts. Of sub-networks with an axis of leaves second.
+    low_rank_ : LowRankGuarantee
+        With ``rank``: what was left out, by which factors it could matter, and the
+        certificate of the problem of that rank.
     alpha_, alpha_max_ : float
         Absolute penalty strength, and the least one with a constant as the optimum.
     objective_ : float
