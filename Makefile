@@ -5,11 +5,12 @@ READY := .venv/.ready
 # Two test workers on two cores: one BLAS thread each, or they get in each other's way.
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: help demo test lint format clean
+.PHONY: help demo test reproduce lint format clean
 
 help:
 	@echo "make demo    train on the diabetes data beside MLPRegressor, with a picture"
 	@echo "make test    style checks and the test suite"
+	@echo "make reproduce  the experiments of the seed papers: a report in benchmarks/results"
 	@echo "make lint    style checks alone"
 	@echo "make format  put the code into the style"
 	@echo "make clean   remove .venv and everything generated"
@@ -19,6 +20,10 @@ demo: $(READY)
 
 test: lint
 	$(BIN)/python -m pytest -n 2
+
+reproduce: $(READY)
+	$(BIN)/python -m pip install --quiet --editable '.[bench]'
+	$(BIN)/python -m benchmarks.seed_papers
 
 lint: $(READY)
 	$(BIN)/ruff check .

@@ -1,12 +1,13 @@
 """Deeper sub-networks: known optima, inequalities, every combination of options."""
 
 import pickle
+from itertools import pairwise
 
 import cvxpy as cp
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose
-from problems import bumps, shared_file
+from problems import bumps, diabetes, shared_file
 from scipy.optimize import minimize
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
@@ -335,3 +336,29 @@ def test_several_outputs_with_cones_and_too_many_cells_are_refused():
         model.fit(X, np.c_[y, y])
     with pytest.raises(ValueError, match="20000"):
         model.set_params(patterns="exact").fit(X, y)
+
+
+def test_inequalities_hold_on_real_data_within_the_gaps():
+    X, y = diabetes()
+    alpha = 0.05
+
+    def fit(alpha, widths, penalty):
+        return ConvexReLURegressor(
+            alpha,
+            relative_alpha=False,
+            subnetwork_widths=widths,
+            penalty=penalty,
+            tol=3e-3,
+            random_state=0,
+        ).fit(X[:200], y[:200])
+
+    chain = [
+        fit(alpha, (2,), "path"),
+        fit(alpha, (2,), "weight_decay"),
+        fit(np.sqrt(2) * alpha, (2,), "path"),
+        fit(np.sqrt(2) * alpha, (), "path"),
+    ]
+    # p_path(a) <= p_wd(a) <= p_path(sqrt(2) a) <= p_two(sqrt(2) a)
+    for low, high in pairwise(chain):
+        assert low.lower_bound_ <= high.objective_
+    assert chain[1].lower_bound_ <= fit(alpha, (), "path").objective_
