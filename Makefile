@@ -22,7 +22,7 @@ test: lint
 	$(BIN)/python -m pytest -n 2
 
 reproduce: $(READY)
-	$(BIN)/python -m pip install --quiet --editable '.[bench]'
+	$(BIN)/python -m pip install --quiet --editable '.[reproduce]'
 	$(BIN)/python -m benchmarks.seed_papers
 
 lint: $(READY)

@@ -1,0 +1,1 @@
+"""The experiments of the papers on three-layer and path-regularised networks."""
