@@ -114,8 +114,8 @@ def test_several_outputs_stay_below_a_known_optimum():
     with np.load(shared_file("theory", "two_layer_vector_n6_C2.npz")) as case:
         X, Y, alpha, optimum = (case[k] for k in ("X", "y", "alpha", "optimum"))
     stated = problem(X, Y, alpha=float(alpha), fit_intercept=False, hidden_bias=False)
-    bound = semidefinite_bound(stated, max_regions=6, time_limit=1.0)
-    assert 0.8 * optimum <= bound.lower_bound <= optimum + 1e-9
+    bound = semidefinite_bound(stated, max_regions=3)
+    assert 0.6 * optimum <= bound.lower_bound <= optimum + 1e-9
 
 
 def test_regions_reach_the_optimum_in_two_dimensions():

@@ -159,8 +159,12 @@ def merge_compatible(network, X):
         return network
     sums = np.array([U[:, group] @ c[group] for group in groups]).T
     lengths = np.linalg.norm(sums, axis=0)
-    outputs = A[[group[0] for group in groups]]
-    return Network.from_directions(sums / lengths, outputs, lengths, network.intercept)
+    # Neurons that pass no sample may cancel.
+    kept = lengths > _ROUNDING * c.max()
+    outputs = A[[group[0] for group in groups]][kept]
+    return Network.from_directions(
+        sums[:, kept] / lengths[kept], outputs, lengths[kept], network.intercept
+    )
 
 
 def _opposed(X, U):
