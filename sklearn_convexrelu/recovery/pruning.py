@@ -39,6 +39,15 @@ def prune(network, X):
     Network, TreeNetwork, GatedNetwork or GatedTreeNetwork
         Of the same kind, with the same intercept.
     """
+    while True:
+        pruned = _pruned_once(network, X)
+        # What was next to dependent before can be dependent now.
+        if pruned.n_neurons == network.n_neurons:
+            return pruned
+        network = pruned
+
+
+def _pruned_once(network, X):
     if not network.n_neurons:
         return network
     if isinstance(network, Network):
