@@ -60,6 +60,8 @@ def timed_fit(model, X, y):
 
 def markdown(rows):
     """Return a Markdown table of rows, dictionaries with the columns as keys."""
+    if not rows:
+        return "(not run)"
     header = list(rows[0])
     lines = [header, ["---"] * len(header)]
     lines += [[_cell(row.get(column, "")) for column in header] for row in rows]
