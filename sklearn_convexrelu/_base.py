@@ -105,6 +105,17 @@ _OF_SOME_NETWORKS = (
 )
 
 
+_OF_THE_PROBLEM = (
+    "loss",
+    "huber_threshold",
+    "class_weight",
+    "fit_intercept",
+    "hidden_bias",
+    "subnetwork_widths",
+    "penalty",
+)
+
+
 class BaseConvexReLU(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta):
     """Base of the estimators; a subclass adds its losses, targets and predictions."""
 
@@ -203,6 +214,11 @@ class BaseConvexReLU(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta):
             "shape": self._shape(),
         }
 
+    def _problem_params(self):
+        """Return the parameters that say what is minimised, but for alpha."""
+        params = self.get_params(deep=False)
+        return {name: params[name] for name in _OF_THE_PROBLEM if name in params}
+
     def _shape(self):
         """Return the shape of the parallel units.
 
@@ -213,7 +229,8 @@ class BaseConvexReLU(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta):
             three layers.
         """
         widths = tuple(self.subnetwork_widths)
-        if not all(isinstance(m, Integral) and m > 0 for m in widths):
+        numbers = all(isinstance(m, Integral) and m is not True for m in widths)
+        if not numbers or min(widths, default=1) < 1:
             raise ValueError(
                 f"subnetwork_widths must hold positive integers, got {widths}."
             )
@@ -342,8 +359,8 @@ class BaseConvexReLU(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta):
         if last != wanted:
             raise ValueError(
                 "warm_start=True needs the last fit's shape (features, hidden bias, "
-                f"outputs), which was {last[:3]} and is now {wanted[:3]}, and its "
-                "sub-networks; fit a new estimator or set warm_start=False."
+                f"outputs, sub-networks), which was {last} and is now {wanted}; fit a "
+                "new estimator or set warm_start=False."
             )
         return self.network_
 
@@ -363,6 +380,7 @@ class BaseConvexReLU(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta):
             history_=solution.history,
             status_=solution.status,
             tolerance_=solution.tolerance,
+            _fitted_params=self._problem_params(),
         )
         if solution.low_rank is not None:
             self.low_rank_ = solution.low_rank
@@ -477,6 +495,8 @@ class BaseConvexReLU(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta):
         """
         check_is_fitted(self)
         check_scalar(time_limit, "time_limit", Real, min_val=0.0)
+        if np.isnan(time_limit):
+            raise ValueError("time_limit must be a number of seconds, not nan.")
         if self.network_.is_gated or isinstance(self.network_, TreeNetwork):
             raise ValueError("Only two-layer ReLU networks can be certified so.")
         data, problem = self._training_problem(X, y, sample_weight)
@@ -493,9 +513,10 @@ class BaseConvexReLU(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta):
     def to_relu(self, X, y, sample_weight=None):
         """Return a ReLU network that predicts the same on the training data.
 
-        Each gated block is split into a difference of two points of its gate's cell, of
-        least total norm (cone decomposition [1]_). That norm can be much larger than
-        the block's; ``norm_ratio_`` of the result tells.
+        On samples of positive weight, that is. Each gated block is split into a
+        difference of two points of its gate's cell, of least total norm (cone
+        decomposition [1]_). That norm can be much larger than the block's;
+        ``norm_ratio_`` of the result tells.
 
         Parameters
         ----------
@@ -545,13 +566,23 @@ class BaseConvexReLU(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta):
     def _training_problem(self, X, y, sample_weight):
         """Return the CheckedData and the Problem of the last fit, given its data."""
         check_is_fitted(self)
-        twin = clone(self)
+        now = self._problem_params()
+        changed = [name for name in now if now[name] != self._fitted_params[name]]
+        if changed:
+            raise ValueError(
+                f"{', '.join(changed)} changed since the fit: set the parameters back, "
+                "or fit again."
+            )
+        # Adaptive: a network that cones were given to may have several outputs.
+        twin = clone(self).set_params(patterns="adaptive")
         data = twin._checked(X, y, sample_weight)
         problem = data.problem(**self._statement()).with_alpha(self.alpha_)
         shape = len(problem.X.T), problem.n_outputs
         fitted = self.n_features_in_ + bool(self.hidden_bias), self.n_outputs_
         objective = problem.objective(self.network_) if shape == fitted else np.nan
-        if not np.isclose(objective, self.objective_, rtol=1e-6, atol=0.0):
+        zero, Y = 0.0 * problem.Y, problem.Y
+        rounding = 1e-9 * abs(problem.loss.value(zero, Y, problem.weights))
+        if not np.isclose(objective, self.objective_, rtol=1e-6, atol=rounding):
             raise ValueError(
                 "X, y and sample_weight must be those of the last fit: on these the "
                 f"network's objective is {objective:.6g}, in the fit it was "

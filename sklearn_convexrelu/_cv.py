@@ -254,8 +254,8 @@ class ConvexReLURegressorCV(_CrossValidated, ConvexReLURegressor):
         number of paths, at most); relative alphas take care of that.
     activation : {"relu", "gated_relu"}, default="relu"
         ``"gated_relu"`` fixes the gates: a unit is ``1[g^T x > 0] v^T x``, penalised by
-        ``||v||``, and the model is no ReLU network but a convex relaxation of one. It
-        needs fixed patterns.
+        ``||v||`` (several outputs: the nuclear norm of the matrix V), and the model is
+        no ReLU network but a convex relaxation of one. It needs fixed patterns.
     patterns : {"adaptive", "random", "exact"} or array-like of shape \
             (n_gates, n_features + hidden_bias), default="adaptive"
         ``"adaptive"`` generates the neurons that matter. The others solve the convex
@@ -276,7 +276,8 @@ class ConvexReLURegressorCV(_CrossValidated, ConvexReLURegressor):
     solver : {"auto", "interior_point", "fista", "cvxpy"}, default="auto"
         What solves the programme over fixed patterns. ``"fista"`` is for gated units;
         it is what ``"auto"`` takes there for several outputs, very many unknowns, and
-        losses that are quadratic in pieces.
+        losses that are quadratic in pieces. Else it takes the interior point method,
+        and CVXPY for small programmes on which that stalls.
     solver_options : dict, default=None
         Options of that solver: ``first_units`` of the interior point method,
         ``check_every`` of FISTA, and what ``cvxpy.Problem.solve`` takes.
@@ -473,8 +474,8 @@ class ConvexReLUClassifierCV(_CrossValidated, ConvexReLUClassifier):
         number of paths, at most); relative alphas take care of that.
     activation : {"relu", "gated_relu"}, default="relu"
         ``"gated_relu"`` fixes the gates: a unit is ``1[g^T x > 0] v^T x``, penalised by
-        ``||v||``, and the model is no ReLU network but a convex relaxation of one. It
-        needs fixed patterns.
+        ``||v||`` (several outputs: the nuclear norm of the matrix V), and the model is
+        no ReLU network but a convex relaxation of one. It needs fixed patterns.
     patterns : {"adaptive", "random", "exact"} or array-like of shape \
             (n_gates, n_features + hidden_bias), default="adaptive"
         ``"adaptive"`` generates the neurons that matter. The others solve the convex
@@ -495,7 +496,8 @@ class ConvexReLUClassifierCV(_CrossValidated, ConvexReLUClassifier):
     solver : {"auto", "interior_point", "fista", "cvxpy"}, default="auto"
         What solves the programme over fixed patterns. ``"fista"`` is for gated units;
         it is what ``"auto"`` takes there for several outputs, very many unknowns, and
-        losses that are quadratic in pieces.
+        losses that are quadratic in pieces. Else it takes the interior point method,
+        and CVXPY for small programmes on which that stalls.
     solver_options : dict, default=None
         Options of that solver: ``first_units`` of the interior point method,
         ``check_every`` of FISTA, and what ``cvxpy.Problem.solve`` takes.

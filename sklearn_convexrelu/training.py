@@ -35,6 +35,7 @@ __all__ = [
 ]
 
 _MOST_REGIONS = 64  # of the sphere, where time allows
+_LARGEST = 1e30  # feature beside the hidden bias
 
 _INTERNAL = ("sklearn.", "sklearn_convexrelu.", "joblib.")
 
@@ -166,7 +167,9 @@ def follow(
         # What was solved on some directions of the features has converged for those.
         own = certificate if low_rank is None else low_rank.certificate
         gap = certificate.objective - own.lower_bound
-        if status is Status.CONVERGED and gap > tolerance * (1.0 + 1e-3):
+        # A bound above the objective is wrong: rounding hid a price.
+        within = -1e-3 * tolerance <= gap <= (1.0 + 1e-3) * tolerance
+        if status is Status.CONVERGED and not within:
             status = Status.PRECISION
         yield replace(
             solved,
@@ -198,6 +201,15 @@ def proven(problem, network, certificate, time_limit):
     Certificate
         Of the same network.
     """
+    if problem.alpha == 0.0:  # no neuron could lower the loss of the best constant
+        lower, price = certificate.objective, 0.0
+        return replace(
+            certificate,
+            kind="bound",
+            lower_bound=lower,
+            proven_lower_bound=lower,
+            price_bound=price,
+        )
     units = _Units.of(problem)
     bound = semidefinite_bound(
         units.scaled(problem),
@@ -387,6 +399,11 @@ def _check_spread(X, hidden_bias):
             f"The features vary by {ratio:.0e} of their size (the hidden bias has size "
             "one), too little for double precision; standardise them."
         )
+    if hidden_bias and sizes.max() > _LARGEST:
+        raise ValueError(
+            f"Features of size {sizes.max():.0e} drown the hidden bias, of size one; "
+            "standardise them."
+        )
 
 
 def _distinct_rows(X, Y, sample_weight):
@@ -397,11 +414,20 @@ def _distinct_rows(X, Y, sample_weight):
     # A common factor means nothing; without it their sum could overflow.
     sample_weight = sample_weight / _power_of_two(sample_weight.max())
     live = np.flatnonzero(sample_weight > 0.0)
-    keys = np.column_stack([X[live, ::-1], Y[live, ::-1]]).T
-    order = live[np.lexsort(keys)]
-    same = np.all(X[order[1:]] == X[order[:-1]], axis=1)
-    same &= np.all(Y[order[1:]] == Y[order[:-1]], axis=1)
-    first = np.flatnonzero(np.concatenate([[True], ~same]))
+    keys = [*Y[live].T, *X[live].T]
+    # The first two keys tell most rows apart; the others sort those that they do not.
+    order = np.lexsort(keys[1::-1])
+    tied = np.ones(len(live) - 1, dtype=bool)
+    for key in keys[:2]:
+        tied &= key[order[1:]] == key[order[:-1]]
+    among = np.concatenate([[False], tied]) | np.concatenate([tied, [False]])
+    rest = order[among]
+    order[among] = rest[np.lexsort([key[rest] for key in keys[::-1]])]
+    pairs = np.flatnonzero(tied)
+    for key in keys:
+        pairs = pairs[key[order[pairs]] == key[order[pairs + 1]]]
+    first = np.delete(np.arange(len(live)), pairs + 1)
+    order = live[order]
     return order[first], np.add.reduceat(sample_weight[order], first)
 
 

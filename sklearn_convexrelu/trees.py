@@ -337,7 +337,7 @@ class TreeNetwork:
         for width, level in zip(self.shape.widths, signs, strict=True):
             below = sizes.reshape(K, sizes.shape[1] // width, width)
             edges = level.reshape(below.shape) * below
-            sizes = np.ones(below.shape[:2])
+            sizes = np.ones(below.shape[:2], V.dtype)
             if not self.shape.decays:
                 sizes = np.linalg.norm(below, axis=2)
                 edges /= np.maximum(sizes, _TINY)[:, :, None]

@@ -93,6 +93,13 @@ def test_full_rank_is_no_approximation():
     assert not hasattr(full, "low_rank_")
 
 
+def coefs_as_gates(model):
+    """Return the neurons as gates, moved off the samples that they pass through."""
+    gates = np.vstack([model.coefs_[0], model.intercepts_[0]]).T
+    gates = gates / np.linalg.norm(gates, axis=1)[:, None]
+    return gates + 1e-7 * np.random.default_rng(0).standard_normal(gates.shape)
+
+
 @pytest.mark.parametrize("activation", ["relu", "gated_relu"])
 @pytest.mark.parametrize("patterns", ["random", "exact", "array"])
 def test_fixed_patterns_of_reduced_data(patterns, activation):
@@ -109,7 +116,19 @@ def test_fixed_patterns_of_reduced_data(patterns, activation):
     ).fit(X, y)
     certificate = model.certificate_
     assert certificate.kind == "restricted"  # over the patterns of reduced data
-    assert model.dual_gap_ <= model.tolerance_
+    own = model.low_rank_.certificate
+    assert own.objective - own.lower_bound <= model.tolerance_
+    # The bound is one for all features over these patterns.
+    gates = model.gates_ if activation == "gated_relu" else coefs_as_gates(model)
+    all_features = ConvexReLURegressor(
+        alpha=model.alpha_,
+        relative_alpha=False,
+        patterns=gates,
+        activation=activation,
+        tol=1e-6,
+    ).fit(X, y)
+    assert certificate.proven_lower_bound == certificate.lower_bound
+    assert 0 < model.lower_bound_ <= all_features.objective_ < model.objective_
     if activation == "relu":
         over_all = certificate.over_all
         better = ConvexReLURegressor(

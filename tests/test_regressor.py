@@ -162,8 +162,7 @@ def test_history_tells_what_happened():
     )
     objectives = [record["objective"] for record in model.history_]
     assert all(np.diff(objectives) <= 1e-12)
-    assert model.history_[0]["n_neurons"] == 0
-    assert_allclose(model.history_[0]["objective"], y.var() / 2)
+    assert model.history_[0]["objective"] < y.var() / 2  # random neurons have slid
     assert_allclose(objectives[-1], model.objective_)
     assert_allclose(model.history_[-1]["dual_gap"], model.dual_gap_, rtol=1e-3)
     assert model.n_iter_ <= len(model.history_)

@@ -61,7 +61,7 @@ LIGHT = Effort(n_batches=1, n_hops=1, n_steps=15)
 TRACK = Effort(n_batches=1, n_hops=1, n_steps=20, certifies=True)
 FIRST = Effort(n_batches=1, n_hops=1, n_steps=30, certifies=True)
 FAIR = Effort(n_batches=2, n_hops=2, n_steps=30, certifies=True)
-HARD = Effort(n_batches=4, n_hops=6, n_steps=30, certifies=True)
+HARD = Effort(n_batches=2, n_hops=9, n_steps=30, certifies=True)
 FINE = Effort(n_batches=2, n_hops=4, n_steps=30, certifies=True, n_polished=200)
 _BATCH = 80  # directions ascended at a time
 # A hop takes the leaders, distinct up to a cosine, and perturbs copies of each. Where
@@ -70,6 +70,7 @@ _HOP_LEADERS, _HOP_COSINE = 20, 0.9
 _POLISH_COSINE = 0.99999  # of those that are polished: kinks differ where these agree
 _CLOSEST = 0.01  # least noise of those copies
 _MOMENTUM = 0.5  # part of the old way that a successful step of the ascent keeps
+_LEAST_SPREAD = 1e-2  # of a feature, for its size, that single precision resolves
 _SAMPLED_ROWS = 2048  # enough to tell which directions are worth a pass over all rows
 
 
@@ -141,7 +142,9 @@ class Prices:
         self.X, self.N = X, N
         # One output: the price is linear in the pattern, so one product gives both the
         # price and its gradient, and the activations themselves are never needed.
-        self._weighted = np.ascontiguousarray((X * N).T) if N.shape[1] == 1 else None
+        self._is_linear, self._weighted = N.shape[1] == 1, None
+        if self._is_linear and len(X) <= 2 * _SAMPLED_ROWS:
+            self._weighted = np.ascontiguousarray((X * N).T)
 
     def totals(self, U):
         """Return ``N^T relu(X u)`` for every column of ``U``, (n_directions, C)."""
@@ -154,7 +157,7 @@ class Prices:
         pass over the rows can tell; ``outputs`` (K, C), unit rows from directions close
         by, save that pass.
         """
-        if self._weighted is not None:
+        if self._is_linear:
             totals, G = self.totals_and_gradients(U, np.ones((U.shape[1], 1)))
             return totals, G * np.sign(totals[:, 0])
         if outputs is None:
@@ -166,7 +169,7 @@ class Prices:
 
         ``A`` (K, C) holds the unit vectors a; None skips the gradients.
         """
-        if self._weighted is not None:
+        if self._is_linear:
             G = self._pattern_sums(U)
             totals = np.einsum("ij,ij->j", G, U)[:, None]
             return totals, None if A is None else G * A[:, 0]
@@ -190,7 +193,10 @@ class Prices:
         for rows in row_blocks(len(self.X), U.shape[1]):
             H = self.X[rows] @ U
             np.greater(H, 0.0, out=H)
-            G += self._weighted[:, rows] @ H
+            if self._weighted is None:  # many rows: not worth another copy of them
+                G += (self.X[rows] * self.N[rows]).T @ H
+            else:
+                G += self._weighted[:, rows] @ H
         return G
 
 
@@ -208,10 +214,13 @@ class Pricer:
     root : ndarray of shape (n_inputs, n_inputs)
         Root of the second moments, ``root^T root = X^T X / n``: directions u and v act
         alike on the data when ``root u`` and ``root v`` are close.
+    precision : dtype
+        Precision of searches.
     """
 
     def __init__(self, X, n_outputs):
-        self.X, self._single_X = X, X.astype(np.float32)
+        self.X, self.precision = X, search_precision(X)
+        self._rough_X = X.astype(self.precision, copy=False)
         self.root, self.inverse_root = second_moment_roots(X)
         affordable = supports(effective_rank(X), len(X), n_outputs)
         self._exact = ExactPricing(X) if affordable else None
@@ -219,6 +228,11 @@ class Pricer:
     def signature(self, directions):
         """Return vectors that are close where directions act alike on the data."""
         return self.root @ directions
+
+    def random_units(self, count, rng):
+        """Return unit columns whose values at the data are Gaussian, up to scale."""
+        noise = rng.standard_normal((self.X.shape[1], count))
+        return _unit(self.inverse_root @ noise)
 
     def price(self, N, known, rng, effort, enough=_never):
         """Return candidates, and what no price exceeds (None: a search cannot tell).
@@ -255,26 +269,27 @@ class Pricer:
     def search(self, N, known, effort, rng, enough=_never):
         """Search by local ascent from many starts; return Candidates.
 
-        The search is in single precision; what it finds is priced in double. Many rows
+        The search is in single precision where that will do; what it finds is priced
+        in double. Many rows
         are searched on a sample of them first, and only the leaders found there and the
         known directions are ascended on all; a certificate wants one hop from those
         too.
         """
-        X, scale = self._single_X, max(np.abs(N).max(initial=0.0), 1e-300)
-        single_N = (N / scale).astype(np.float32)
+        X, scale = self._rough_X, max(np.abs(N).max(initial=0.0), 1e-300)
+        rough_N = (N / scale).astype(self.precision)
 
         def found_enough(price):
             return enough(price * scale)
 
         if len(X) <= 2 * _SAMPLED_ROWS:
-            found = self._search(Prices(X, single_N), known, effort, rng, found_enough)
+            found = self._search(Prices(X, rough_N), known, effort, rng, found_enough)
         else:
             rows = np.sort(rng.choice(len(X), _SAMPLED_ROWS, replace=False))
-            found = self._search(Prices(X[rows], single_N[rows]), known, effort, rng)
+            found = self._search(Prices(X[rows], rough_N[rows]), known, effort, rng)
             leaders = found.distinct(
                 _HOP_LEADERS, _HOP_COSINE, self.signature
             ).directions
-            prices, U = Prices(X, single_N), np.hstack([known, leaders])
+            prices, U = Prices(X, rough_N), np.hstack([known, leaders])
             found = Candidates.sorted(*ascend(prices, U, effort.n_steps))
             if effort.certifies and not found_enough(found.best):
                 found = found.joined(
@@ -321,11 +336,11 @@ class Pricer:
 
     def _starts(self, known, rng):
         """Return a batch of unit starts: Gaussian, and half near known directions."""
-        starts = self.inverse_root @ rng.standard_normal((self.X.shape[1], _BATCH))
+        starts = self.random_units(_BATCH, rng)
         if known.shape[1]:
             near = known[:, rng.integers(known.shape[1], size=_BATCH // 2)]
             starts[:, : _BATCH // 2] = self._near(near, 0.1, 1.0, rng)
-        return _unit(starts)
+        return starts
 
     def _near(self, U, smallest, largest, rng):
         """Return unit columns near those of ``U``, noise log-uniform in size.
@@ -379,12 +394,22 @@ def second_moment_roots(X):
     The root is taken of the correlations, after scaling features to order one, so that
     features of very different scale do not hide each other.
     """
-    scale = column_norms(X) / np.sqrt(len(X))
+    moments = X.T @ X / len(X)
+    scale = np.sqrt(np.diag(moments))
+    if not scale.any():
+        return np.eye(len(scale)), np.eye(len(scale))
     scale[scale == 0.0] = 1.0
-    correlations = (X / scale).T @ (X / scale) / len(X)
-    eigenvalues, Q = np.linalg.eigh(correlations)
-    root = np.sqrt(np.maximum(eigenvalues, 1e-12 * max(eigenvalues[-1], 1e-300)))
+    eigenvalues, Q = np.linalg.eigh(moments / scale / scale[:, None])
+    root = np.sqrt(np.maximum(eigenvalues, 1e-12 * eigenvalues[-1]))
     return (Q * root) @ Q.T * scale, (Q / root) @ Q.T / scale[:, None]
+
+
+def search_precision(X):
+    """Return single precision, or double where features vary little for their size."""
+    sizes, spreads = np.abs(X).max(axis=0), X.max(axis=0) - X.min(axis=0)
+    varies = spreads > 0.0
+    drowned = (spreads < _LEAST_SPREAD * sizes)[varies].any()
+    return np.float64 if drowned else np.float32
 
 
 def _unit(U):

@@ -85,6 +85,7 @@ class TreePricer:
     def __init__(self, X, n_outputs, shape):
         self.X, self.single_X, self.shape = X, X.astype(np.float32), shape
         self.neurons = Pricer(X, n_outputs)
+        self.precision = self.neurons.precision
         root, inverse_root = second_moment_roots(X)
         self.root = root.astype(np.float32)
         self.inverse_root = inverse_root.astype(np.float32)

@@ -19,7 +19,7 @@ from sklearn_convexrelu.patterns.pricing import (
     TRACK,
 )
 from sklearn_convexrelu.patterns.tree_pricing import pricer_of
-from sklearn_convexrelu.recovery.pruning import merge_compatible
+from sklearn_convexrelu.recovery.pruning import merge_compatible, prune
 from sklearn_convexrelu.solution import Solution, Status
 from sklearn_convexrelu.solvers.amplitudes import best_amplitudes
 from sklearn_convexrelu.solvers.finish import best_over_cells, is_affordable
@@ -38,6 +38,9 @@ _NEAR_ADDITIONS = 3
 _ENOUGH_CORRECTING = 1e-4
 _ENOUGH_SLIDING = 1e-4
 _SLIDE_STEPS = 100
+_FIRST_NEURONS = 100  # drawn at random and slid before the first round ...
+_FIRST_SIZE = 3.0  # norm of all their hidden weights; that of the outputs is about one
+_FIRST_DECREASE = 0.3  # ... until a step decreases by less than this many tolerances
 _SINGLE = 1e-6  # least decrease, in objectives, that single precision resolves
 # A network is priced with growing care before it is accepted or given up.
 _GLANCE, _CAREFUL, _WHOLE, _FINISHING = range(4)
@@ -48,7 +51,8 @@ _MOST_FINISHING = 40  # candidates a programme
 _MOST_IDLE = 4  # programmes in a row without a smaller gap
 _PASSES = 4  # fine searches in a row that must find nothing at the end
 _SAME_CELL = 0.9999  # cosine from which two candidates are taken to be in one cell
-_SAMPLED_ROWS = 4096  # problems of twice as many rows start on a sample of them
+_SAMPLED_ROWS = 4096  # problems of twice as many rows start on so many of them ...
+_SAMPLED_PART = 8  # ... or on one row in so many
 _SAMPLE_TOL = 1e-2
 _LEAST_DECREASE = 1e-12  # times the loss of the best constant: less is rounding
 
@@ -58,7 +62,8 @@ class AdaptiveSolver:
     """Fully corrective column generation over neurons, with sliding.
 
     Minimises ``L(f(X)) + alpha * sum_j ||w1_j|| ||w2_j||`` over two-layer ReLU networks
-    of any width. Each round (Bach 2017; Denoyelle, Duval, Peyre & Soubies 2019):
+    of any width. Starts where a wide random network slides to; then each round (Bach
+    2017; Denoyelle, Duval, Peyre & Soubies 2019):
 
     1. price: search unit directions u with large ``||N^T relu(X u)||``;
     2. certify: a gap follows from the largest price; stop when it is small enough;
@@ -133,8 +138,7 @@ class AdaptiveSolver:
             started = time.perf_counter()
             problem = problem.with_alpha(alpha)
             if run is None:
-                if start is None and len(problem.X) > 2 * _SAMPLED_ROWS:
-                    start = self.sampled_start(problem)
+                start = self.sampled_start(problem) if start is None else start
                 run = _Run(self, problem, start, callback, started)
             else:
                 run.move(problem, started)
@@ -144,14 +148,21 @@ class AdaptiveSolver:
                 return
 
     def sampled_start(self, problem):
-        """Solve loosely on a sample of the rows, for a start that costs little."""
+        """Solve loosely on a sample of the rows, for a start that costs little.
+
+        Returns None for few rows. A large sample starts on a sample of its own.
+        """
+        n_rows = len(problem.X)
+        if n_rows <= 2 * _SAMPLED_ROWS:
+            return None
         rng = np.random.default_rng(self.seed)
-        rows = np.sort(rng.choice(len(problem.X), _SAMPLED_ROWS, replace=False))
-        sample = problem.subset(rows)
+        count = max(_SAMPLED_ROWS, n_rows // _SAMPLED_PART)
+        sample = problem.subset(np.sort(rng.choice(n_rows, count, replace=False)))
         if (sample.Y == sample.Y[0]).all(axis=0).any():
             return None  # a rare class or count is missing: no finite optimum, maybe
         sampler = replace(self, tol=max(self.tol, _SAMPLE_TOL))
-        run = _Run(sampler, sample, None, None, time.perf_counter())
+        start = sampler.sampled_start(sample)
+        run = _Run(sampler, sample, start, None, time.perf_counter())
         return run.result(accept=_GLANCE).network
 
 
@@ -171,10 +182,29 @@ class _Run:
         self.first_care, self.careful = _GLANCE, FAIR if loose else HARD
         self.finishes = solver.tol < _FINISH_TOL
         self.near_additions = _NEAR_ADDITIONS
-        self.network = problem.null_network()
+        self.problem, self.network = problem, problem.null_network()
         if start is not None:
             self.network = replace(start.pruned(), intercept=self.network.intercept)
+        elif not problem.shape.is_tree:
+            self.network = self.random_start()
         self.begin(problem, started)
+
+    def random_start(self):
+        """Return the network that random neurons slide to.
+
+        A network so wide gets close by descent alone, in fewer passes over the rows
+        than it takes to generate neurons one round after another.
+        """
+        problem, count = self.problem, _FIRST_NEURONS
+        hidden = self.pricer.random_units(count, self.rng) * _FIRST_SIZE
+        output = self.rng.standard_normal((count, problem.n_outputs))
+        hidden, output = hidden / np.sqrt(count), output / np.sqrt(count)
+        network = replace(self.network, hidden=hidden, output=output)
+        decrease = max(_FIRST_DECREASE * self.tolerance, self.least_decrease)
+        precision = self.pricer.precision
+        network = slide(problem, network, decrease, _SLIDE_STEPS, precision).pruned()
+        better = problem.objective(network) < problem.objective(self.network)
+        return network if better else self.network
 
     def move(self, problem, started):
         """Go on with the same problem at another penalty strength.
@@ -195,8 +225,8 @@ class _Run:
         self.tol = self.tolerance
         if self.finishes and is_affordable(problem, _MOST_FINISHING):
             self.tol = max(self.tol, _LOOP_TOL * self.scale)
-        self.network = self.corrected(*self.network.directions())
-        self.objective = problem.objective(self.network)
+        network = self.corrected(*self.network.directions())
+        self.network, self.objective = self.with_best_intercept(network)
 
     def interruptible_result(self):
         """Run the loop; a KeyboardInterrupt ends it with the network priced last."""
@@ -234,6 +264,8 @@ class _Run:
             if care == _WHOLE or (care >= accept and status is Status.CONVERGED):
                 if self.tol > self.tolerance and self.n_iter < self.solver.max_iter:
                     return self.finished()
+                if status is Status.CONVERGED and certificate.gap > self.tolerance:
+                    status = self.limit(Status.ITERATION_LIMIT)
                 return self.solution(candidates, certificate, status)
             care += 1
 
@@ -293,6 +325,8 @@ class _Run:
         # An interior point has all the neurons that do no harm; a vertex has few.
         self.enough = self.least_decrease
         network = self.corrected(*network.directions())
+        if network.n_neurons > len(problem.X):
+            network = prune(network, problem.X)
         network, objective = self.with_best_intercept(network)
         self.tell("cells", network, objective)
         cap = self.solver.max_neurons
@@ -316,7 +350,7 @@ class _Run:
             status=status,
             n_iter=max(self.n_iter, 1),
             history=self.history,
-            tolerance=self.tol,
+            tolerance=self.tolerance,
             directions=candidates.directions,
         )
 
@@ -377,12 +411,12 @@ class _Run:
             candidates = self.price(network, KNOWN)[0]
             network = self.extended(network, candidates)
         decrease = max(_ENOUGH_SLIDING * gap, self.least_decrease)
-        single = decrease > _SINGLE * self.objective
-        dtype = np.float32 if single else np.float64
+        rough = decrease > _SINGLE * self.objective
+        dtype = self.pricer.precision if rough else np.float64
         network = slide(self.problem, network, decrease, _SLIDE_STEPS, dtype)
         network, objective = self.simplified(network.pruned())
         self.tell("slide", network, objective)
-        if objective >= self.objective - self.least_decrease:
+        if not objective < self.objective - self.least_decrease:  # nan is no step
             return False
         self.network, self.objective = network, objective
         return True

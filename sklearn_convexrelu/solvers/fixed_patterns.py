@@ -37,6 +37,7 @@ __all__ = ["FixedPatterns"]
 
 # From this many entries of its matrix on a gated programme is for gradient descent.
 _LARGE = 50_000_000
+_SMALL = 1_000_000  # up to here CVXPY is tried where Newton's method has stalled
 _METHODS = {"interior_point": InteriorPoint, "fista": Fista}
 
 
@@ -222,6 +223,9 @@ class FixedPatterns:
 
         for alpha in alphas:
             solved = method.solve(programme.at(alpha), watch)
+            if self._asks_again(solved, programme):
+                again = CvxpyBackend(tol=self.tol).solve(programme.at(alpha), watch)
+                solved = min(solved, again, key=_gap)
             network = _with_few_units(
                 problem.with_alpha(alpha), network_of(solved.blocks)
             )
@@ -256,6 +260,11 @@ class FixedPatterns:
             return record
         return replace(record, max_iter=self.max_iter)
 
+    def _asks_again(self, solved, programme):
+        """Tell whether to turn to CVXPY: on small programmes, after a stall."""
+        stalled = self.method == "auto" and solved.status is Status.STALLED
+        return stalled and programme.masks.size * programme.problem.X.shape[1] < _SMALL
+
     def _certificate(self, problem, network, solved):
         """Return the programme's certificate, and beside it that over all networks."""
         over_all, bound_here = None, solved.lower_bound
@@ -275,6 +284,11 @@ class FixedPatterns:
             proven_lower_bound=bound_here,
             over_all=over_all,
         )
+
+
+def _gap(solved):
+    """Return the duality gap of what a method returned."""
+    return solved.objective - solved.lower_bound
 
 
 def _with_few_units(problem, network):

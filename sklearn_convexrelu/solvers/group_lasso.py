@@ -35,6 +35,8 @@ __all__ = [
 ]
 
 _ENTRIES = 4_000_000  # floats of a temporary: 32 MB, whatever the size of the programme
+_MOST_REWEIGHTED = 300  # least squares problems of the price of one split unit ...
+_REWEIGHTED_TOL = 1e-8  # ... and how close, relatively, is close enough
 _CACHED = 6 * _ENTRIES  # of a matrix that is kept
 
 
@@ -198,6 +200,11 @@ class GroupLasso:
         weighted = np.einsum("gkjn,gkn->gjn", self.cones, multipliers)
         return weighted @ self.problem.X
 
+    def on_all_features(self, problem, basis):
+        """Return the programme of the same patterns on X, this one's on ``X basis``."""
+        interiors = None if self.interiors is None else self.interiors @ basis.T
+        return replace(self, problem=problem, interiors=interiors)
+
     def violation(self, blocks):
         """Return the largest violation of a cone, relative to the largest value."""
         if self.cones is None or not len(blocks.active):
@@ -295,8 +302,28 @@ class GroupLasso:
         multipliers, distance = nnls(-normals[:, used], direction.ravel())
         if not self.split:
             return distance
-        rest = direction.ravel() + normals[:, used] @ multipliers
-        return np.linalg.norm(rest.reshape(self.n_parts, -1), axis=1).max()
+        return self._largest_part(direction.ravel(), -normals[:, used], multipliers)
+
+    def _largest_part(self, direction, rays, multipliers):
+        """Return ``min ||D - rays lambda||`` over lambda >= 0, the largest part's norm.
+
+        That norm is the least, over part weights that sum to one, of a weighted
+        least squares problem's; weights follow the parts of its solution, which is a
+        point of the cone and bounds the minimum from below.
+        """
+        least, weights = np.inf, np.full(self.n_parts, 1.0 / self.n_parts)
+        for _ in range(_MOST_REWEIGHTED):
+            rest = (direction - rays @ multipliers).reshape(self.n_parts, -1)
+            norms = np.linalg.norm(rest, axis=1)
+            least = min(least, norms.max())
+            points = weights * norms
+            reached = points @ norms / max(points.sum(), 1e-300)
+            if least <= reached * (1.0 + _REWEIGHTED_TOL):
+                break
+            weights = points / points.sum()
+            roots = np.repeat(np.sqrt(weights), rest.shape[1])
+            multipliers = nnls(roots[:, None] * rays, roots * direction)[0]
+        return least
 
     def pushed_inside(self, blocks):
         """Move units that leave their cones by rounding back towards the interior."""
@@ -314,10 +341,17 @@ class GroupLasso:
 
     def largest_alpha(self):
         """Return the least penalty strength at which the best constant is optimal."""
-        problem = self.problem
+        problem, largest = self.problem, 0.0
         constant = problem.null_network().forward(problem.X)
-        N = dual_point(problem, constant)
-        return float(self.at(0.0).prices(N).max(initial=0.0))
+        G = self.adjoint(dual_point(problem, constant))
+        plain = self.dual_norms(G).max(axis=1)
+        if self.cones is None:
+            return float(plain.max(initial=0.0))
+        for g in np.argsort(-plain):
+            if plain[g] <= largest:  # cones only take away from it
+                break
+            largest = max(largest, self._projected_price(g, -G[g, :, :, 0]))
+        return float(largest)
 
     def _unit_chunks(self, entries):
         """Yield slices of units whose ``entries`` floats each fit the memory cap."""

@@ -16,11 +16,13 @@ from sklearn_convexrelu.certificates import (
     Certificate,
     certify,
     dual_point,
+    lower_bound,
     price_bound,
 )
 from sklearn_convexrelu.patterns.exact import ExactPricing, effective_rank, supports
 from sklearn_convexrelu.patterns.pricing import FAIR
 from sklearn_convexrelu.patterns.tree_pricing import pricer_of
+from sklearn_convexrelu.solvers.fixed_patterns import FixedPatterns
 
 __all__ = ["LowRank", "LowRankGuarantee"]
 
@@ -132,13 +134,13 @@ class LowRank:
             For all features, with its guarantee.
         """
         reduction = self.reduction(problem)
-        basis = reduction.basis
-        pricer = pricer_of(problem)
+        basis, inner = reduction.basis, self.inner(reduction.basis)
+        certified = _Certified(problem, reduction, inner)
 
         def mapped_callback(record, network):
             return callback(record, network.mapped(basis))
 
-        path = self.inner(basis).solve_path(
+        path = inner.solve_path(
             reduction.problem,
             alphas,
             None if start is None else start.mapped(basis.T),
@@ -152,26 +154,53 @@ class LowRank:
                 network=network,
                 low_rank=reduction.guarantee(self.rank, alpha, N, solved.certificate),
             )
-            if not network.is_gated:
-                mapped = _certified(mapped, at_alpha, N, pricer, reduction)
-            yield mapped
+            yield certified(mapped, at_alpha, N)
 
 
-def _certified(solved, problem, N, pricer, reduction):
-    """Return a solution with its certificate among networks of all features."""
-    known, rng = solved.network.directions()[0], np.random.default_rng(0)
-    candidates, bound = pricer.price(N, known, rng, FAIR)
-    certificate = certify(
-        problem,
-        solved.network,
-        candidates.best,
-        bound,
-        known_bound=reduction.price_bound(N),
-    )
-    if solved.directions is None:
-        own = replace(solved.certificate, kind="restricted", over_all=certificate)
+class _Certified:
+    """Gives solutions of the reduced problem certificates on all features."""
+
+    def __init__(self, problem, reduction, inner):
+        self.reduction, self.pricer, self.programme = reduction, None, None
+        if not getattr(inner, "gated", False):
+            self.pricer = pricer_of(problem)
+        if isinstance(inner, FixedPatterns):
+            programme = inner.programme(reduction.problem)[0]
+            self.programme = programme.on_all_features(problem, reduction.basis)
+
+    def __call__(self, solved, problem, N):
+        """Return a solution with another certificate; ``N`` is its dual point."""
+        over_all, directions = None, None
+        if self.pricer is not None:
+            over_all, directions = self.over_all(solved, problem, N)
+        if self.programme is None:
+            return replace(solved, certificate=over_all, directions=directions)
+        prices = self.programme.at(problem.alpha).prices(N)
+        price = float(prices.max(initial=0.0))
+        bound = lower_bound(problem, N, price)
+        own = Certificate(
+            kind="restricted",
+            objective=problem.objective(solved.network),
+            lower_bound=bound,
+            price=price,
+            price_bound=price,
+            proven_lower_bound=bound,
+            over_all=over_all,
+        )
         return replace(solved, certificate=own)
-    return replace(solved, certificate=certificate, directions=candidates.directions)
+
+    def over_all(self, solved, problem, N):
+        """Return the certificate among all networks, and the directions priced."""
+        known, rng = solved.network.directions()[0], np.random.default_rng(0)
+        candidates, bound = self.pricer.price(N, known, rng, FAIR)
+        certificate = certify(
+            problem,
+            solved.network,
+            candidates.best,
+            bound,
+            known_bound=self.reduction.price_bound(N),
+        )
+        return certificate, candidates.directions
 
 
 class Reduction:
