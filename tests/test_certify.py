@@ -72,5 +72,16 @@ def test_refusals():
     model = ConvexReLURegressor(alpha=0.3).fit(X, y)
     with pytest.raises(ValueError, match="last fit"):
         model.certify(X, -y)
-    with pytest.raises(ValueError, match="time_limit"):
-        model.certify(X, y, time_limit=-1)
+    for seconds in (-1.0, np.nan):
+        with pytest.raises(ValueError, match="time_limit"):
+            model.certify(X, y, time_limit=seconds)
+    model.set_params(fit_intercept=False)
+    with pytest.raises(ValueError, match="fit_intercept changed"):
+        model.certify(X, y)
+
+
+def test_constant_targets_are_proven():
+    X, y = bumps(30, 4)
+    model = ConvexReLURegressor().fit(X, 0 * y + 3.1).certify(X, 0 * y + 3.1)
+    assert model.certificate_.kind == "bound"
+    assert_allclose(model.certificate_.proven_lower_bound, model.objective_)

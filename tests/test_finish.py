@@ -79,6 +79,16 @@ def test_cap_on_neurons_is_kept_at_small_tolerances():
     assert model.n_neurons_ <= 5
 
 
+@pytest.mark.parametrize("max_iter", [1, 3])
+def test_a_limit_before_the_finish_is_told(max_iter):
+    X, y = bumps(100, 4)
+    model = ConvexReLURegressor(alpha=0.01, tol=1e-6, max_iter=max_iter, random_state=0)
+    with pytest.warns(UserWarning, match="iteration limit"):
+        model.fit(X, y)
+    assert model.dual_gap_ > model.tolerance_
+    assert_allclose(model.tolerance_, 1e-6 * y.var() / 2)
+
+
 @pytest.mark.parametrize("n_outputs", [1, 3])
 def test_polished_prices_rise_and_stay_below_the_exact_maximum(n_outputs):
     X, y = bumps(60, 2)

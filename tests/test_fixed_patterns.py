@@ -379,3 +379,17 @@ def test_gates_of_extreme_size(size):
     model = ConvexReLURegressor(alpha=0.1, patterns=gates).fit(X, y)
     same = ConvexReLURegressor(alpha=0.1, patterns=gates * size).fit(X, y)
     assert_allclose(same.objective_, model.objective_, rtol=1e-6)
+
+
+def test_where_the_interior_point_stalls_small_programmes_go_to_cvxpy():
+    X = np.array([[-0.03], [0.65], [-0.65], [-1.83], [0.03]])
+    y = np.array([0.48, -2.07, -1.06, -0.62, 0.34])
+    options = {"loss": "huber", "huber_threshold": 0.4, "patterns": "exact"}
+    options |= {"fit_intercept": False, "hidden_bias": False, "alpha": 0.0128}
+    options |= {"subnetwork_widths": (2,)}
+    named = ConvexReLURegressor(solver="interior_point", **options)
+    with pytest.warns(UserWarning, match="no step"):
+        named.fit(X, y)
+    model = ConvexReLURegressor(**options).fit(X, y)
+    assert model.dual_gap_ <= model.tolerance_
+    assert model.objective_ < named.objective_

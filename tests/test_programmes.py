@@ -9,6 +9,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from reference import cone_programme
 
 from sklearn_convexrelu import enumerate_patterns, sample_patterns
+from sklearn_convexrelu.certificates import dual_point
 from sklearn_convexrelu.losses import (
     Huber,
     Logistic,
@@ -226,6 +227,25 @@ def test_sub_networks_of_several_paths(split):
     norms = np.linalg.norm(solution.blocks.V[..., 0], axis=2)
     penalty = norms.sum() if split else np.sqrt((norms**2).sum(axis=1)).sum()
     assert_allclose(programme.penalty(solution.blocks), penalty)
+
+
+def test_price_of_split_units_is_the_least_largest_part():
+    programme = sub_networks(split=True).at(0.0)
+    problem, X = programme.problem, programme.problem.X
+    N = dual_point(problem, problem.null_network().forward(X))
+    G, largest = programme.adjoint(N)[..., 0], 0.0
+    for g in range(programme.n_units):
+        multipliers = cp.Variable((programme.cones.shape[1], len(X)), nonneg=True)
+        rest = [
+            G[g, j]
+            - sum(
+                (X.T * T[j]) @ multipliers[k] for k, T in enumerate(programme.cones[g])
+            )
+            for j in range(2)
+        ]
+        least = cp.Problem(cp.Minimize(cp.maximum(*map(cp.norm, rest))))
+        largest = max(largest, least.solve(solver="CLARABEL"))
+    assert_allclose(programme.largest_alpha(), largest, rtol=1e-6)
 
 
 PROBLEMS = [

@@ -180,6 +180,12 @@ def test_several_outputs_are_decomposed():
     ).fit(X, np.digitize(y, [0, 1]))
     relu = model.to_relu(X, np.digitize(y, [0, 1]))
     assert_allclose(relu.predict_proba(X), model.predict_proba(X), atol=1e-9)
+    classes = np.digitize(y, [0, 1])
+    n_neurons, before = relu.n_neurons_, relu.predict_proba(X)
+    assert relu.prune(X, classes).n_neurons_ <= n_neurons
+    assert_allclose(relu.predict_proba(X), before, atol=1e-9)
+    relu.certify(X, classes, time_limit=0)
+    assert relu.certificate_.over_all.kind == "bound"
 
 
 @pytest.mark.parametrize("seed", range(5))

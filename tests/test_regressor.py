@@ -19,6 +19,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from sklearn_convexrelu import ConvexReLURegressor
 from sklearn_convexrelu.patterns.exact import exact_price
+from sklearn_convexrelu.solvers import adaptive
 
 
 def fit(X, y, alpha=0.1, sample_weight=None, **options):
@@ -308,9 +309,34 @@ def test_constant_targets_that_round_are_not_bounded_by_rounding(value, n_featur
     assert model.certificate_.proven_lower_bound <= model.objective_
 
 
+@pytest.mark.parametrize("seed", range(2))
+def test_features_far_from_zero_get_honest_gaps(seed):
+    X, y = bumps(30, 4)
+    model = fit(X + 1e6, y, 0.05, random_state=seed)  # of no less than 0
+    near = fit(X + 1e4, y, 0.05, random_state=seed)  # nearly the same problem
+    assert_allclose(model.objective_, near.objective_, atol=2e-3 * y.var() / 2)
+
+
+@pytest.mark.parametrize("sizes", [[9000, 1125, 500], [40_000, 5000, 625]])
+def test_many_rows_start_on_samples(sizes, monkeypatch):
+    monkeypatch.setattr(adaptive, "_SAMPLED_ROWS", 500)
+    X, y = bumps(sizes[0], 3)
+    starts = []
+    sampled = adaptive.AdaptiveSolver.sampled_start
+
+    def recording(self, problem):
+        starts.append(len(problem.X))
+        return sampled(self, problem)
+
+    monkeypatch.setattr(adaptive.AdaptiveSolver, "sampled_start", recording)
+    model = fit(X, y)
+    assert model.dual_gap_ <= model.tolerance_
+    assert starts == sizes
+
+
 def test_features_that_drown_beside_the_bias_or_their_offset_are_refused():
     X, y = bumps(30, 1)
-    for drowned in (1e-13 * X, X + 1e10, 1e-200 * X):
+    for drowned in (1e-13 * X, X + 1e10, 1e-200 * X, 1e60 * X):
         with pytest.raises(ValueError, match="standardise"):
             fit(drowned, y)
     assert fit(1e-13 * X, y, hidden_bias=False).n_neurons_ > 0

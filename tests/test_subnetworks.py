@@ -314,6 +314,7 @@ def test_paths_cross_validation_rank_and_warm_starts():
     [
         ({"subnetwork_widths": (0,)}, "positive integers"),
         ({"subnetwork_widths": (2.5,)}, "positive integers"),
+        ({"subnetwork_widths": (True,)}, "positive integers"),
         ({"subnetwork_widths": (2, 2), "penalty": "weight_decay"}, "three"),
         ({"penalty": "l1"}, "penalty"),
         ({"patterns": np.ones((4, 3))}, "n_gates, 2, 4"),
@@ -336,6 +337,34 @@ def test_several_outputs_with_cones_and_too_many_cells_are_refused():
         model.fit(X, np.c_[y, y])
     with pytest.raises(ValueError, match="20000"):
         model.set_params(patterns="exact").fit(X, y)
+
+
+@pytest.mark.parametrize("penalty", ["path", "weight_decay"])
+def test_largest_alpha_of_complete_programmes_is_that_of_training(penalty):
+    X = np.array([[-1.0, 0], [1, -1], [1, 1], [-1, 1]])
+    y = np.array([1.0, 1, -1, -1])
+    options = {"subnetwork_widths": (2,), "penalty": penalty, "random_state": 0}
+    listed = ConvexReLURegressor(patterns="exact", **options).fit(X, y)
+    trained = ConvexReLURegressor(**options).fit(X, y)
+    assert_allclose(listed.alpha_max_, trained.alpha_max_, rtol=1e-5)
+    # Just below it a sub-network helps, at it none does.
+    for factor, n_neurons in ((0.99, 1), (1.0, 0)):
+        listed.set_params(alpha=factor, tol=1e-7).fit(X, y)
+        assert listed.n_neurons_ == n_neurons
+
+
+def test_weights_have_the_precision_of_the_features():
+    X, y = bumps(20, 3)
+    model = ConvexReLURegressor(
+        alpha=0.3, subnetwork_widths=(2,), penalty="weight_decay", tol=1e-2
+    ).fit(X.astype(np.float32), y)
+    assert {W.dtype for W in model.coefs_} == {np.dtype(np.float32)}
+
+
+def test_features_that_are_all_zero():
+    model = ConvexReLURegressor(hidden_bias=False, subnetwork_widths=(2,))
+    model.fit(np.zeros((20, 3)), np.arange(20.0))
+    assert model.n_neurons_ == 0 and model.dual_gap_ == 0.0
 
 
 def test_inequalities_hold_on_real_data_within_the_gaps():
