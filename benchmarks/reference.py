@@ -107,7 +107,7 @@ class WideNetwork:
         )
 
 
-def train_wide_network(network, seed, *, max_iter=3000, stop=None):
+def train_wide_network(network, seed, *, max_iter=3000, stop=None, watch=None):
     """Minimise over all weights of a wide network by L-BFGS, from one random start.
 
     Parameters
@@ -120,6 +120,8 @@ def train_wide_network(network, seed, *, max_iter=3000, stop=None):
         Largest number of iterations.
     stop : callable, default=None
         Called with seconds and objective after each iteration; true ends the run.
+    watch : callable, default=None
+        The same, called with seconds and weights.
 
     Returns
     -------
@@ -129,8 +131,12 @@ def train_wide_network(network, seed, *, max_iter=3000, stop=None):
     begin = perf_counter()
 
     def callback(intermediate_result):
-        objective = intermediate_result.fun - network.imbalance(intermediate_result.x)
-        if stop is not None and stop(perf_counter() - begin, objective):
+        z, elapsed = intermediate_result.x, perf_counter() - begin
+        if watch is not None and watch(elapsed, z):
+            raise StopIteration
+        if stop is None:
+            return
+        if stop(elapsed, intermediate_result.fun - network.imbalance(z)):
             raise StopIteration
 
     options = {"maxiter": max_iter, "maxfun": 2 * max_iter, "ftol": 0, "gtol": 1e-9}

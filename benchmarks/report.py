@@ -10,7 +10,7 @@ from time import perf_counter
 
 from sklearn.exceptions import ConvergenceWarning
 
-__all__ = ["markdown", "parse", "publish", "timed_fit"]
+__all__ = ["figure", "markdown", "parse", "publish", "quietly", "timed_fit"]
 
 RESULTS = Path(__file__).parent / "results"
 PACKAGES = ("numpy", "scipy", "scikit-learn", "sklearn-convexrelu")
@@ -58,6 +58,33 @@ def timed_fit(model, X, y):
     return seconds, sum(issubclass(w.category, ConvergenceWarning) for w in caught)
 
 
+def quietly(function, *args):
+    """Call a function without warnings that fits did not converge."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        return function(*args)
+
+
+def figure(n_panels, width=3):
+    """Return a figure of panels, ``width`` a row, without the empty ones."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot as plt
+
+    n_rows, width = -(-n_panels // width), min(width, n_panels)
+    fig, axes = plt.subplots(
+        n_rows,
+        width,
+        figsize=(4.2 * width, 3.2 * n_rows),
+        squeeze=False,
+        layout="constrained",
+    )
+    for axis in axes.flat[n_panels:]:
+        axis.remove()
+    return fig, list(axes.flat[:n_panels])
+
+
 def markdown(rows):
     """Return a Markdown table of rows, dictionaries with the columns as keys."""
     if not rows:
@@ -68,8 +95,11 @@ def markdown(rows):
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
-def publish(name, title, text, partial):
-    """Print a report; write it to results/ too, unless it is partial."""
+def publish(name, title, text, partial, draw=None):
+    """Print a report; write it to results/ too, unless it is partial.
+
+    ``draw`` returns a figure that is saved beside it, where matplotlib is installed.
+    """
     report = f"# {title}\n\n{text}\n\n{machine()}\n"
     print("\n" + report)
     if partial:
@@ -77,6 +107,8 @@ def publish(name, title, text, partial):
         return
     RESULTS.mkdir(exist_ok=True)
     (RESULTS / f"{name}.md").write_text(report)
+    if draw is not None:
+        draw().savefig(RESULTS / f"{name}.png", dpi=110)
 
 
 def machine():

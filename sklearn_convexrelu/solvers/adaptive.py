@@ -38,9 +38,9 @@ _NEAR_ADDITIONS = 3
 _ENOUGH_CORRECTING = 1e-4
 _ENOUGH_SLIDING = 1e-4
 _SLIDE_STEPS = 100
-_FIRST_NEURONS = 100  # drawn at random and slid before the first round ...
+_FIRST_NEURONS = 50  # drawn at random and slid before the first round ...
 _FIRST_SIZE = 3.0  # norm of all their hidden weights; that of the outputs is about one
-_FIRST_DECREASE = 0.3  # ... until a step decreases by less than this many tolerances
+_FIRST_DECREASE = 3e-4  # ... until a step gains less than this, in null losses
 _SINGLE = 1e-6  # least decrease, in objectives, that single precision resolves
 # A network is priced with growing care before it is accepted or given up.
 _GLANCE, _CAREFUL, _WHOLE, _FINISHING = range(4)
@@ -200,7 +200,7 @@ class _Run:
         output = self.rng.standard_normal((count, problem.n_outputs))
         hidden, output = hidden / np.sqrt(count), output / np.sqrt(count)
         network = replace(self.network, hidden=hidden, output=output)
-        decrease = max(_FIRST_DECREASE * self.tolerance, self.least_decrease)
+        decrease = max(_FIRST_DECREASE * self.scale, self.least_decrease)
         precision = self.pricer.precision
         network = slide(problem, network, decrease, _SLIDE_STEPS, precision).pruned()
         better = problem.objective(network) < problem.objective(self.network)
@@ -227,6 +227,7 @@ class _Run:
             self.tol = max(self.tol, _LOOP_TOL * self.scale)
         network = self.corrected(*self.network.directions())
         self.network, self.objective = self.with_best_intercept(network)
+        self.tell("start", self.network, self.objective)
 
     def interruptible_result(self):
         """Run the loop; a KeyboardInterrupt ends it with the network priced last."""
