@@ -5,11 +5,14 @@ READY := .venv/.ready
 # Two test workers on two cores: one BLAS thread each, or they get in each other's way.
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: help demo test reproduce lint format clean
+.PHONY: help demo test bench bench-full bench-quick reproduce lint format clean
 
 help:
 	@echo "make demo    train on the diabetes data beside MLPRegressor, with a picture"
 	@echo "make test    style checks and the test suite"
+	@echo "make bench-quick  count the work of a few fits against committed figures"
+	@echo "make bench   small benchmarks beside rivals: benchmarks/results/quick/report.md"
+	@echo "make bench-full  all of them: benchmarks/results/full/report.md"
 	@echo "make reproduce  the experiments of the seed papers: a report in benchmarks/results"
 	@echo "make lint    style checks alone"
 	@echo "make format  put the code into the style"
@@ -20,6 +23,17 @@ demo: $(READY)
 
 test: lint
 	$(BIN)/python -m pytest -n 2
+
+bench-quick: $(READY)
+	$(BIN)/python -m benchmarks.counts
+
+bench: $(READY)
+	$(BIN)/python -m pip install --quiet --editable '.[bench]'
+	$(BIN)/python -m benchmarks
+
+bench-full: $(READY)
+	$(BIN)/python -m pip install --quiet --editable '.[bench,reproduce]'
+	$(BIN)/python -m benchmarks --full
 
 reproduce: $(READY)
 	$(BIN)/python -m pip install --quiet --editable '.[reproduce]'
