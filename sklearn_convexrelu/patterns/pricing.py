@@ -38,7 +38,7 @@ class Effort:
     Attributes
     ----------
     n_batches : int
-        Batches of new starts, each ascended after the known directions.
+        Batches of new starts, ascended with the known directions.
     n_hops : int
         Rounds after that in which the leaders are perturbed and ascended again.
     n_steps : int
@@ -158,8 +158,9 @@ class Prices:
         by, save that pass.
         """
         if self._is_linear:
-            totals, G = self.totals_and_gradients(U, np.ones((U.shape[1], 1)))
-            return totals, G * np.sign(totals[:, 0])
+            G = self._pattern_sums(U)
+            totals = np.einsum("ij,ij->j", G, U)
+            return totals[:, None], G * np.sign(totals)
         if outputs is None:
             outputs = _unit(self.totals(U).T).T
         return self.totals_and_gradients(U, outputs)
@@ -218,11 +219,11 @@ class Pricer:
         Precision of searches.
     """
 
-    def __init__(self, X, n_outputs):
+    def __init__(self, X, n_outputs, *, exact=True):
         self.X, self.precision = X, search_precision(X)
         self._rough_X = X.astype(self.precision, copy=False)
         self.root, self.inverse_root = second_moment_roots(X)
-        affordable = supports(effective_rank(X), len(X), n_outputs)
+        affordable = exact and supports(effective_rank(X), len(X), n_outputs)
         self._exact = ExactPricing(X) if affordable else None
 
     def signature(self, directions):
@@ -260,9 +261,11 @@ class Pricer:
         """
         if self._exact is None or not effort.certifies:
             return self.search(N, known, effort, rng, enough), None
-        searched = self.search(N, known, LIGHT, rng).directions
+        searched = self.search(N, known, LIGHT, rng)
+        if enough(searched.best):
+            return searched, None
         exact = self._exact.price(N, n_best=_HOP_LEADERS).directions.T
-        U = np.hstack([exact, searched])
+        U = np.hstack([exact, searched.directions])
         candidates = Candidates.sorted(U, Prices(self.X, N).totals(U))
         return candidates, candidates.best + self._exact.slack(N)
 
@@ -270,10 +273,9 @@ class Pricer:
         """Search by local ascent from many starts; return Candidates.
 
         The search is in single precision where that will do; what it finds is priced
-        in double. Many rows
-        are searched on a sample of them first, and only the leaders found there and the
-        known directions are ascended on all; a certificate wants one hop from those
-        too.
+        in double. Many rows are searched on a sample of them first, and only the
+        leaders found there and the known directions are ascended on all; a certificate
+        wants one hop from those too.
         """
         X, scale = self._rough_X, max(np.abs(N).max(initial=0.0), 1e-300)
         rough_N = (N / scale).astype(self.precision)
@@ -313,19 +315,21 @@ class Pricer:
         return found.joined(U, prices.totals(U))
 
     def _search(self, prices, known, effort, rng, enough=_never):
-        """Search at given prices: batches of starts, then hops from the leaders.
+        """Search at given prices: from known and new starts, then from the leaders.
 
         What a search misses tends to lie near the current neurons and the best finds.
         """
         if not known.shape[1]:
             known = self._starts(known, rng)
-        found = Candidates.sorted(*ascend(prices, known, effort.n_steps))
-        for i in range(effort.n_batches + effort.n_hops):
+        fresh = [self._starts(known, rng) for _ in range(effort.n_batches)]
+        U = np.hstack([known, *fresh])
+        found = Candidates.sorted(*ascend(prices, U, effort.n_steps))
+        for _ in range(effort.n_hops):
             if enough(found.best):
                 break
-            fresh = i < effort.n_batches
-            starts = self._starts(known, rng) if fresh else self._hops(found, rng)
-            found = found.joined(*ascend(prices, starts, effort.n_steps))
+            found = found.joined(
+                *ascend(prices, self._hops(found, rng), effort.n_steps)
+            )
         return found
 
     def _hops(self, found, rng):
@@ -365,27 +369,44 @@ def ascend(prices, U, n_steps, settled=1e-4):
     """
     U = U.copy()
     totals, G = prices.totals_and_ascents(U)
-    ways = _unit(G)
-    values = np.linalg.norm(totals, axis=1)
-    steps = np.ones(len(values))
-    live = np.flatnonzero(values > 0.0)
+    values, found = np.linalg.norm(totals, axis=1), (U, totals)
+    index = np.flatnonzero(values > 0.0)
+    # What is worked on is kept together: picking it anew took longer than pricing it.
+    U, totals, values, ways = U[:, index], totals[index], values[index], G[:, index]
+    ways, steps, done = _unit(ways), np.ones(len(index)), np.zeros(len(index), bool)
     for _ in range(n_steps):
-        if not len(live):
+        if not len(index):
             break
-        V = _unit(U[:, live] + steps[live] * ways[:, live])
-        outputs = totals[live] / values[live, None]
-        new_totals, G = prices.totals_and_ascents(V, outputs)
-        new_values = np.linalg.norm(new_totals, axis=1)
-        gain = new_values / values[live] - 1.0
-        better = gain > 0.0
-        moved = live[better]
-        U[:, moved] = V[:, better]
-        totals[moved], values[moved] = new_totals[better], new_values[better]
-        kept = np.where(better, _MOMENTUM, 1.0)
-        ways[:, live] = _unit(kept * ways[:, live] + _unit(G))
-        steps[live] *= np.where(better, 2.0, 0.5)
-        live = live[(steps[live] > 1e-3) & ~(better & (gain < settled))]
-    return U, totals
+        V = _unit(U + steps * ways)
+        new_totals, G = prices.totals_and_ascents(V, totals / values[:, None])
+        new_values = np.sqrt(np.einsum("ij,ij->i", new_totals, new_totals))
+        better = new_values > values
+        done |= better & (new_values < (1.0 + settled) * values)
+        U = np.where(better, V, U)
+        totals = np.where(better[:, None], new_totals, totals)
+        values = np.maximum(values, new_values)
+        ways *= np.where(better, _MOMENTUM, 1.0)
+        ways += _unit(G)
+        ways = _unit(ways)
+        steps *= np.where(better, 2.0, 0.5)
+        done |= steps <= 1e-3
+        if 4 * np.count_nonzero(done) > len(done):
+            _put(found, index, U, totals)
+            left = ~done
+            index, U, totals, values = (
+                index[left],
+                U[:, left],
+                totals[left],
+                values[left],
+            )
+            ways, steps, done = ways[:, left], steps[left], done[left]
+    _put(found, index, U, totals)
+    return found
+
+
+def _put(found, index, U, totals):
+    """Put columns of U and rows of totals where they belong."""
+    found[0][:, index], found[1][index] = U, totals
 
 
 def second_moment_roots(X):

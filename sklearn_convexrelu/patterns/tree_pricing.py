@@ -61,10 +61,10 @@ _EFFORTS = {
 }
 
 
-def pricer_of(problem):
-    """Return the pricer for the networks of a problem."""
+def pricer_of(problem, *, exact=True):
+    """Return the pricer for the networks of a problem; exact where affordable."""
     if not problem.shape.is_tree:
-        return Pricer(problem.X, problem.n_outputs)
+        return Pricer(problem.X, problem.n_outputs, exact=exact)
     return TreePricer(problem.X, problem.n_outputs, problem.shape)
 
 

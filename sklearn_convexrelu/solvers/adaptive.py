@@ -86,12 +86,16 @@ class AdaptiveSolver:
         Largest number of neurons; None is no limit.
     seed : int
         Seed of the search for directions.
+    proves : bool
+        Whether to price exactly where that is affordable, so that certificates are
+        proofs.
     """
 
     tol: float = 1e-3
     max_iter: int = 100
     max_neurons: int | None = None
     seed: int = 0
+    proves: bool = True
 
     def solve(self, problem, start=None, callback=None):
         """Train until certified, or until a limit.
@@ -176,7 +180,7 @@ class _Run:
         self.least_decrease = _LEAST_DECREASE * scale
         self.enough = self.least_decrease  # from one more step of correcting
         self.rng = np.random.default_rng(solver.seed)
-        self.pricer = pricer_of(problem)
+        self.pricer = pricer_of(problem, exact=solver.proves)
         self.leaders = problem.null_network().directions()[0]
         loose = solver.tol >= _FAIR_TOL
         self.first_care, self.careful = _GLANCE, FAIR if loose else HARD
