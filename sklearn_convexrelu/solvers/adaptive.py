@@ -109,7 +109,8 @@ class AdaptiveSolver:
         callback : callable, default=None
             Called with each record of the history as it is made and the network that
             it is of; the run stops where it returns true. Also called, with a record
-            that names its ``step``, after each addition and each slide.
+            that names its ``step``, after each step of the start, each addition and
+            each slide.
 
         Returns
         -------
@@ -205,8 +206,18 @@ class _Run:
         hidden, output = hidden / np.sqrt(count), output / np.sqrt(count)
         network = replace(self.network, hidden=hidden, output=output)
         decrease = max(_FIRST_DECREASE * self.scale, self.least_decrease)
-        precision = self.pricer.precision
-        network = slide(problem, network, decrease, _SLIDE_STEPS, precision).pruned()
+
+        def watch(network):
+            self.tell("start", network, problem.objective(network))
+
+        network = slide(
+            problem,
+            network,
+            decrease,
+            _SLIDE_STEPS,
+            self.pricer.precision,
+            None if self.callback is None else watch,
+        ).pruned()
         better = problem.objective(network) < problem.objective(self.network)
         return network if better else self.network
 
@@ -231,7 +242,6 @@ class _Run:
             self.tol = max(self.tol, _LOOP_TOL * self.scale)
         network = self.corrected(*self.network.directions())
         self.network, self.objective = self.with_best_intercept(network)
-        self.tell("start", self.network, self.objective)
 
     def interruptible_result(self):
         """Run the loop; a KeyboardInterrupt ends it with the network priced last."""

@@ -10,7 +10,7 @@ from sklearn_convexrelu.networks import Network, row_blocks
 __all__ = ["slide"]
 
 
-def slide(problem, network, tol, max_iter, dtype=np.float64):
+def slide(problem, network, tol, max_iter, dtype=np.float64, watch=None):
     """Return a network of lower objective with the same number of neurons.
 
     Minimises ``L(f(X)) + alpha/2 (||hidden||^2 + ||output||^2)`` by L-BFGS from
@@ -18,7 +18,7 @@ def slide(problem, network, tol, max_iter, dtype=np.float64):
     is the sliding step of Denoyelle, Duval, Peyre & Soubies (2019). Newton's method
     with patterns held fixed stalls here, since at the optimum hyperplanes pass
     through data points and the patterns flip. ``dtype`` is the precision of the
-    products with all rows.
+    products with all rows. ``watch`` is called with the network after every step.
     """
     kind = _TreeObjective if problem.shape.is_tree else _WeightObjective
     objective = kind(problem, network, dtype)
@@ -27,6 +27,7 @@ def slide(problem, network, tol, max_iter, dtype=np.float64):
         objective.start(),
         jac=True,
         method="L-BFGS-B",
+        callback=None if watch is None else lambda x: watch(objective.network(x)),
         options={"maxiter": max_iter, "maxcor": 10, "ftol": tol, "gtol": 0.0},
     )
     return objective.network(found.x)
