@@ -269,6 +269,7 @@ class Pricer:
         candidates = Candidates.sorted(U, Prices(self.X, N).totals(U))
         return candidates, candidates.best + self._exact.slack(N)
 
+    @np.errstate(over="ignore", invalid="ignore")  # flags of lanes not used, in BLAS
     def search(self, N, known, effort, rng, enough=_never):
         """Search by local ascent from many starts; return Candidates.
 

@@ -22,14 +22,16 @@ def slide(problem, network, tol, max_iter, dtype=np.float64, watch=None):
     """
     kind = _TreeObjective if problem.shape.is_tree else _WeightObjective
     objective = kind(problem, network, dtype)
-    found = minimize(
-        objective,
-        objective.start(),
-        jac=True,
-        method="L-BFGS-B",
-        callback=None if watch is None else lambda x: watch(objective.network(x)),
-        options={"maxiter": max_iter, "maxcor": 10, "ftol": tol, "gtol": 0.0},
-    )
+    # Trial steps may go too far; and BLAS kernels raise flags on lanes they do not use.
+    with np.errstate(over="ignore", invalid="ignore"):
+        found = minimize(
+            objective,
+            objective.start(),
+            jac=True,
+            method="L-BFGS-B",
+            callback=None if watch is None else lambda x: watch(objective.network(x)),
+            options={"maxiter": max_iter, "maxcor": 10, "ftol": tol, "gtol": 0.0},
+        )
     return objective.network(found.x)
 
 
