@@ -658,14 +658,17 @@ class _Watcher:
 
 
 class _Printer:
-    """Print the history as it is made: rounds at verbosity 1, their steps at 2."""
+    """Print the history as it is made: rounds at verbosity 1, their steps at 2.
+
+    Steps of the start are many, and printed from 3 on.
+    """
 
     def __init__(self, verbosity):
         self.verbosity, self.n_rounds = verbosity, 0
 
     def __call__(self, record, network):
         if "step" in record:
-            if self.verbosity > 1:
+            if self.verbosity > 1 + (record["step"] == "start"):
                 print("    {step:<5} objective {objective:.6e}".format(**record))
         elif self.verbosity:
             self.n_rounds += 1

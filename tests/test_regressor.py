@@ -324,9 +324,9 @@ def test_many_rows_start_on_samples(sizes, monkeypatch):
     starts = []
     sampled = adaptive.AdaptiveSolver.sampled_start
 
-    def recording(self, problem):
+    def recording(self, problem, callback=None):
         starts.append(len(problem.X))
-        return sampled(self, problem)
+        return sampled(self, problem, callback)
 
     monkeypatch.setattr(adaptive.AdaptiveSolver, "sampled_start", recording)
     model = fit(X, y)

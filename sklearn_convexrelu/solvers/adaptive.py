@@ -143,7 +143,8 @@ class AdaptiveSolver:
             started = time.perf_counter()
             problem = problem.with_alpha(alpha)
             if run is None:
-                start = self.sampled_start(problem) if start is None else start
+                if start is None:
+                    start = self.sampled_start(problem, callback)
                 run = _Run(self, problem, start, callback, started)
             else:
                 run.move(problem, started)
@@ -152,10 +153,11 @@ class AdaptiveSolver:
             if solution.status in (Status.INTERRUPTED, Status.STOPPED):
                 return
 
-    def sampled_start(self, problem):
+    def sampled_start(self, problem, callback=None):
         """Solve loosely on a sample of the rows, for a start that costs little.
 
-        Returns None for few rows. A large sample starts on a sample of its own.
+        Returns None for few rows. A large sample starts on a sample of its own. The
+        callback is told of its networks as steps of the start on all rows.
         """
         n_rows = len(problem.X)
         if n_rows <= 2 * _SAMPLED_ROWS:
@@ -165,9 +167,15 @@ class AdaptiveSolver:
         sample = problem.subset(np.sort(rng.choice(n_rows, count, replace=False)))
         if (sample.Y == sample.Y[0]).all(axis=0).any():
             return None  # a rare class or count is missing: no finite optimum, maybe
+
+        def watch(record, network):
+            step = {"step": "start", "objective": problem.objective(network)}
+            callback(step | {"n_neurons": network.n_neurons}, network)
+
+        watch = None if callback is None else watch
         sampler = replace(self, tol=max(self.tol, _SAMPLE_TOL))
-        start = sampler.sampled_start(sample)
-        run = _Run(sampler, sample, start, None, time.perf_counter())
+        start = sampler.sampled_start(sample, watch)
+        run = _Run(sampler, sample, start, watch, time.perf_counter())
         return run.result(accept=_GLANCE).network
 
 
