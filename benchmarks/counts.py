@@ -27,6 +27,7 @@ from sklearn_convexrelu import (
     convex_relu_path,
 )
 from sklearn_convexrelu.patterns.pricing import Pricer, Prices
+from sklearn_convexrelu.patterns.tree_pricing import TreePricer, _TreePrices
 from sklearn_convexrelu.solvers import adaptive
 from sklearn_convexrelu.solvers.slide import _TreeObjective, _WeightObjective
 
@@ -81,7 +82,9 @@ class Counter:
     def __enter__(self):
         self.stack = ExitStack()
         self.count(Pricer, "search", "pricing passes", nothing)
+        self.count(TreePricer, "price", "pricing passes", nothing)
         self.count(Prices, "_pattern_sums", None, pricing_work)
+        self.count(_TreePrices, "totals_and_gradients", None, pricing_work)
         for kind in (_WeightObjective, _TreeObjective):
             self.count(kind, "__call__", "slide steps", slide_work)
         self.count(adaptive, "best_amplitudes", "solves", solve_work)
@@ -111,9 +114,10 @@ def nothing(*args, **kwargs):
     return 0.0, 0.0
 
 
-def pricing_work(prices, U):
-    """Return flops and bytes of prices and gradients of the columns of U."""
-    return 4 * prices.X.size * U.shape[1], 2 * prices.X.nbytes
+def pricing_work(prices, U, *rest):
+    """Return flops and bytes of prices and gradients of columns or of leaves."""
+    count = len(U) * U.shape[1] if rest else U.shape[1]
+    return 4 * prices.X.size * count, 2 * prices.X.nbytes
 
 
 def slide_work(objective, flat):
