@@ -58,7 +58,7 @@ class Effort:
 
 KNOWN = Effort(n_batches=0, n_hops=0, n_steps=15)
 LIGHT = Effort(n_batches=1, n_hops=1, n_steps=15)
-TRACK = Effort(n_batches=1, n_hops=1, n_steps=20, certifies=True)
+TRACK = Effort(n_batches=1, n_hops=1, n_steps=15, certifies=True)
 FIRST = Effort(n_batches=1, n_hops=1, n_steps=30, certifies=True)
 FAIR = Effort(n_batches=2, n_hops=2, n_steps=30, certifies=True)
 HARD = Effort(n_batches=2, n_hops=9, n_steps=30, certifies=True)
