@@ -80,9 +80,16 @@ def dual_point(problem, F):
 
 
 def certify(
-    problem, network, price, exact_bound=None, *, prove=True, known_bound=np.inf
+    problem,
+    network,
+    price,
+    exact_bound=None,
+    *,
+    prove=True,
+    known_bound=np.inf,
+    dual_network=None,
 ):
-    """Return the Certificate of ``network``, given the price of its dual point.
+    """Return the Certificate of ``network``, given the price of a dual point.
 
     Parameters
     ----------
@@ -92,7 +99,7 @@ def certify(
         The network to judge; with ``problem.fit_intercept`` its intercept should be
         the best for its neurons, or the bound is weak.
     price : float
-        Largest price known at the network's dual point.
+        Largest price known at the dual point.
     exact_bound : float, default=None
         From exact pricing: what no price exceeds, rounding included. It makes the
         certificate's kind "exact"; without it the kind is "priced".
@@ -100,6 +107,9 @@ def certify(
         Whether to bound the price rigorously too, beside one that is not exact.
     known_bound : float, default=inf
         A rigorous bound on the price that is known already.
+    dual_network : Network, default=None
+        Where the dual point is taken, if not at ``network``: every dual point bounds
+        every network.
 
     Returns
     -------
@@ -108,6 +118,9 @@ def certify(
         theirs is up to the caller.
     """
     F = network.forward(problem.X)
+    objective = problem.objective(network, F)
+    if dual_network is not None:
+        F = dual_network.forward(problem.X)
     N = dual_point(problem, F)
     exact = exact_bound is not None
     bound, proven = exact_bound, -np.inf
@@ -119,7 +132,7 @@ def certify(
         proven = lower_bound(problem, N, bound)
     return Certificate(
         kind="exact" if exact else "priced",
-        objective=problem.objective(network, F),
+        objective=objective,
         lower_bound=proven if exact else lower_bound(problem, N, price),
         price=price,
         price_bound=bound,

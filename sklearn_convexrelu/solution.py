@@ -54,6 +54,9 @@ class Solution:
     directions : ndarray of shape (n_inputs, n_directions) or None
         Unit vectors among which the certificate's price was the largest; None where
         the certificate is that of a programme over fixed patterns.
+    dual_network : Network or None
+        Network at whose predictions the certificate's dual point is, if not at those
+        of ``network``.
     low_rank : LowRankGuarantee or None
         What low-rank training guarantees.
     """
@@ -65,4 +68,5 @@ class Solution:
     history: list
     tolerance: float
     directions: np.ndarray | None
+    dual_network: Network | None = None
     low_rank: object = None

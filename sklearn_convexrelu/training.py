@@ -432,7 +432,7 @@ def _distinct_rows(X, Y, sample_weight):
 
 
 def _certificate(problem, alpha, network, solved, units, reduction):
-    """Certify ``network`` on ``problem``, pricing its own dual point anew.
+    """Certify ``network`` on ``problem``, pricing the dual point anew.
 
     Rounding to the user's units moves the dual point a little: an exact price is
     computed again, a searched one is taken over the directions that were found. The
@@ -441,17 +441,27 @@ def _certificate(problem, alpha, network, solved, units, reduction):
     problem = problem.with_alpha(alpha)
     if solved.directions is None:
         return units.certificate(solved.certificate, problem.objective(network))
-    N = dual_point(problem, network.forward(problem.X))
+    dual_network = network
+    if solved.dual_network is not None:
+        dual_network = units.restore(solved.dual_network)
+    N = dual_point(problem, dual_network.forward(problem.X))
+    bound, known_bound = None, np.inf
     if solved.certificate.kind == "exact":
         pricing = ExactPricing(problem.X)
         price = float(pricing.price(N).prices[0])
-        return certify(problem, network, price, price + pricing.slack(N))
-    totals = totals_of(problem, N, solved.directions)
+        bound = price + pricing.slack(N)
+    else:
+        totals = totals_of(problem, N, solved.directions)
+        price = float(np.linalg.norm(totals, axis=1).max(initial=0.0))
+        if reduction is not None:
+            known_bound = reduction.price_bound(N)
     return certify(
         problem,
         network,
-        float(np.linalg.norm(totals, axis=1).max(initial=0.0)),
-        known_bound=np.inf if reduction is None else reduction.price_bound(N),
+        price,
+        bound,
+        known_bound=known_bound,
+        dual_network=dual_network,
     )
 
 

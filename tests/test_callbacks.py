@@ -151,11 +151,11 @@ def interrupt(monkeypatch, at):
     """Let the solver's ``at``-th step of improving be interrupted."""
     counts, improve = [0], adaptive._Run.improve
 
-    def interrupted(self, *args):
+    def interrupted(self, *args, **kwargs):
         counts[0] += 1
         if counts[0] == at:
             raise KeyboardInterrupt
-        return improve(self, *args)
+        return improve(self, *args, **kwargs)
 
     monkeypatch.setattr(adaptive._Run, "improve", interrupted)
 

@@ -7,7 +7,7 @@ convex problem: this module searches locally from many starts; ``exact.py`` solv
 outright for data of rank three or less.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -56,22 +56,28 @@ class Effort:
     n_polished: int = 0
 
 
-KNOWN = Effort(n_batches=0, n_hops=0, n_steps=15)
-LIGHT = Effort(n_batches=1, n_hops=1, n_steps=15)
-TRACK = Effort(n_batches=1, n_hops=1, n_steps=15, certifies=True)
-FIRST = Effort(n_batches=1, n_hops=1, n_steps=30, certifies=True)
-FAIR = Effort(n_batches=2, n_hops=2, n_steps=30, certifies=True)
-HARD = Effort(n_batches=2, n_hops=9, n_steps=30, certifies=True)
-FINE = Effort(n_batches=2, n_hops=4, n_steps=30, certifies=True, n_polished=200)
+KNOWN = Effort(n_batches=0, n_hops=0, n_steps=8)
+LIGHT = Effort(n_batches=1, n_hops=1, n_steps=12)
+TRACK = Effort(n_batches=1, n_hops=1, n_steps=12, certifies=True)
+FIRST = Effort(n_batches=1, n_hops=1, n_steps=20, certifies=True)
+FAIR = Effort(n_batches=6, n_hops=2, n_steps=16, certifies=True)
+HARD = Effort(n_batches=6, n_hops=8, n_steps=20, certifies=True)
+FINE = Effort(n_batches=6, n_hops=4, n_steps=20, certifies=True, n_polished=200)
 _BATCH = 80  # directions ascended at a time
 # A hop takes the leaders, distinct up to a cosine, and perturbs copies of each. Where
 # prices hide, many sharp local maxima stand close together.
 _HOP_LEADERS, _HOP_COSINE = 20, 0.9
 _POLISH_COSINE = 0.99999  # of those that are polished: kinks differ where these agree
 _CLOSEST = 0.01  # least noise of those copies
-_MOMENTUM = 0.5  # part of the old way that a successful step of the ascent keeps
+# Lengths of an ascent's first step, for what it starts from: known directions are near
+# a maximum, leaders near one on a sample of the rows.
+_KNOWN_STEP, _LEADER_STEP, _HOP_STEP, _LONGEST = 0.06, 0.12, 0.25, 1.0
+_LONGER, _SHORTER = 1.3, 0.65  # factors of the next step's length
+_MOMENTUM = 0.5  # part of the old way that the next step keeps
+_SETTLED = 3e-6  # relative distance to the largest price of a cell
 _LEAST_SPREAD = 1e-2  # of a feature, for its size, that single precision resolves
-_SAMPLED_ROWS = 2048  # enough to tell which directions are worth a pass over all rows
+_SAMPLED_ROWS = 2048  # enough to tell which directions are worth passes over all rows
+_SAMPLED_HOPS, _SAMPLED_LEADERS = 2, 40
 
 
 @dataclass(frozen=True)
@@ -274,9 +280,9 @@ class Pricer:
         """Search by local ascent from many starts; return Candidates.
 
         The search is in single precision where that will do; what it finds is priced
-        in double. Many rows are searched on a sample of them first, and only the
-        leaders found there and the known directions are ascended on all; a certificate
-        wants one hop from those too.
+        in double. Many rows are searched on a sample of them first, with few hops, and
+        only the leaders found there and the known directions are ascended on all, in
+        half as many steps; a certificate wants one hop from those too.
         """
         X, scale = self._rough_X, max(np.abs(N).max(initial=0.0), 1e-300)
         rough_N = (N / scale).astype(self.precision)
@@ -288,16 +294,15 @@ class Pricer:
             found = self._search(Prices(X, rough_N), known, effort, rng, found_enough)
         else:
             rows = np.sort(rng.choice(len(X), _SAMPLED_ROWS, replace=False))
-            found = self._search(Prices(X[rows], rough_N[rows]), known, effort, rng)
-            leaders = found.distinct(
-                _HOP_LEADERS, _HOP_COSINE, self.signature
-            ).directions
-            prices, U = Prices(X, rough_N), np.hstack([known, leaders])
-            found = Candidates.sorted(*ascend(prices, U, effort.n_steps))
+            sampled = replace(effort, n_hops=min(effort.n_hops, _SAMPLED_HOPS))
+            found = self._search(Prices(X[rows], rough_N[rows]), known, sampled, rng)
+            leaders = found.distinct(_SAMPLED_LEADERS, _HOP_COSINE, self.signature)
+            U, prices = np.hstack([known, leaders.directions]), Prices(X, rough_N)
+            n_steps = effort.n_steps // 2
+            found = Candidates.sorted(*ascend(prices, U, n_steps, _LEADER_STEP))
             if effort.certifies and not found_enough(found.best):
-                found = found.joined(
-                    *ascend(prices, self._hops(found, rng), effort.n_steps)
-                )
+                hops = self._hops(found, rng)
+                found = found.joined(*ascend(prices, hops, n_steps, _HOP_STEP))
         totals = Prices(self.X, N).totals(found.directions)
         found = Candidates.sorted(found.directions, totals)
         if not effort.n_polished or enough(found.best):
@@ -310,7 +315,7 @@ class Pricer:
         if known.shape[1]:
             near = known[:, rng.integers(known.shape[1], size=effort.n_polished)]
             starts = self._near(near, _CLOSEST, 1.0, rng)
-            found = found.joined(*ascend(prices, starts, effort.n_steps))
+            found = found.joined(*ascend(prices, starts, effort.n_steps, _HOP_STEP))
         best = found.distinct(effort.n_polished, _POLISH_COSINE, self.signature)
         U = polish(self.X, N, best.directions, best.outputs)
         return found.joined(U, prices.totals(U))
@@ -324,13 +329,14 @@ class Pricer:
             known = self._starts(known, rng)
         fresh = [self._starts(known, rng) for _ in range(effort.n_batches)]
         U = np.hstack([known, *fresh])
-        found = Candidates.sorted(*ascend(prices, U, effort.n_steps))
+        steps = np.full(U.shape[1], _LONGEST)
+        steps[: known.shape[1]] = _KNOWN_STEP
+        found = Candidates.sorted(*ascend(prices, U, effort.n_steps, steps))
         for _ in range(effort.n_hops):
             if enough(found.best):
                 break
-            found = found.joined(
-                *ascend(prices, self._hops(found, rng), effort.n_steps)
-            )
+            hops = self._hops(found, rng)
+            found = found.joined(*ascend(prices, hops, effort.n_steps, _HOP_STEP))
         return found
 
     def _hops(self, found, rng):
@@ -359,48 +365,44 @@ class Pricer:
         return _unit(self.inverse_root @ (V + size * noise))
 
 
-def ascend(prices, U, n_steps, settled=1e-4):
+def ascend(prices, U, n_steps, first):
     """Ascend the price from every column of ``U`` on the unit sphere.
 
-    The price has kinks, where plain gradients zigzag: a step that fails turns the way
-    by the gradient beyond the kink, one that succeeds keeps part of the old way. Each
-    direction has its own step length, doubled on success and halved on failure; it is
-    left alone once a step gains less than ``settled`` relative or becomes tiny. Returns
-    the directions and their ``N^T relu(X u)``.
+    The price has kinks, where gradients zigzag and line searches stall: steps go along
+    a running mean of the gradients and are taken whether the price rises or not. Their
+    length, ``first`` to begin with (a number, or one for each column), grows where it
+    does and shrinks where it does not. A direction is left alone once its price is the
+    length of its gradient, the largest of its cell. Returns the best directions met and
+    their ``N^T relu(X u)``.
     """
     U = U.copy()
     totals, G = prices.totals_and_ascents(U)
     values, found = np.linalg.norm(totals, axis=1), (U, totals)
     index = np.flatnonzero(values > 0.0)
+    steps = np.broadcast_to(first, U.shape[1])[index]
     # What is worked on is kept together: picking it anew took longer than pricing it.
-    U, totals, values, ways = U[:, index], totals[index], values[index], G[:, index]
-    ways, steps, done = _unit(ways), np.ones(len(index)), np.zeros(len(index), bool)
+    U, totals, values, G = U[:, index], totals[index], values[index], G[:, index]
+    V, outputs, ways = U, totals / values[:, None], np.zeros_like(U)
     for _ in range(n_steps):
         if not len(index):
             break
-        V = _unit(U + steps * ways)
-        new_totals, G = prices.totals_and_ascents(V, totals / values[:, None])
+        ways = _unit(_MOMENTUM * ways + _unit(G))
+        V = _unit(V + steps * ways)
+        new_totals, G = prices.totals_and_ascents(V, outputs)
         new_values = np.sqrt(np.einsum("ij,ij->i", new_totals, new_totals))
+        outputs = new_totals / np.maximum(new_values, 1e-300)[:, None]
         better = new_values > values
-        done |= better & (new_values < (1.0 + settled) * values)
         U = np.where(better, V, U)
         totals = np.where(better[:, None], new_totals, totals)
         values = np.maximum(values, new_values)
-        ways *= np.where(better, _MOMENTUM, 1.0)
-        ways += _unit(G)
-        ways = _unit(ways)
-        steps *= np.where(better, 2.0, 0.5)
-        done |= steps <= 1e-3
+        steps = np.minimum(steps * np.where(better, _LONGER, _SHORTER), _LONGEST)
+        done = new_values > (1.0 - _SETTLED) * column_norms(G)
         if 4 * np.count_nonzero(done) > len(done):
             _put(found, index, U, totals)
             left = ~done
-            index, U, totals, values = (
-                index[left],
-                U[:, left],
-                totals[left],
-                values[left],
-            )
-            ways, steps, done = ways[:, left], steps[left], done[left]
+            index, totals, values = index[left], totals[left], values[left]
+            steps, outputs = steps[left], outputs[left]
+            U, V, G, ways = U[:, left], V[:, left], G[:, left], ways[:, left]
     _put(found, index, U, totals)
     return found
 

@@ -32,12 +32,12 @@ _DISTINCT = 0.95  # cosine from which two candidates are the same
 _MERGED = 0.999  # cosine from which two neurons are the same
 _LEADERS = 80  # candidates that the next searches start from
 _APART = 0.9  # cosine that leaders are below
-_NEAR = 30.0  # times the tolerance: gaps below ask for several additions a slide
-_NEAR_ADDITIONS = 3
+_NEAR = 20.0  # times the tolerance: gaps below ask for more care at once
 # Least decreases of the objective, times the gap, that a step must bring.
 _ENOUGH_CORRECTING = 1e-4
 _ENOUGH_SLIDING = 1e-4
-_SLIDE_STEPS = 100
+_SLIDE_STEPS, _CLOSING_STEPS = 100, 30
+_WORTH_CLOSING = 0.05  # times the tolerance: the least gap to bring down at the end
 _FIRST_NEURONS = 50  # drawn at random and slid before the first round ...
 _FIRST_SIZE = 3.0  # norm of all their hidden weights; that of the outputs is about one
 _FIRST_DECREASE = 3e-4  # ... until a step gains less than this, in null losses
@@ -194,7 +194,7 @@ class _Run:
         loose = solver.tol >= _FAIR_TOL
         self.first_care, self.careful = _GLANCE, FAIR if loose else HARD
         self.finishes = solver.tol < _FINISH_TOL
-        self.near_additions = _NEAR_ADDITIONS
+        self.tracks = False
         self.problem, self.network = problem, problem.null_network()
         if start is not None:
             self.network = replace(start.pruned(), intercept=self.network.intercept)
@@ -233,11 +233,11 @@ class _Run:
         """Go on with the same problem at another penalty strength.
 
         The neurons and leaders so far are a start so close that the careful search can
-        come at once, can be short, and finds what one addition a round adds.
+        come at once, can be short, and leaves little to add.
         """
         self.first_care = _CAREFUL
         self.careful = TRACK if self.solver.tol >= _FAIR_TOL else FAIR
-        self.near_additions = 1
+        self.tracks = True
         self.begin(problem, started)
 
     def begin(self, problem, started):
@@ -280,7 +280,8 @@ class _Run:
             elif self.n_iter >= self.solver.max_iter:
                 status = self.limit(Status.ITERATION_LIMIT)
             elif self.improve(candidates, certificate.gap):
-                self.n_iter, care = self.n_iter + 1, self.first_care
+                near = certificate.gap < _NEAR * self.tol
+                care = min(_CAREFUL, accept) if near else self.first_care
                 continue
             else:
                 status = self.limit(Status.STALLED)
@@ -289,8 +290,35 @@ class _Run:
                     return self.finished()
                 if status is Status.CONVERGED and certificate.gap > self.tolerance:
                     status = self.limit(Status.ITERATION_LIMIT)
+                if status is Status.CONVERGED and accept != _GLANCE:
+                    priced = self.closed(candidates, certificate)
+                    if priced is None:
+                        care = _CAREFUL
+                        continue
+                    return priced
                 return self.solution(candidates, certificate, status)
             care += 1
+
+    def closed(self, candidates, certificate):
+        """Take in what was priced last too; return the solution.
+
+        The lower bound stays the one of the network that was priced. It lacks more than
+        the objective does, which this brings down for a fraction of the time that
+        pricing took; where that was exact, the certificate stays that of the network.
+        Returns None where the objective falls below the bound: a price was missed.
+        """
+        priced = self.network
+        done = self.stopped or self.n_iter >= self.solver.max_iter
+        done |= certificate.gap < _WORTH_CLOSING * self.tol
+        if done or self.tracks or certificate.kind == "exact":
+            return self.solution(candidates, certificate, Status.CONVERGED)
+        if self.improve(candidates, certificate.gap, further=False):
+            certificate = replace(certificate, objective=self.objective)
+            if certificate.gap < 0.0:
+                return None
+            self.record(certificate)
+        solution = self.solution(candidates, certificate, Status.CONVERGED)
+        return replace(solution, dual_network=priced)
 
     def finished(self):
         """Go on with programmes over the cells of the neurons and of new candidates.
@@ -391,7 +419,7 @@ class _Run:
         """Price the dual point of ``network``; remember the leaders.
 
         A pass that is to accept the network may end early, at a price that leaves a gap
-        well over the tolerance.
+        over the tolerance.
         """
         problem, pricer = self.problem, self.pricer
         N = dual_point(problem, network.forward(problem.X))
@@ -399,7 +427,7 @@ class _Run:
         def enough(price):
             if not may_end_early:
                 return False
-            return self.objective - lower_bound(problem, N, price) > 2.0 * self.tol
+            return self.objective - lower_bound(problem, N, price) > self.tol
 
         known = np.hstack([network.directions()[0], self.leaders])
         candidates, bound = pricer.price(N, known, self.rng, effort, enough)
@@ -422,26 +450,31 @@ class _Run:
         if self.callback is not None:
             self.stopped |= bool(self.callback(self.history[-1], self.network))
 
-    def improve(self, candidates, gap):
+    def improve(self, candidates, gap, further=True):
         """Take steps 3 to 5; return whether the objective went down.
 
-        Close to the end several additions precede a slide: what is missing by then are
-        directions next to the neurons, which adding finds faster than sliding.
+        Close to the end another addition follows the slide: amplitudes that are best
+        for the neurons and for directions next to them make a better dual point than a
+        slide does.
         """
         self.enough = max(_ENOUGH_CORRECTING * gap, self.least_decrease)
         network = self.extended(self.network, candidates)
-        for _ in range(self.near_additions - 1 if gap < _NEAR * self.tol else 0):
-            candidates = self.price(network, KNOWN)[0]
-            network = self.extended(network, candidates)
         decrease = max(_ENOUGH_SLIDING * gap, self.least_decrease)
         rough = decrease > _SINGLE * self.objective
         dtype = self.pricer.precision if rough else np.float64
-        network = slide(self.problem, network, decrease, _SLIDE_STEPS, dtype)
+        n_steps = _SLIDE_STEPS if further else _CLOSING_STEPS
+        network = slide(self.problem, network, decrease, n_steps, dtype)
         network, objective = self.simplified(network.pruned())
         self.tell("slide", network, objective)
+        if further and gap < _NEAR * self.tol and not self.tracks:
+            candidates = self.price(network, KNOWN)[0]
+            more = self.with_best_intercept(self.extended(network, candidates))
+            if more[1] < objective:
+                network, objective = more
         if not objective < self.objective - self.least_decrease:  # nan is no step
             return False
         self.network, self.objective = network, objective
+        self.n_iter += 1
         return True
 
     def simplified(self, network):

@@ -152,6 +152,7 @@ class LowRank:
             mapped = replace(
                 solved,
                 network=network,
+                dual_network=None,
                 low_rank=reduction.guarantee(self.rank, alpha, N, solved.certificate),
             )
             yield certified(mapped, at_alpha, N)
