@@ -24,6 +24,9 @@ __all__ = ["Certificate", "certify", "dual_point", "lower_bound", "price_bound"]
 class Certificate:
     """A lower bound on the optimum, beside the objective of one network.
 
+    The dual point behind the bound may be that of another network: that a solver priced
+    before it improved it a last time.
+
     Attributes
     ----------
     kind : {"exact", "bound", "priced", "restricted"}

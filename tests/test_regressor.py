@@ -3,6 +3,7 @@
 import pickle
 import warnings
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import joblib
 import numpy as np
@@ -665,3 +666,44 @@ def test_data_of_rank_two_with_several_targets_are_certified_exactly():
     model = fit(X, Y, tol=1e-5)
     assert model.certificate_.kind == "exact"
     assert model.dual_gap_ <= 1e-5 * Y.var(axis=0).sum() / 2 * (1 + 1e-3)
+
+
+def test_the_accepted_network_is_improved_once_more(monkeypatch):
+    X, y = bumps(80, 5)
+    model = fit(X, y, 0.05, tol=1e-2)
+    history = model.history_
+    before, after = history[-2:]
+    # What the accepting search found lowers the objective; its bound is kept.
+    assert before["dual_gap"] <= model.tolerance_
+    assert after["objective"] < before["objective"]
+    bound = before["objective"] - before["dual_gap"]
+    assert_allclose(after["objective"] - after["dual_gap"], bound)
+    assert_allclose(model.lower_bound_, bound, rtol=1e-9)
+    assert_allclose(network_objective(model, X, y), after["objective"])
+    assert model.certificate_.kind == "priced"
+
+
+def test_a_bound_that_the_better_network_refutes_is_not_believed(monkeypatch):
+    X, y = bumps(80, 5)
+    optimum = fit(X, y, 0.05, tol=1e-5).objective_
+    certify, seen = adaptive.certify, []
+
+    def optimistic(*args, **kwargs):
+        seen.append(certify(*args, **kwargs))
+        if len(seen) > 2:  # a glance and the careful pass after it
+            return seen[-1]
+        return replace(seen[-1], lower_bound=seen[-1].objective)
+
+    monkeypatch.setattr(adaptive, "certify", optimistic)
+    monkeypatch.setattr(adaptive, "_WORTH_CLOSING", 0.0)
+    model = fit(X, y, 0.05, tol=1e-2)
+    assert len(seen) > 2 and model.lower_bound_ <= optimum * (1 + 1e-9)
+    assert model.dual_gap_ <= model.tolerance_
+
+
+def test_a_round_that_is_the_last_is_not_followed_by_another():
+    X, y = bumps(80, 5)
+    n_iter = fit(X, y, 0.05, tol=1e-2).n_iter_
+    model = fit(X, y, 0.05, tol=1e-2, max_iter=n_iter - 1)
+    assert model.n_iter_ == n_iter - 1
+    assert model.history_[-1]["dual_gap"] == pytest.approx(model.dual_gap_, rel=1e-6)

@@ -35,8 +35,8 @@ _APART = 0.9  # cosine that leaders are below
 _NEAR = 20.0  # times the tolerance: gaps below ask for more care at once
 # Least decreases of the objective, times the gap, that a step must bring.
 _ENOUGH_CORRECTING = 1e-4
-_ENOUGH_SLIDING = 1e-4
-_SLIDE_STEPS, _CLOSING_STEPS = 100, 30
+_ENOUGH_SLIDING, _ENOUGH_CLOSING = 3e-4, 5e-5
+_SLIDE_STEPS = 100
 _WORTH_CLOSING = 0.05  # times the tolerance: the least gap to bring down at the end
 _FIRST_NEURONS = 50  # drawn at random and slid before the first round ...
 _FIRST_SIZE = 3.0  # norm of all their hidden weights; that of the outputs is about one
@@ -70,7 +70,9 @@ class AdaptiveSolver:
     3. add: take in the best distinct directions with a price above alpha;
     4. correct: re-solve for all amplitudes and the intercept, directions fixed;
     5. slide: descend on all weights at once; drop neurons that vanished, merge equal
-       ones.
+       ones; close to the end, add and correct once more.
+
+    The network that is accepted goes through steps 3 to 5 a last time.
 
     Gaps below 1e-4 of the loss of the best constant are for the convex programme over
     the cells of the network and of priced candidates, with one output: the loop ends on
@@ -248,7 +250,7 @@ class _Run:
         self.tol = self.tolerance
         if self.finishes and is_affordable(problem, _MOST_FINISHING):
             self.tol = max(self.tol, _LOOP_TOL * self.scale)
-        network = self.corrected(*self.network.directions())
+        network = self.corrected(*self.network.directions(), self.network.intercept)
         self.network, self.objective = self.with_best_intercept(network)
 
     def interruptible_result(self):
@@ -312,7 +314,7 @@ class _Run:
         done |= certificate.gap < _WORTH_CLOSING * self.tol
         if done or self.tracks or certificate.kind == "exact":
             return self.solution(candidates, certificate, Status.CONVERGED)
-        if self.improve(candidates, certificate.gap, further=False):
+        if self.improve(candidates, certificate.gap, _ENOUGH_CLOSING):
             certificate = replace(certificate, objective=self.objective)
             if certificate.gap < 0.0:
                 return None
@@ -375,7 +377,7 @@ class _Run:
         network = best_over_cells(problem, U, signs, tol, self.rng)
         # An interior point has all the neurons that do no harm; a vertex has few.
         self.enough = self.least_decrease
-        network = self.corrected(*network.directions())
+        network = self.corrected(*network.directions(), network.intercept)
         if network.n_neurons > len(problem.X):
             network = prune(network, problem.X)
         network, objective = self.with_best_intercept(network)
@@ -450,25 +452,27 @@ class _Run:
         if self.callback is not None:
             self.stopped |= bool(self.callback(self.history[-1], self.network))
 
-    def improve(self, candidates, gap, further=True):
+    def improve(self, candidates, gap, enough=_ENOUGH_SLIDING):
         """Take steps 3 to 5; return whether the objective went down.
 
-        Close to the end another addition follows the slide: amplitudes that are best
-        for the neurons and for directions next to them make a better dual point than a
-        slide does.
+        The slide ends at steps that gain less than ``enough`` gaps. Close to the end
+        another addition follows: amplitudes that are best for the neurons and for
+        directions next to them make a better dual point than a slide does.
         """
         self.enough = max(_ENOUGH_CORRECTING * gap, self.least_decrease)
         network = self.extended(self.network, candidates)
-        decrease = max(_ENOUGH_SLIDING * gap, self.least_decrease)
+        decrease = max(enough * gap, self.least_decrease)
         rough = decrease > _SINGLE * self.objective
         dtype = self.pricer.precision if rough else np.float64
-        n_steps = _SLIDE_STEPS if further else _CLOSING_STEPS
-        network = slide(self.problem, network, decrease, n_steps, dtype)
+        network = slide(self.problem, network, decrease, _SLIDE_STEPS, dtype)
         network, objective = self.simplified(network.pruned())
         self.tell("slide", network, objective)
-        if further and gap < _NEAR * self.tol and not self.tracks:
+        if gap < _NEAR * self.tol:
             candidates = self.price(network, KNOWN)[0]
-            more = self.with_best_intercept(self.extended(network, candidates))
+            more = self.extended(network, candidates)
+            if not self.problem.shape.is_tree:
+                more = merge_compatible(more, self.problem.X)
+            more = self.with_best_intercept(more)
             if more[1] < objective:
                 network, objective = more
         if not objective < self.objective - self.least_decrease:  # nan is no step
@@ -484,7 +488,8 @@ class _Run:
         alike differ in their leaves: there amplitudes are corrected again.
         """
         if self.problem.shape.is_tree:
-            return self.with_best_intercept(self.corrected(*network.directions()))
+            corrected = self.corrected(*network.directions(), network.intercept)
+            return self.with_best_intercept(corrected)
         network = merge_compatible(network, self.problem.X)
         network, objective = self.with_best_intercept(network)
         merged = network.merged(_MERGED, self.pricer.signature)
@@ -504,15 +509,17 @@ class _Run:
         U = np.hstack([U, new.directions])
         A = np.vstack([A, new.outputs])
         c = np.concatenate([c, np.zeros(len(new.prices))])
-        network = self.corrected(U, A, c)
+        network = self.corrected(U, A, c, network.intercept)
         if self.callback is not None:
             self.tell("add", network, problem.objective(network))
         return network
 
-    def corrected(self, U, A, c):
-        """Return the network of best amplitudes, with no more neurons than allowed."""
+    def corrected(self, U, A, c, b):
+        """Return the network of best amplitudes, with no more neurons than allowed.
+
+        The parameters are directions, outputs, amplitudes and intercept to start from.
+        """
         problem, cap = self.problem, self.solver.max_neurons
-        b = self.network.intercept
         network = partial(problem.shape.network, problem.X.shape[1])
         Phi = problem.shape.features(problem.X, U)
         c, b = best_amplitudes(problem, Phi, A, c, b, self.enough)
