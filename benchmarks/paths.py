@@ -44,7 +44,7 @@ SEARCHES = {
     "CV breast cancer": lambda: load_breast_cancer(return_X_y=True),
     "CV digits": lambda: load_digits(return_X_y=True),
 }
-N_SPLITS, N_REPEATS = 2, 3  # halves: one chooses alpha and trains, the other scores
+N_SPLITS, N_REPEATS = 2, 6  # halves: one chooses alpha and trains, the other scores
 JOBS = 2
 
 
@@ -152,7 +152,7 @@ def plain_score(pipeline, X, y):
 
 
 LEGEND = """Path: median of three. Bounds crossed: points where a lower bound of one of
-path and fit exceeds the objective of the other. Choosing alpha: medians over six
+path and fit exceeds the objective of the other. Choosing alpha: medians over twelve
 halves of the data, the other half scores (R2, or accuracy); the classifiers choose by
 log loss. tol: of the last fit."""
 

@@ -58,7 +58,7 @@ class Effort:
 
 KNOWN = Effort(n_batches=0, n_hops=0, n_steps=8)
 LIGHT = Effort(n_batches=1, n_hops=1, n_steps=12)
-TRACK = Effort(n_batches=1, n_hops=1, n_steps=12, certifies=True)
+TRACK = Effort(n_batches=2, n_hops=1, n_steps=12, certifies=True)
 FIRST = Effort(n_batches=1, n_hops=1, n_steps=14, certifies=True)
 FAIR = Effort(n_batches=6, n_hops=2, n_steps=16, certifies=True)
 HARD = Effort(n_batches=6, n_hops=8, n_steps=20, certifies=True)

@@ -89,8 +89,8 @@ class AdaptiveSolver:
     seed : int
         Seed of the search for directions.
     proves : bool
-        Whether to price exactly where that is affordable, so that certificates are
-        proofs.
+        Whether certificates matter: pricing is exact where that is affordable, and more
+        careful along paths.
     """
 
     tol: float = 1e-3
@@ -238,7 +238,8 @@ class _Run:
         come at once, can be short, and leaves little to add.
         """
         self.first_care = _CAREFUL
-        self.careful = TRACK if self.solver.tol >= _FAIR_TOL else FAIR
+        loosely = TRACK if self.solver.proves else LIGHT
+        self.careful = loosely if self.solver.tol >= _FAIR_TOL else FAIR
         self.tracks = True
         self.begin(problem, started)
 
