@@ -171,7 +171,7 @@ class ConvexReLUClassifier(ClassifierMixin, BaseConvexReLU):
         Number of rounds, or of the solver's steps.
     history_ : list of dict
         ``time`` in seconds, ``objective``, ``dual_gap``, ``n_neurons`` and ``price``
-        each time the network was priced.
+        each time the network was priced, and at the end.
     status_ : Status
         Why the solver stopped.
     tolerance_ : float
