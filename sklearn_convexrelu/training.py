@@ -441,10 +441,10 @@ def _certificate(problem, alpha, network, solved, units, reduction):
     problem = problem.with_alpha(alpha)
     if solved.directions is None:
         return units.certificate(solved.certificate, problem.objective(network))
-    dual_network = network
+    dual_network, priced = None, network
     if solved.dual_network is not None:
-        dual_network = units.restore(solved.dual_network)
-    N = dual_point(problem, dual_network.forward(problem.X))
+        dual_network = priced = units.restore(solved.dual_network)
+    N = dual_point(problem, priced.forward(problem.X))
     bound, known_bound = None, np.inf
     if solved.certificate.kind == "exact":
         pricing = ExactPricing(problem.X)

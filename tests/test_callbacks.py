@@ -151,11 +151,11 @@ def interrupt(monkeypatch, at):
     """Let the solver's ``at``-th step of improving be interrupted."""
     counts, improve = [0], adaptive._Run.improve
 
-    def interrupted(self, *args, **kwargs):
+    def interrupted(self, *args):
         counts[0] += 1
         if counts[0] == at:
             raise KeyboardInterrupt
-        return improve(self, *args, **kwargs)
+        return improve(self, *args)
 
     monkeypatch.setattr(adaptive._Run, "improve", interrupted)
 

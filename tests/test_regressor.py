@@ -668,7 +668,7 @@ def test_data_of_rank_two_with_several_targets_are_certified_exactly():
     assert model.dual_gap_ <= 1e-5 * Y.var(axis=0).sum() / 2 * (1 + 1e-3)
 
 
-def test_the_accepted_network_is_improved_once_more(monkeypatch):
+def test_the_accepted_network_is_improved_once_more():
     X, y = bumps(80, 5)
     model = fit(X, y, 0.05, tol=1e-2)
     history = model.history_

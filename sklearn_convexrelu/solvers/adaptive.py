@@ -294,11 +294,11 @@ class _Run:
                 if status is Status.CONVERGED and certificate.gap > self.tolerance:
                     status = self.limit(Status.ITERATION_LIMIT)
                 if status is Status.CONVERGED and accept != _GLANCE:
-                    priced = self.closed(candidates, certificate)
-                    if priced is None:
-                        care = _CAREFUL
-                        continue
-                    return priced
+                    closed = self.closed(candidates, certificate)
+                    if closed is not None:
+                        return closed
+                    care = _CAREFUL
+                    continue
                 return self.solution(candidates, certificate, status)
             care += 1
 
@@ -313,13 +313,13 @@ class _Run:
         priced = self.network
         done = self.stopped or self.n_iter >= self.solver.max_iter
         done |= certificate.gap < _WORTH_CLOSING * self.tol
-        if done or self.tracks or certificate.kind == "exact":
+        done |= self.tracks or certificate.kind == "exact"
+        if done or not self.improve(candidates, certificate.gap, _ENOUGH_CLOSING):
             return self.solution(candidates, certificate, Status.CONVERGED)
-        if self.improve(candidates, certificate.gap, _ENOUGH_CLOSING):
-            certificate = replace(certificate, objective=self.objective)
-            if certificate.gap < 0.0:
-                return None
-            self.record(certificate)
+        certificate = replace(certificate, objective=self.objective)
+        if certificate.gap < 0.0:
+            return None
+        self.record(certificate)
         solution = self.solution(candidates, certificate, Status.CONVERGED)
         return replace(solution, dual_network=priced)
 
