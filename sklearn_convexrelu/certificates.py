@@ -91,6 +91,7 @@ def certify(
     prove=True,
     known_bound=np.inf,
     dual_network=None,
+    F=None,
 ):
     """Return the Certificate of ``network``, given the price of a dual point.
 
@@ -113,6 +114,8 @@ def certify(
     dual_network : Network, default=None
         Where the dual point is taken, if not at ``network``: every dual point bounds
         every network.
+    F : ndarray of shape (n_samples, n_outputs), default=None
+        Predictions of ``network``, where they are known.
 
     Returns
     -------
@@ -120,7 +123,7 @@ def certify(
         Objective and dual point are recomputed from the weights; that the price is
         theirs is up to the caller.
     """
-    F = network.forward(problem.X)
+    F = network.forward(problem.X) if F is None else F
     objective = problem.objective(network, F)
     if dual_network is not None:
         F = dual_network.forward(problem.X)

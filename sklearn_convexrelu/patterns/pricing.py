@@ -64,6 +64,7 @@ FAIR = Effort(n_batches=6, n_hops=2, n_steps=16, certifies=True)
 HARD = Effort(n_batches=6, n_hops=8, n_steps=20, certifies=True)
 FINE = Effort(n_batches=6, n_hops=4, n_steps=20, certifies=True, n_polished=200)
 _BATCH = 80  # directions ascended at a time
+_COMPARED = 96  # directions compared with all others at a time
 # A hop takes the leaders, distinct up to a cosine, and perturbs copies of each. Where
 # prices hide, many sharp local maxima stand close together.
 _HOP_LEADERS, _HOP_COSINE = 20, 0.9
@@ -74,7 +75,6 @@ _CLOSEST = 0.01  # least noise of those copies
 _KNOWN_STEP, _LEADER_STEP, _HOP_STEP, _LONGEST = 0.06, 0.12, 0.25, 1.0
 _LONGER, _SHORTER = 1.3, 0.65  # factors of the next step's length
 _MOMENTUM = 0.5  # part of the old way that the next step keeps
-_SETTLED = 3e-6  # relative distance to the largest price of a cell
 _LEAST_SPREAD = 1e-2  # of a feature, for its size, that single precision resolves
 _SAMPLED_ROWS = 2048  # enough to tell which directions are worth passes over all rows
 _SAMPLED_HOPS, _SAMPLED_LEADERS = 2, 40
@@ -103,7 +103,7 @@ class Candidates:
         """Return candidates from directions and their ``N^T relu(X u)``, (K, C)."""
         prices = np.linalg.norm(totals, axis=1)
         order = np.argsort(-prices, kind="stable")
-        outputs = -totals[order] / np.maximum(prices[order], 1e-300)[:, None]
+        outputs = -totals[order] / _positive(prices[order])[:, None]
         return cls(directions[:, order], outputs, prices[order])
 
     def joined(self, directions, totals):
@@ -127,14 +127,17 @@ class Candidates:
         """
         n_above = int(np.count_nonzero(self.prices > above))
         U, A = self.directions[:, :n_above], self.outputs[:n_above]
-        V = _unit(signature(U))
-        kept, free = [], np.ones(n_above, dtype=bool)
-        for j in range(n_above):
-            if free[j]:
-                kept.append(j)
-                free &= (V[:, j] @ V < cosine) | (A @ A[j] < 0.5)
-                if len(kept) == count:
-                    break
+        V, left, kept = _unit(signature(U)), np.arange(n_above), []
+        while len(left) and len(kept) < count:
+            head = left[:_COMPARED]
+            same = (V[:, head].T @ V[:, left] >= cosine) & (A[head] @ A[left].T >= 0.5)
+            free = np.ones(len(left), dtype=bool)
+            for k in range(len(head)):
+                if free[k] and len(kept) < count:
+                    kept.append(head[k])
+                    free &= ~same[k]
+            free[: len(head)] = False
+            left = left[free]
         return Candidates(U[:, kept], A[kept], self.prices[kept])
 
 
@@ -180,10 +183,11 @@ class Prices:
             G = self._pattern_sums(U)
             totals = np.einsum("ij,ij->j", G, U)[:, None]
             return totals, None if A is None else G * A[:, 0]
-        totals = np.zeros((U.shape[1], self.N.shape[1]))
-        G = None if A is None else np.zeros(U.shape)
-        U = U.astype(self.X.dtype, copy=False)
-        A = None if A is None else A.T.astype(self.X.dtype)
+        dtype = self.X.dtype
+        totals = np.zeros((U.shape[1], self.N.shape[1]), dtype)
+        G = None if A is None else np.zeros(U.shape, dtype)
+        U = U.astype(dtype, copy=False)
+        A = None if A is None else A.T.astype(dtype)
         for rows in row_blocks(len(self.X), U.shape[1]):
             H = self.X[rows] @ U
             if A is not None:
@@ -195,8 +199,8 @@ class Prices:
 
     def _pattern_sums(self, U):
         """Return ``sum_i 1[x_i u > 0] N_i x_i`` for every column u."""
-        G = np.zeros(U.shape)
         U = U.astype(self.X.dtype, copy=False)
+        G = np.zeros(U.shape, U.dtype)
         for rows in row_blocks(len(self.X), U.shape[1]):
             H = self.X[rows] @ U
             np.greater(H, 0.0, out=H)
@@ -303,8 +307,8 @@ class Pricer:
             if effort.certifies and not found_enough(found.best):
                 hops = self._hops(found, rng)
                 found = found.joined(*ascend(prices, hops, n_steps, _HOP_STEP))
-        totals = Prices(self.X, N).totals(found.directions)
-        found = Candidates.sorted(found.directions, totals)
+        U = _unit(found.directions.astype(np.float64, copy=False))
+        found = Candidates.sorted(U, Prices(self.X, N).totals(U))
         if not effort.n_polished or enough(found.best):
             return found
         return self._polished(N, known, found, effort, rng)
@@ -371,45 +375,27 @@ def ascend(prices, U, n_steps, first):
     The price has kinks, where gradients zigzag and line searches stall: steps go along
     a running mean of the gradients and are taken whether the price rises or not. Their
     length, ``first`` to begin with (a number, or one for each column), grows where it
-    does and shrinks where it does not. A direction is left alone once its price is the
-    length of its gradient, the largest of its cell. Returns the best directions met and
-    their ``N^T relu(X u)``.
+    does and shrinks where it does not. Returns the best directions met and their
+    ``N^T relu(X u)``, in the precision of the prices.
     """
-    U = U.copy()
-    totals, G = prices.totals_and_ascents(U)
-    values, found = np.linalg.norm(totals, axis=1), (U, totals)
-    index = np.flatnonzero(values > 0.0)
-    steps = np.broadcast_to(first, U.shape[1])[index]
-    # What is worked on is kept together: picking it anew took longer than pricing it.
-    U, totals, values, G = U[:, index], totals[index], values[index], G[:, index]
-    V, outputs, ways = U, totals / values[:, None], np.zeros_like(U)
+    V = best = U.astype(prices.X.dtype)
+    totals, G = prices.totals_and_ascents(V)
+    values = np.linalg.norm(totals, axis=1)
+    outputs, ways = totals / _positive(values)[:, None], np.zeros_like(V)
+    steps = np.full(len(values), first, V.dtype)
     for _ in range(n_steps):
-        if not len(index):
-            break
         ways = _unit(_MOMENTUM * ways + _unit(G))
         V = _unit(V + steps * ways)
         new_totals, G = prices.totals_and_ascents(V, outputs)
         new_values = np.sqrt(np.einsum("ij,ij->i", new_totals, new_totals))
-        outputs = new_totals / np.maximum(new_values, 1e-300)[:, None]
+        outputs = new_totals / _positive(new_values)[:, None]
         better = new_values > values
-        U = np.where(better, V, U)
+        best = np.where(better, V, best)
         totals = np.where(better[:, None], new_totals, totals)
         values = np.maximum(values, new_values)
-        steps = np.minimum(steps * np.where(better, _LONGER, _SHORTER), _LONGEST)
-        done = new_values > (1.0 - _SETTLED) * column_norms(G)
-        if 4 * np.count_nonzero(done) > len(done):
-            _put(found, index, U, totals)
-            left = ~done
-            index, totals, values = index[left], totals[left], values[left]
-            steps, outputs = steps[left], outputs[left]
-            U, V, G, ways = U[:, left], V[:, left], G[:, left], ways[:, left]
-    _put(found, index, U, totals)
-    return found
-
-
-def _put(found, index, U, totals):
-    """Put columns of U and rows of totals where they belong."""
-    found[0][:, index], found[1][index] = U, totals
+        steps = np.minimum(np.where(better, _LONGER, _SHORTER) * steps, _LONGEST)
+        steps = steps.astype(V.dtype, copy=False)
+    return best, totals
 
 
 def second_moment_roots(X):
@@ -438,4 +424,9 @@ def search_precision(X):
 
 def _unit(U):
     """Return ``U`` with columns of norm one (zero columns stay zero)."""
-    return U / np.maximum(column_norms(U), 1e-300)
+    return U / _positive(column_norms(U))
+
+
+def _positive(lengths):
+    """Return lengths to divide by: zero becomes the least positive number."""
+    return np.maximum(lengths, np.finfo(lengths.dtype).tiny)

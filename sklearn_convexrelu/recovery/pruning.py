@@ -17,6 +17,7 @@ _ROUNDING = 1e-13  # times its largest: a smaller value of a unit is on its hype
 _SAME_OUTPUT = 1e-12  # below one, the cosine of equal output directions
 _DEPENDENT = 1e-12  # times the largest: singular values that are zero
 _ROWS = 1024  # values factored at a time, at least
+_FEW_ROWS = 64  # samples that tell most neurons apart
 
 
 def prune(network, X):
@@ -151,8 +152,7 @@ def merge_compatible(network, X):
     if network.n_neurons < 2:
         return network
     U, A, c = network.directions()
-    free = A @ A.T > 1.0 - _SAME_OUTPUT
-    free &= ~_opposed(X, U)
+    free = _unopposed(X, U, A @ A.T > 1.0 - _SAME_OUTPUT)
     left, groups = np.ones(len(c), dtype=bool), []
     for j in np.argsort(-c, kind="stable"):
         if not left[j]:
@@ -176,13 +176,26 @@ def merge_compatible(network, X):
     )
 
 
-def _opposed(X, U):
-    """Tell which pairs of units have a sample strictly on opposite sides."""
-    count = np.zeros((U.shape[1], U.shape[1]))
-    least = _ROUNDING * np.sqrt(np.einsum("ij,ij->i", X, X))
-    for rows in row_blocks(len(X), 2 * U.shape[1]):
-        H = X[rows] @ U
-        above = (H > least[rows, None]).astype(np.float32)
-        below = (H < -least[rows, None]).astype(np.float32)
-        count += above.T @ below
-    return count + count.T > 0.0
+def _unopposed(X, U, pairs):
+    """Tell which of the ``pairs`` of units have no sample strictly on opposite sides.
+
+    A few samples show that of most pairs; the others are looked for in the rest.
+    """
+    step = max(len(X) // _FEW_ROWS, 1)
+    sides = _sides(X[::step], U)
+    pairs = pairs & (sides.T @ sides >= np.abs(sides).T @ np.abs(sides))
+    first, second = np.nonzero(np.triu(pairs, 1))
+    units, place = np.unique([first, second], return_inverse=True)
+    fits = np.ones(len(first), dtype=bool)
+    for rows in row_blocks(len(X), len(units)):
+        sides = _sides(X[rows], U[:, units])
+        fits &= (sides[:, place[0]] * sides[:, place[1]]).min(axis=0) >= 0.0
+    pairs[first[~fits], second[~fits]] = pairs[second[~fits], first[~fits]] = False
+    return pairs
+
+
+def _sides(X, U):
+    """Return the sides of the units' hyperplanes that samples are on, zero on them."""
+    H = X @ U
+    H[np.abs(H) < _ROUNDING * np.sqrt(np.einsum("ij,ij->i", X, X))[:, None]] = 0.0
+    return np.sign(H)

@@ -196,7 +196,7 @@ class _Run:
         loose = solver.tol >= _FAIR_TOL
         self.first_care, self.careful = _GLANCE, FAIR if loose else HARD
         self.finishes = solver.tol < _FINISH_TOL
-        self.tracks = False
+        self.tracks, self.seen = False, (None, None)
         self.problem, self.network = problem, problem.null_network()
         if start is not None:
             self.network = replace(start.pruned(), intercept=self.network.intercept)
@@ -413,7 +413,12 @@ class _Run:
         effort = {_GLANCE: LIGHT, _FINISHING: FINE}.get(care, self.careful)
         candidates, bound = self.price(self.network, effort, care == _CAREFUL)
         certificate = certify(
-            self.problem, self.network, candidates.best, bound, prove=False
+            self.problem,
+            self.network,
+            candidates.best,
+            bound,
+            prove=False,
+            F=self.values(self.network),
         )
         self.priced = self.network, candidates, certificate
         return candidates, certificate
@@ -425,7 +430,7 @@ class _Run:
         over the tolerance.
         """
         problem, pricer = self.problem, self.pricer
-        N = dual_point(problem, network.forward(problem.X))
+        N = dual_point(problem, self.values(network))
 
         def enough(price):
             if not may_end_early:
@@ -537,12 +542,19 @@ class _Run:
     def with_best_intercept(self, network):
         """Give the network the best intercept for its neurons; also its objective."""
         problem = self.problem
-        F = network.forward(problem.X)
+        F = self.values(network)
         if problem.fit_intercept:
             step = problem.loss.best_intercept(F, problem.Y, problem.weights)
             network = replace(network, intercept=network.intercept + step)
-            F += step
+            F = F + step
+            self.seen = network, F
         return network, problem.objective(network, F)
+
+    def values(self, network):
+        """Return the predictions of a network; those of the last one are kept."""
+        if self.seen[0] is not network:
+            self.seen = network, network.forward(self.problem.X)
+        return self.seen[1]
 
     def tell(self, step, network, objective):
         """Report a step to the callback."""

@@ -39,41 +39,43 @@ def best_amplitudes(problem, Phi, A, amplitudes, intercept, tol, max_iter=30):
         Amplitudes, with exact zeros, and intercept.
     """
     c, b = amplitudes, intercept
-    value, N = _objective(problem, Phi, A, c, b)
+    value, N, F = _objective(problem, Phi, A, c, b)
     for i in range(max_iter):
-        step_c, step_b, decrease = _newton_step(problem, Phi, A, c, b, N)
+        step_c, step_b, decrease = _newton_step(problem, Phi, A, c, N, F)
         if decrease <= (tol if i else 0.0):
             break
         step = 1.0
         while step > 1e-8:
             trial = c + step * step_c, b + step * step_b
-            new_value, new_N = _objective(problem, Phi, A, *trial)
+            new_value, new_N, new_F = _objective(problem, Phi, A, *trial)
             if new_value <= value - 1e-4 * step * decrease:
                 break
             step *= 0.5
         else:
             break  # no decrease left in floating point
-        (c, b), drop, value, N = trial, value - new_value, new_value, new_N
+        (c, b), drop = trial, value - new_value
+        value, N, F = new_value, new_N, new_F
         if abs(drop - decrease) <= 1e-3 * decrease:
             break  # the model was exact, as it is for the squared loss
     return c, b
 
 
 def _objective(problem, Phi, A, c, b):
-    """Return the objective and the gradient of the loss in the predictions."""
-    F = (Phi * c) @ A + b
+    """Return the objective, the gradient of the loss in predictions, and those."""
+    F = Phi @ (c[:, None] * A) + b
     value, N = problem.loss.value_and_gradient(F, problem.Y, problem.weights)
-    return value + problem.alpha * c.sum(), N
+    return value + problem.alpha * c.sum(), N, F
 
 
-def _newton_step(problem, Phi, A, c, b, N):
+def _newton_step(problem, Phi, A, c, N, F):
     """Return the steps of c and b to the quadratic model's minimiser, and its drop."""
-    S, H_mixed, H_b = _hessian(problem, Phi, A, c, b)
-    gradient = np.einsum("ij,ij->j", Phi, N @ A.T) + problem.alpha
+    S, H_mixed, H_b = _hessian(problem, Phi, A, F)
+    gradient = ((Phi.T @ N) * A).sum(axis=1) + problem.alpha
     if not problem.fit_intercept:
         S = _lifted(S)
         step_c = _nonnegative_quadratic(S, S @ c - gradient, c) - c
-        return step_c, np.zeros_like(b), -(gradient + 0.5 * S @ step_c) @ step_c
+        step_b = np.zeros(problem.n_outputs)
+        return step_c, step_b, -(gradient + 0.5 * S @ step_c) @ step_c
     # Eliminate the intercept: its best step is linear in that of the amplitudes.
     inverse = np.linalg.pinv(H_b, rcond=1e-12, hermitian=True)
     gradient_b = N.sum(axis=0)
@@ -85,24 +87,24 @@ def _newton_step(problem, Phi, A, c, b, N):
     return step_c, step_b, drop - (gradient + 0.5 * S @ step_c) @ step_c
 
 
-def _hessian(problem, Phi, A, c, b):
+def _hessian(problem, Phi, A, F):
     """Return second derivatives: amplitudes (K, K), mixed (K, C), intercept (C, C).
 
     Where steps are not exact anyway, some of many rows do. Rows come sorted, so every
     so many of them are a fair sample.
     """
-    rows = slice(None)
-    if not problem.loss.is_quadratic:
-        rows = slice(None, None, max(len(Phi) // _HESSIAN_ROWS, 1))
+    is_quadratic = problem.loss.is_quadratic
+    rows = slice(None, None, 1 if is_quadratic else max(len(Phi) // _HESSIAN_ROWS, 1))
     Phi, Y, weights = Phi[rows], problem.Y[rows], problem.weights[rows]
-    F = (Phi * c) @ A + b
-    h, q = problem.loss.curvature(F, Y, weights / weights.sum())
-    H = np.zeros((len(c), len(c)))
-    H_mixed = np.empty((len(c), problem.n_outputs))
-    for k in range(problem.n_outputs):
-        weighted = Phi * np.sqrt(h[:, k, None])
-        H += (weighted.T @ weighted) * np.outer(A[:, k], A[:, k])
-        H_mixed[:, k] = (h[:, k] @ Phi) * A[:, k]
+    h, q = problem.loss.curvature(F[rows], Y, weights / weights.sum())
+    # A curvature that all outputs share needs one product for all.
+    every = range(problem.n_outputs)
+    H, H_mixed = np.zeros((len(A), len(A))), np.empty(A.shape)
+    for outputs in [every] if is_quadratic else [[k] for k in every]:
+        a, weight = A[:, outputs], h[:, outputs[0]]
+        weighted = Phi * np.sqrt(weight)[:, None]
+        H += (weighted.T @ weighted) * (a @ a.T)
+        H_mixed[:, outputs] = (weight @ Phi)[:, None] * a
     H_b = np.diag(h.sum(axis=0))
     if q is not None:
         projected = Phi * (q @ A.T)

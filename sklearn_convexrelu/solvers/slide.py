@@ -63,12 +63,11 @@ class _WeightObjective:
         return np.concatenate(parts)
 
     def unpack(self, flat):
-        hidden, output, intercept = np.split(flat, self.sizes)
-        if not self.problem.fit_intercept:
-            intercept = self.intercept
+        first, both = self.sizes
+        intercept = flat[both:] if self.problem.fit_intercept else self.intercept
         return (
-            hidden.reshape(self.shapes[0]),
-            output.reshape(self.shapes[1]),
+            flat[:first].reshape(self.shapes[0]),
+            flat[first:both].reshape(self.shapes[1]),
             intercept,
         )
 
