@@ -11,6 +11,7 @@ from sklearn_convexrelu.certificates import dual_point
 from sklearn_convexrelu.patterns.exact import ExactPricing
 from sklearn_convexrelu.patterns.polish import polish
 from sklearn_convexrelu.patterns.pricing import Prices
+from sklearn_convexrelu.solvers import finish
 
 
 @pytest.mark.parametrize(
@@ -25,6 +26,16 @@ def test_diabetes_to_a_gap_of_1e_5(alpha, loop_alone):
     assert_allclose(objective, model.objective_, rtol=1e-9)
     assert objective - model.lower_bound_ <= 1e-5 * y.var() / 2
     assert objective < loop_alone  # what the loop reaches at 1e-4, rounded up
+
+
+def test_loop_goes_on_where_programmes_would_be_too_large(monkeypatch):
+    X, y = diabetes()
+    # Enough for the first addition, but not for it beside the neurons.
+    monkeypatch.setattr(finish, "_MOST_ENTRIES", 45 * len(X))
+    model = ConvexReLURegressor(alpha=0.03, tol=5e-5, random_state=0).fit(X, y)
+    objective = network_objective(model, X, y)
+    assert objective - model.lower_bound_ <= 5e-5 * y.var() / 2
+    assert model.n_neurons_ > 5  # with the 40 candidates: too many cells
 
 
 @pytest.mark.parametrize("case", ["two_layer_n15_a03", "two_layer_n25_a01"])

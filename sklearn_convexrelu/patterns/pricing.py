@@ -22,6 +22,7 @@ __all__ = [
     "HARD",
     "KNOWN",
     "LIGHT",
+    "NEAR",
     "TRACK",
     "Candidates",
     "Effort",
@@ -57,6 +58,7 @@ class Effort:
 
 
 KNOWN = Effort(n_batches=0, n_hops=0, n_steps=8)
+NEAR = Effort(n_batches=1, n_hops=1, n_steps=8)
 LIGHT = Effort(n_batches=1, n_hops=1, n_steps=12)
 TRACK = Effort(n_batches=2, n_hops=1, n_steps=12, certifies=True)
 FIRST = Effort(n_batches=1, n_hops=1, n_steps=14, certifies=True)

@@ -18,6 +18,7 @@ from sklearn_convexrelu.patterns.pricing import (
     HARD,
     KNOWN,
     LIGHT,
+    NEAR,
     TRACK,
     Candidates,
     Pricer,
@@ -52,6 +53,7 @@ class _TreeEffort:
 
 _EFFORTS = {
     KNOWN: _TreeEffort(0, 0, 0, 0, 15),
+    NEAR: _TreeEffort(0, 0, 0, 0, 15),
     LIGHT: _TreeEffort(),
     TRACK: _TreeEffort(),
     FIRST: _TreeEffort(3000, 100, 1, 4, 60, 300),

@@ -16,6 +16,7 @@ from sklearn_convexrelu.patterns.pricing import (
     HARD,
     KNOWN,
     LIGHT,
+    NEAR,
     TRACK,
 )
 from sklearn_convexrelu.patterns.tree_pricing import pricer_of
@@ -35,7 +36,7 @@ _APART = 0.9  # cosine that leaders are below
 _NEAR = 20.0  # times the tolerance: gaps below ask for more care at once
 # Least decreases of the objective, times the gap, that a step must bring.
 _ENOUGH_CORRECTING = 1e-4
-_ENOUGH_SLIDING, _ENOUGH_CLOSING = 3e-4, 5e-5
+_ENOUGH_SLIDING, _ENOUGH_CLOSING = 3e-4, 1e-4
 _SLIDE_STEPS = 100
 _WORTH_CLOSING = 0.05  # times the tolerance: the least gap to bring down at the end
 _FIRST_NEURONS = 50  # drawn at random and slid before the first round ...
@@ -72,7 +73,7 @@ class AdaptiveSolver:
     5. slide: descend on all weights at once; drop neurons that vanished, merge equal
        ones; close to the end, add and correct once more.
 
-    The network that is accepted goes through steps 3 to 5 a last time.
+    The network that is accepted goes through steps 3 to 5 twice more.
 
     Gaps below 1e-4 of the loss of the best constant are for the convex programme over
     the cells of the network and of priced candidates, with one output: the loop ends on
@@ -99,46 +100,34 @@ class AdaptiveSolver:
     seed: int = 0
     proves: bool = True
 
-    def solve(self, problem, start=None, callback=None):
-        """Train until certified, or until a limit.
+    def solve_path(self, problem, alphas, start=None, callback=None):
+        """Train until certified or a limit, at one penalty strength after another.
 
         Parameters
         ----------
         problem : Problem
-            What is minimised. Data of order one are assumed, which the caller sees to.
+            What is minimised, at whatever alpha. Data of order one are assumed, which
+            the caller sees to.
+        alphas : iterable of float
+            Penalty strengths, best in decreasing order: each fit starts from the last
+            network.
         start : Network, default=None
-            Where to start; None starts from the best constant.
+            Where the first one starts; None starts from a random network that was slid,
+            or from a sample of many rows, or from the best constant where that is
+            better.
         callback : callable, default=None
             Called with each record of the history as it is made and the network that
             it is of; the run stops where it returns true. Also called, with a record
             that names its ``step``, after each step of the start, each addition and
             each slide.
 
-        Returns
-        -------
-        Solution
-            The best network found; its objective never rises from round to round.
-        """
-        return next(self.solve_path(problem, [problem.alpha], start, callback))
-
-    def solve_path(self, problem, alphas, start=None, callback=None):
-        """Solve at one penalty strength after another, each from the last network.
-
-        Parameters
-        ----------
-        problem : Problem
-            What is minimised, at whatever alpha.
-        alphas : iterable of float
-            Penalty strengths, best in decreasing order.
-        start : Network, default=None
-            Where the first one starts.
-        callback : callable, default=None
-            As for ``solve``.
-
         Yields
         ------
         Solution
-            One an alpha. The last one may be ``INTERRUPTED`` or ``STOPPED``.
+            One an alpha: the best network found. Its objective never rises from round
+            to round, but by less than the tolerance where the loop ends on cone
+            programmes, of whose networks the one of the least gap is returned. The last
+            one may be ``INTERRUPTED`` or ``STOPPED``.
         """
         run = None
         for alpha in alphas:
@@ -310,11 +299,11 @@ class _Run:
         pricing took; where that was exact, the certificate stays that of the network.
         Returns None where the objective falls below the bound: a price was missed.
         """
-        priced = self.network
-        done = self.stopped or self.n_iter >= self.solver.max_iter
-        done |= certificate.gap < _WORTH_CLOSING * self.tol
-        done |= self.tracks or certificate.kind == "exact"
-        if done or not self.improve(candidates, certificate.gap, _ENOUGH_CLOSING):
+        priced, gap = self.network, certificate.gap
+        done = self.stopped or self.tracks or certificate.kind == "exact"
+        if not done and gap >= _WORTH_CLOSING * self.tol:
+            self.close(candidates, gap)
+        if self.network is priced:
             return self.solution(candidates, certificate, Status.CONVERGED)
         certificate = replace(certificate, objective=self.objective)
         if certificate.gap < 0.0:
@@ -323,11 +312,18 @@ class _Run:
         solution = self.solution(candidates, certificate, Status.CONVERGED)
         return replace(solution, dual_network=priced)
 
+    def close(self, candidates, gap):
+        """Improve the network by candidates and by what a short search adds to them."""
+        last = self.solver.max_iter
+        if self.n_iter < last and self.improve(candidates, gap) and self.n_iter < last:
+            self.improve(self.price(self.network, NEAR)[0], gap, _ENOUGH_CLOSING)
+
     def finished(self):
         """Go on with programmes over the cells of the neurons and of new candidates.
 
         The gap goes with the root of what the objective lacks: at the end networks of
         equal objective differ in their gaps, and the one of the least is returned.
+        Where a programme would have too many cells, the loop goes on by itself.
         """
         self.tol, n_passed, n_idle, best = self.tolerance, 0, 0, None
         while True:
@@ -345,35 +341,44 @@ class _Run:
                 status = Status.STOPPED
             elif self.n_iter >= self.solver.max_iter:
                 status = self.limit(Status.ITERATION_LIMIT)
-            elif n_idle < _MOST_IDLE and self.move_over_cells(
-                candidates, certificate.gap, n_idle
-            ):
-                self.n_iter, n_passed, n_idle = self.n_iter + 1, 0, n_idle + 1
-                continue
+            elif n_idle >= _MOST_IDLE:
+                status = self.limit(Status.STALLED)
             else:
+                U, signs = self.cells(candidates, n_idle)
+                if not is_affordable(self.problem, len(signs)):
+                    self.network, _, certificate = best
+                    self.objective = certificate.objective
+                    return self.result()
+                if self.move_over_cells(U, signs, certificate.gap, n_idle):
+                    self.n_iter, n_passed, n_idle = self.n_iter + 1, 0, n_idle + 1
+                    continue
                 status = self.limit(Status.STALLED)
             self.network, candidates, certificate = best
             return self.solution(candidates, certificate, status)
 
-    def move_over_cells(self, candidates, gap, n_idle):
-        """Take the best network over the cells of neurons and candidates.
+    def cells(self, candidates, n_idle):
+        """Return directions in the cells of the next programme, and output signs.
 
-        After rounds without a smaller gap the programme is solved more exactly, and
-        more of the cells around a hyperplane with samples on it are taken. Returns
-        whether there is such a network.
+        After rounds without a smaller gap more of the cells around a hyperplane with
+        samples on it are taken.
         """
-        problem, copies = self.problem, 1 + n_idle
         new = candidates.distinct(
             _MOST_FINISHING,
             _SAME_CELL,
             self.pricer.signature,
-            problem.alpha * (1 + 1e-7),
+            self.problem.alpha * (1 + 1e-7),
         )
         U, A, _ = self.network.directions()
-        U = np.tile(np.hstack([U, new.directions]), copies)
-        signs = np.tile(np.sign(np.vstack([A, new.outputs])[:, 0]), copies)
-        if not is_affordable(problem, len(signs)):
-            return False
+        U, A = np.hstack([U, new.directions]), np.vstack([A, new.outputs])
+        copies = 1 + n_idle
+        return np.tile(U, copies), np.tile(np.sign(A[:, 0]), copies)
+
+    def move_over_cells(self, U, signs, gap, n_idle):
+        """Take the best network over cells; return whether it is no worse.
+
+        After rounds without a smaller gap the programme is solved more exactly.
+        """
+        problem = self.problem
         tol = 0.1**n_idle * max(0.1 * self.tol, 0.01 * gap) / self.scale
         network = best_over_cells(problem, U, signs, tol, self.rng)
         # An interior point has all the neurons that do no harm; a vertex has few.
