@@ -419,9 +419,9 @@ class BaseConvexReLU(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta):
                 f"A gated model has no {name}: it is no ReLU network. Its weights are "
                 "gates_ and blocks_."
             )
-        raise AttributeError(
-            f"{type(self).__name__!r} object has no attribute {name!r}"
-        )
+        # Python comes here after any AttributeError; looking once more raises the same
+        # one, whose cause may be advice (``available_if``: which loss to use).
+        return object.__getattribute__(self, name)
 
     def prune(self, X, y, sample_weight=None):
         """Trade linearly dependent neurons for fewer, at equal predictions.

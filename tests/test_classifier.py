@@ -259,8 +259,13 @@ def test_no_probabilities_without_log_loss(loss):
     model = fit(X, y, loss=loss)
     for name in ("predict_proba", "predict_log_proba"):
         assert not hasattr(model, name)
-        with pytest.raises(AttributeError, match=name):
+        with pytest.raises(AttributeError, match=name) as raised:
             getattr(model, name)
+        # scikit-learn's ``available_if`` gives the reason as the cause.
+        advice = f"loss='{loss}'; use loss='log_loss'"
+        assert advice in str(raised.value.__cause__)
+    with pytest.raises(AttributeError, match="object has no attribute 'nothing_'"):
+        _ = model.nothing_
     assert hasattr(ConvexReLUClassifier(), "predict_proba")
 
 
