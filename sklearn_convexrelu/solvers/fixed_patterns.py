@@ -1,5 +1,6 @@
 """Training over fixed patterns: choose them, state the programme, solve, recover."""
 
+import time
 from dataclasses import dataclass, field, fields, replace
 from functools import partial
 from numbers import Integral
@@ -222,10 +223,7 @@ class FixedPatterns:
                 return callback(record, network_of(blocks))
 
         for alpha in alphas:
-            solved = method.solve(programme.at(alpha), watch)
-            if self._asks_again(solved, programme):
-                again = CvxpyBackend(tol=self.tol).solve(programme.at(alpha), watch)
-                solved = min(solved, again, key=_gap)
+            solved = self._solved(method, programme.at(alpha), watch)
             network = _with_few_units(
                 problem.with_alpha(alpha), network_of(solved.blocks)
             )
@@ -260,6 +258,24 @@ class FixedPatterns:
             return record
         return replace(record, max_iter=self.max_iter)
 
+    def _solved(self, method, programme, watch):
+        """Solve by the method; where that stalls, see whether CVXPY gets further."""
+        started = time.perf_counter()
+        solved = method.solve(programme, watch)
+        if not self._asks_again(solved, programme):
+            return solved
+        passed = time.perf_counter() - started
+
+        def watch_later(record, blocks):
+            return watch(_later(record, passed), blocks)
+
+        backend = CvxpyBackend(tol=self.tol)
+        try:
+            again = backend.solve(programme, None if watch is None else watch_later)
+        except ValueError:  # nobody asked for CVXPY: what the method reached stands
+            return solved
+        return _continued(solved, again, passed)
+
     def _asks_again(self, solved, programme):
         """Tell whether to turn to CVXPY: on small programmes, after a stall."""
         stalled = self.method == "auto" and solved.status is Status.STALLED
@@ -286,9 +302,24 @@ class FixedPatterns:
         )
 
 
-def _gap(solved):
-    """Return the duality gap of what a method returned."""
-    return solved.objective - solved.lower_bound
+def _continued(stalled, again, passed):
+    """Return what CVXPY added to a stalled run ``passed`` seconds long, if anything."""
+    gaps = [solved.objective - solved.lower_bound for solved in (stalled, again)]
+    if not gaps[1] < gaps[0]:
+        return stalled
+    converged = again.status is Status.CONVERGED
+    return replace(
+        again,
+        # CVXPY's own advice is about options, which "auto" does not take.
+        status=again.status if converged else stalled.status,
+        n_iter=stalled.n_iter + again.n_iter,
+        history=stalled.history + [_later(record, passed) for record in again.history],
+    )
+
+
+def _later(record, seconds):
+    """Return a record of the history, so much later."""
+    return record | {"time": record["time"] + seconds}
 
 
 def _with_few_units(problem, network):
