@@ -104,7 +104,10 @@ _OF_SOME_NETWORKS = (
     "norm_ratio_",
 )
 
+# Attributes that say how training went.
+_OF_THE_RUN = ("n_iter_", "history_", "status_", "tolerance_")
 
+# Parameters that say what is minimised.
 _OF_THE_PROBLEM = (
     "loss",
     "huber_threshold",
@@ -532,7 +535,9 @@ class BaseConvexReLU(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta):
             A copy with ``activation="relu"`` and the attributes of a ReLU network, its
             objective and certificate: "restricted", since the gated optimum is a lower
             bound for the ReLU networks of the same patterns, and ``over_all``.
-            ``norm_ratio_`` is its penalty, as a multiple of the gated one.
+            ``norm_ratio_`` is its penalty, as a multiple of the gated one. It was not
+            trained, so it has no ``status_``, ``tolerance_``, ``n_iter_`` and
+            ``history_``; ``alpha_`` and ``alpha_max_`` stay those of the gated fit.
 
         Raises
         ------
@@ -562,6 +567,8 @@ class BaseConvexReLU(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta):
         certificate = replace(gated, objective=over_all.objective, over_all=over_all)
         relu = copy(self).set_params(activation="relu")
         relu._drop_network()
+        for name in _OF_THE_RUN:
+            del vars(relu)[name]
         relu._set_network(data, network, certificate)
         relu.norm_ratio_ = network.penalty() / max(self.network_.penalty(), 1e-300)
         return relu
