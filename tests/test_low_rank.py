@@ -158,3 +158,55 @@ def test_rank_above_the_number_of_features_is_refused():
     X, y = bumps(20, 3)
     with pytest.raises(ValueError, match=r"rank=4.*features, 3"):
         ConvexReLURegressor(rank=4).fit(X, y)
+
+
+FIXED = [
+    {},
+    {"patterns": "random"},
+    {"patterns": "exact"},
+    {"patterns": "exact", "activation": "gated_relu"},
+    {"subnetwork_widths": (2,)},
+]
+
+
+@pytest.mark.parametrize("options", FIXED)
+def test_constant_targets_have_a_guarantee(options):
+    # Too many features for a complete arrangement of all of them.
+    X = bumps(60, 9)[0]
+    model = ConvexReLURegressor(rank=1, random_state=0, **options)
+    model.fit(X, np.full(60, 3.5))
+    assert model.alpha_max_ == 0.0 and model.n_neurons_ == 0
+    assert_allclose(model.predict(X), 3.5)
+    guarantee = model.low_rank_
+    assert guarantee.rank == 1
+    assert guarantee.factor_before == guarantee.factor_after == 1.0
+    kept = np.linalg.svd(X, full_matrices=False)
+    expected = kept[1][1] / np.sqrt(60)
+    assert_allclose(guarantee.residual_norm, expected)
+    assert guarantee.certificate.objective == model.objective_
+    restricted = "patterns" in options
+    assert (model.certificate_.kind == "restricted") == restricted
+    assert model.dual_gap_ <= model.tolerance_
+
+
+@pytest.mark.parametrize("options", FIXED)
+def test_a_constant_that_only_the_kept_direction_is_content_with(options):
+    # By itself the first feature, much the larger one, tells nothing.
+    x = np.tile(np.arange(-5.0, 6.0), 2)
+    side = np.repeat([1.0, -1.0], 11)
+    X, y = np.c_[10.0 * x, side], side * x
+    model = ConvexReLURegressor(rank=1, random_state=0, **options).fit(X, y)
+    assert model.alpha_ == model.alpha_max_ == 0.0 and model.n_neurons_ == 0
+    own = model.low_rank_.certificate
+    assert own.objective == own.lower_bound == model.objective_
+    assert model.low_rank_.factor_after == np.inf
+    better = ConvexReLURegressor(1e-2, random_state=0).fit(X, y)
+    assert better.objective_ < 0.1 * model.objective_
+    loss = better.objective_ - better.alpha_ * better.network_.penalty()
+    certificates = [model.certificate_, model.certificate_.over_all]
+    if not (model.network_.is_gated or "subnetwork_widths" in options):
+        certified = model.certify(X, y).certificate_
+        certificates += [certified, certified.over_all]
+    for certificate in certificates:
+        if certificate is not None:  # at an alpha of zero the loss is an objective
+            assert certificate.proven_lower_bound <= certificate.lower_bound <= loss

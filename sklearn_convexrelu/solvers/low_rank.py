@@ -47,7 +47,8 @@ class LowRankGuarantee:
         optimum of the rank-r problem, and so up to that one's gap.
     factor_after : float
         The same after training, ``1 + sigma ||N|| sqrt(M) / alpha`` with the gradient
-        N there.
+        N there. Where a constant is best for the rank-r problem at any alpha, which is
+        zero then, both factors are 1 if it is best for all features too, else infinite.
     certificate : Certificate
         Of the rank-r problem.
     """
