@@ -268,11 +268,10 @@ class BaseConvexReLU(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta):
         """Fit along a path of decreasing alphas; yield each Solution once it is set.
 
         The path ends where the loss is next to nothing: no smaller alpha can gain.
-        Without ``proves`` certificates are of searches even where proofs could be had.
+        Without ``proves`` certificates are of searches even where proofs could be had,
+        and speak of what was solved alone: given patterns, kept directions.
         """
-        solver = self._solver()
-        if isinstance(solver, AdaptiveSolver):
-            solver = replace(solver, proves=proves)
+        solver = self._solver(proves)
         data = self._checked(X, y, sample_weight)
         problem, alpha_max = self._stated(data, solver)
         alphas = alphas * alpha_max if relative_alpha else alphas
@@ -293,7 +292,7 @@ class BaseConvexReLU(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta):
             if alpha_max == 0.0 or (self.n_neurons_ and loss < _SETTLED * scale):
                 return
 
-    def _solver(self):
+    def _solver(self, proves=True):
         """Return the solver record that the parameters describe.
 
         Raises
@@ -301,7 +300,7 @@ class BaseConvexReLU(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta):
         ValueError
             If parameters do not go together.
         """
-        solver = self._full_rank_solver()
+        solver = replace(self._full_rank_solver(), proves=proves)
         if self.rank is None:
             return solver
         return LowRank(solver, self.rank, has_bias=bool(self.hidden_bias))

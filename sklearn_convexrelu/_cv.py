@@ -309,7 +309,8 @@ class ConvexReLURegressorCV(_CrossValidated, ConvexReLURegressor):
         Held-out scores; nan where a fold's path had passed its best. Only strengths
         that every fold has scored are chosen from.
     cv_n_neurons_, cv_dual_gaps_ : ndarray of shape (n_alphas, n_folds)
-        Numbers of neurons and duality gaps of the networks scored.
+        Numbers of neurons and duality gaps of the networks scored. With ``rank`` the
+        gaps are those of the problem of that rank.
     coefs_, intercepts_, network_, n_neurons_ : list, list, Network, int
         The network trained on all data, as in :class:`ConvexReLURegressor`, and so are
     objective_, lower_bound_, dual_gap_, certificate_ : float, float, float, Certificate
@@ -529,7 +530,8 @@ class ConvexReLUClassifierCV(_CrossValidated, ConvexReLUClassifier):
         Held-out scores; nan where a fold's path had passed its best. Only strengths
         that every fold has scored are chosen from.
     cv_n_neurons_, cv_dual_gaps_ : ndarray of shape (n_alphas, n_folds)
-        Numbers of neurons and duality gaps of the networks scored.
+        Numbers of neurons and duality gaps of the networks scored. With ``rank`` the
+        gaps are those of the problem of that rank.
     classes_ : ndarray of shape (n_classes,)
         Class labels.
     coefs_, intercepts_, network_, n_neurons_ : list, list, Network, int

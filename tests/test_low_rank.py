@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 from problems import bumps, diabetes
+from sklearn.model_selection import KFold
 
 from sklearn_convexrelu import (
     ConvexReLUClassifier,
@@ -11,6 +12,8 @@ from sklearn_convexrelu import (
     ConvexReLURegressorCV,
     convex_relu_path,
 )
+from sklearn_convexrelu.patterns.exact import ExactPricing
+from sklearn_convexrelu.patterns.pricing import Pricer
 
 LOSSES = ["squared_error", "huber", "poisson", "log_loss", "squared_hinge"]
 
@@ -152,6 +155,61 @@ def test_several_targets_paths_and_cross_validation():
     assert abs(path.objectives[2] - single.objective_) <= 1e-3 * y.var() / 2
     cv = ConvexReLURegressorCV(n_alphas=4, rank=2, pruning=True, random_state=0)
     assert cv.fit(X, y).low_rank_.rank == 2
+
+
+@pytest.mark.parametrize("rank", [None, 2])
+@pytest.mark.parametrize("patterns", ["adaptive", "random"])
+def test_folds_price_what_they_solve_and_prove_nothing(rank, patterns, monkeypatch):
+    X, y = bumps(60, 4)
+    widths, n_exact = [], [0]
+    price, exact_price = Pricer.price, ExactPricing.price
+
+    def counted(pricer, *args, **options):
+        widths.append(pricer.X.shape[1])
+        return price(pricer, *args, **options)
+
+    def counted_exact(pricing, *args, **options):
+        n_exact[0] += 1
+        return exact_price(pricing, *args, **options)
+
+    monkeypatch.setattr(Pricer, "price", counted)
+    monkeypatch.setattr(ExactPricing, "price", counted_exact)
+    model = ConvexReLURegressor(rank=rank, patterns=patterns, tol=1e-2, random_state=0)
+    alphas = np.array([0.5, 0.1, 0.03])
+
+    def follow(proves):
+        widths.clear()
+        n_exact[0] = 0
+        path = model._follow(X, y, None, alphas, True, proves=proves)
+        return list(path), set(widths), n_exact[0]
+
+    proven, all_widths, proven_exact = follow(True)
+    quick, quick_widths, quick_exact = follow(False)
+    assert 5 in all_widths
+    if patterns == "random":
+        assert not quick_widths and quick_exact == 0
+    else:
+        assert quick_widths == {5 if rank is None else 3}
+        # The reduced data have rank three: their alpha_max_ is exact, and that is all.
+        assert quick_exact == (rank == 2)
+    assert proven_exact > quick_exact or rank is None
+    for solution, same in zip(quick, proven, strict=True):
+        certificate = solution.certificate
+        assert certificate.over_all is None
+        assert certificate.gap <= solution.tolerance * (1 + 1e-3)
+        own = certificate if rank is None else solution.low_rank.certificate
+        assert_allclose(certificate.lower_bound, own.lower_bound)
+        slack = solution.tolerance
+        assert abs(certificate.objective - same.certificate.objective) <= slack
+
+
+def test_gaps_of_folds_are_those_of_the_rank():
+    X, y = bumps(60, 4)
+    cv = ConvexReLURegressorCV(n_alphas=4, rank=2, eps=1e-2, random_state=0).fit(X, y)
+    assert cv.low_rank_.rank == 2
+    largest = max(y[train].var() / 2 for train, _ in KFold(5).split(X))
+    assert np.nanmax(cv.cv_dual_gaps_) <= 1e-2 * largest * (1 + 1e-3)
+    assert cv.dual_gap_ > cv.tolerance_  # that of the last fit is over all features
 
 
 def test_rank_above_the_number_of_features_is_refused():

@@ -64,6 +64,8 @@ class FixedPatterns:
         Limit of the method's iterations; None is the method's own.
     seed : int
         Seed of the sample.
+    proves : bool
+        Whether certificates matter: those over all networks are made.
     """
 
     patterns: object
@@ -74,6 +76,7 @@ class FixedPatterns:
     tol: float = 1e-3
     max_iter: int | None = None
     seed: int = 0
+    proves: bool = True
     _last: dict = field(default_factory=dict, repr=False, compare=False)
 
     @property
@@ -284,7 +287,7 @@ class FixedPatterns:
     def _certificate(self, problem, network, solved):
         """Return the programme's certificate, and beside it that over all networks."""
         over_all, bound_here = None, solved.lower_bound
-        if self.kind == "restricted" and not self.gated:
+        if self.kind == "restricted" and not self.gated and self.proves:
             N = dual_point(problem, network.forward(problem.X))
             known, rng = network.directions()[0], np.random.default_rng(self.seed)
             candidates, bound = pricer_of(problem).price(N, known, rng, FAIR)
