@@ -220,7 +220,19 @@ class BaseConvexReLU(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta):
     def _problem_params(self):
         """Return the parameters that say what is minimised, but for alpha."""
         params = self.get_params(deep=False)
+        # Lists and arrays of widths compare badly, and can be written to.
+        params["subnetwork_widths"] = self._widths()
         return {name: params[name] for name in _OF_THE_PROBLEM if name in params}
+
+    def _widths(self):
+        """Return ``subnetwork_widths`` as a tuple; raise where they are no widths."""
+        widths = tuple(self.subnetwork_widths)
+        numbers = all(isinstance(m, Integral) and m is not True for m in widths)
+        if not numbers or min(widths, default=1) < 1:
+            raise ValueError(
+                f"subnetwork_widths must hold positive integers, got {widths}."
+            )
+        return tuple(int(m) for m in widths)
 
     def _shape(self):
         """Return the shape of the parallel units.
@@ -231,12 +243,7 @@ class BaseConvexReLU(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta):
             If widths are not positive integers, or weight decay is asked for beyond
             three layers.
         """
-        widths = tuple(self.subnetwork_widths)
-        numbers = all(isinstance(m, Integral) and m is not True for m in widths)
-        if not numbers or min(widths, default=1) < 1:
-            raise ValueError(
-                f"subnetwork_widths must hold positive integers, got {widths}."
-            )
+        widths = self._widths()
         decays = self.penalty == "weight_decay"
         if decays and len(widths) > 1:
             raise ValueError(
@@ -246,7 +253,7 @@ class BaseConvexReLU(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta):
             )
         if not widths:
             return NEURONS
-        return TreeShape(tuple(int(m) for m in widths), decays)
+        return TreeShape(widths, decays)
 
     def _train(self, data, solver, problem, alpha_max, task, alpha=None):
         """Train on a problem at the absolute ``alpha``, by default the parameter's."""
