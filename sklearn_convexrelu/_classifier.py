@@ -302,20 +302,12 @@ class ConvexReLUClassifier(ClassifierMixin, BaseConvexReLU):
         y = y.toarray() if issparse(y) else y
         if y.ndim == 2 and y.shape[1] == 1:
             y = column_or_1d(y, warn=True)
-        kind = type_of_target(y)
-        if kind.startswith("multilabel") and not np.isin(y, (0, 1)).all():
-            raise ValueError("Multilabel targets must be indicators, zeros and ones.")
-        if kind != "binary" and not self._takes_several_outputs():
-            raise ValueError(
-                "Only binary classification is supported. The type of the target is "
-                f"{kind}. Over fixed patterns several outputs need "
-                "activation='gated_relu'; patterns='adaptive' takes any."
-            )
         weights = checked_weights(sample_weight, X)
         factors = self._class_factors(y, weights)
         live = weights > 0.0 if factors is None else weights * factors > 0.0
         X, y, weights = X[live], y[live], weights[live]
         factors = None if factors is None else factors[live]
+        self._check_kind(y)
         binarizer = LabelBinarizer(neg_label=0 if self.loss == "log_loss" else -1)
         Y = binarizer.fit_transform(y).astype(np.float64)
         multilabel = binarizer.y_type_.startswith("multilabel")
@@ -333,6 +325,21 @@ class ConvexReLUClassifier(ClassifierMixin, BaseConvexReLU):
                 "_fitted_loss": self.loss,
             },
         )
+
+    def _check_kind(self, y):
+        """Refuse what is no indicator, and several outputs where only one is possible.
+
+        The targets are those of positive weight: others count as absent.
+        """
+        kind = type_of_target(y)
+        if kind.startswith("multilabel") and not np.isin(y, (0, 1)).all():
+            raise ValueError("Multilabel targets must be indicators, zeros and ones.")
+        if kind != "binary" and not self._takes_several_outputs():
+            raise ValueError(
+                "Only binary classification is supported. The type of the target is "
+                f"{kind}. Over fixed patterns several outputs need "
+                "activation='gated_relu'; patterns='adaptive' takes any."
+            )
 
     def _class_factors(self, y, weights):
         """Return the factor of each sample's weight that its class has, if any."""
