@@ -320,6 +320,43 @@ def test_features_that_tell_nothing(patterns):
     assert_allclose(zeros.fit(np.zeros((5, 1)), np.arange(5.0)).predict([[1.0]]), 2.0)
 
 
+@pytest.mark.parametrize("patterns", ["random", "exact"])
+@pytest.mark.parametrize("activation", ["relu", "gated_relu"])
+@pytest.mark.parametrize("widths", [(), (2,)])
+@pytest.mark.parametrize("rank", [None, 1])
+@pytest.mark.parametrize("fit_intercept", [True, False])
+def test_features_that_are_all_zero(patterns, activation, widths, rank, fit_intercept):
+    X, y = np.zeros((6, 2)), np.arange(6.0)
+    options = {"hidden_bias": False, "relative_alpha": False, "patterns": patterns}
+    options |= {"activation": activation, "subnetwork_widths": widths, "rank": rank}
+    model = ConvexReLURegressor(0.1, fit_intercept=fit_intercept, **options).fit(X, y)
+    assert model.alpha_ == 0.1 and model.alpha_max_ == 0.0 and model.n_neurons_ == 0
+    best = y.mean() if fit_intercept else 0.0
+    assert_allclose(model.predict(X + 1.0), best)
+    loss = np.mean((y - best) ** 2) / 2
+    assert_allclose([model.objective_, model.lower_bound_], loss)
+    assert_allclose(model.history_[-1]["objective"], loss)
+    assert_allclose(model.tolerance_, 1e-3 * y.var() / 2)
+    assert model.status_ is Status.CONVERGED
+    assert hasattr(model, "gates_") == (activation == "gated_relu")
+    if rank is not None:
+        assert model.low_rank_.factor_before == model.low_rank_.factor_after == 1.0
+
+
+def test_a_path_where_all_features_are_zero():
+    path = convex_relu_path(
+        np.zeros((6, 2)),
+        np.arange(6.0),
+        alphas=[1.0, 0.1],
+        relative_alpha=False,
+        hidden_bias=False,
+        patterns="random",
+    )
+    assert len(path.alphas) == 1  # a smaller one changes nothing
+    assert_allclose(path.objectives, np.arange(6.0).var() / 2)
+    assert_allclose(path.dual_gaps, 0.0, atol=1e-12)
+
+
 def test_constant_targets_give_a_model_of_the_same_kind():
     X = np.random.default_rng(0).standard_normal((8, 6))
     gated = ConvexReLURegressor(patterns="random", activation="gated_relu")

@@ -136,7 +136,8 @@ class FixedPatterns:
     def _trees(self, problem):
         X, shape = problem.X, problem.shape
         if isinstance(self.patterns, str):
-            if self.patterns == "exact":
+            # Features that are all zero have no cells to list: as few as a sample.
+            if self.patterns == "exact" and X.any():
                 return enumerate_trees(X, shape)
             return sample_trees(X, shape, self.n_patterns, self.seed)
         return trees_of(self.patterns, shape, X, self.seed)
@@ -176,7 +177,8 @@ class FixedPatterns:
     def constant(self, problem):
         """Return the best constant as a network of its kind, and its certificate.
 
-        It is for problems whose ``largest_alpha`` is zero: no unit helps.
+        It is for problems whose ``largest_alpha`` is zero: no unit helps. There may be
+        none, where all features are zero.
         """
         network, over_all = problem.null_network(), None
         objective = problem.objective(network)
@@ -218,6 +220,12 @@ class FixedPatterns:
             One an alpha, without directions: its certificate is the programme's.
         """
         programme, network_of = self.programme(problem)
+        if not programme.n_units:
+            tolerance = self.tol * problem.loss_scale()
+            for alpha in alphas:
+                constant = self.constant(problem.with_alpha(alpha))
+                yield Solution.of_constant(*constant, tolerance)
+            return
         method = self._record(programme)
         watch = None
         if callback is not None:
