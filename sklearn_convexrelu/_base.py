@@ -476,8 +476,10 @@ class BaseConvexReLU(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta):
 
         A dual point is optimised whose price no direction exceeds, by a semidefinite
         relaxation of the price, tightened by splitting the sphere of directions until
-        the time is over [1]_. The proof does not rest on the solver. Data of rank three
-        or less are priced exactly by ``fit``, and their certificate stays as it is.
+        the time is over [1]_. The proof does not rest on the solver. A certificate of
+        the kind "exact" is a proof already and stays as it is: that of data of rank
+        two or less, of rank three with one output and up to 2000 distinct rows, and of
+        a complete arrangement.
 
         Parameters
         ----------

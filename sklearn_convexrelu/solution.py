@@ -39,7 +39,7 @@ class Solution:
 
     Attributes
     ----------
-    network : Network or GatedNetwork
+    network : Network, TreeNetwork, GatedNetwork or GatedTreeNetwork
         Best network found.
     certificate : Certificate
         Its certificate for the problem that was solved.
