@@ -149,7 +149,7 @@ class FixedPatterns:
             return sample_patterns(X, self.n_patterns, self.seed)
         patterns, gates = patterns_of(self.patterns, X)
         if not self.gated:
-            _check_interiors(patterns, gates, X)
+            _check_interiors(gates, X)
         return patterns, gates
 
     def programme(self, problem):
@@ -359,7 +359,7 @@ def _with_few_units(problem, network):
     return few if problem.objective(few) <= before else network
 
 
-def _check_interiors(patterns, gates, X):
+def _check_interiors(gates, X):
     """Refuse gates on the boundary of their cell: the cones have no interior there."""
     live = X.any(axis=1)
     values = np.abs(gates @ X[live].T)
