@@ -104,7 +104,10 @@ _OF_SOME_NETWORKS = (
     "norm_ratio_",
 )
 
+# Attributes that say how training went.
+_OF_THE_RUN = ("n_iter_", "history_", "status_", "tolerance_")
 
+# Parameters that say what is minimised.
 _OF_THE_PROBLEM = (
     "loss",
     "huber_threshold",
@@ -217,7 +220,19 @@ class BaseConvexReLU(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta):
     def _problem_params(self):
         """Return the parameters that say what is minimised, but for alpha."""
         params = self.get_params(deep=False)
+        # Lists and arrays of widths compare badly, and can be written to.
+        params["subnetwork_widths"] = self._widths()
         return {name: params[name] for name in _OF_THE_PROBLEM if name in params}
+
+    def _widths(self):
+        """Return ``subnetwork_widths`` as a tuple; raise where they are no widths."""
+        widths = tuple(self.subnetwork_widths)
+        numbers = all(isinstance(m, Integral) and m is not True for m in widths)
+        if not numbers or min(widths, default=1) < 1:
+            raise ValueError(
+                f"subnetwork_widths must hold positive integers, got {widths}."
+            )
+        return tuple(int(m) for m in widths)
 
     def _shape(self):
         """Return the shape of the parallel units.
@@ -228,12 +243,7 @@ class BaseConvexReLU(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta):
             If widths are not positive integers, or weight decay is asked for beyond
             three layers.
         """
-        widths = tuple(self.subnetwork_widths)
-        numbers = all(isinstance(m, Integral) and m is not True for m in widths)
-        if not numbers or min(widths, default=1) < 1:
-            raise ValueError(
-                f"subnetwork_widths must hold positive integers, got {widths}."
-            )
+        widths = self._widths()
         decays = self.penalty == "weight_decay"
         if decays and len(widths) > 1:
             raise ValueError(
@@ -243,7 +253,7 @@ class BaseConvexReLU(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta):
             )
         if not widths:
             return NEURONS
-        return TreeShape(tuple(int(m) for m in widths), decays)
+        return TreeShape(widths, decays)
 
     def _train(self, data, solver, problem, alpha_max, task, alpha=None):
         """Train on a problem at the absolute ``alpha``, by default the parameter's."""
@@ -265,11 +275,10 @@ class BaseConvexReLU(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta):
         """Fit along a path of decreasing alphas; yield each Solution once it is set.
 
         The path ends where the loss is next to nothing: no smaller alpha can gain.
-        Without ``proves`` certificates are of searches even where proofs could be had.
+        Without ``proves`` certificates are of searches even where proofs could be had,
+        and speak of what was solved alone: given patterns, kept directions.
         """
-        solver = self._solver()
-        if isinstance(solver, AdaptiveSolver):
-            solver = replace(solver, proves=proves)
+        solver = self._solver(proves)
         data = self._checked(X, y, sample_weight)
         problem, alpha_max = self._stated(data, solver)
         alphas = alphas * alpha_max if relative_alpha else alphas
@@ -290,7 +299,7 @@ class BaseConvexReLU(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta):
             if alpha_max == 0.0 or (self.n_neurons_ and loss < _SETTLED * scale):
                 return
 
-    def _solver(self):
+    def _solver(self, proves=True):
         """Return the solver record that the parameters describe.
 
         Raises
@@ -298,7 +307,7 @@ class BaseConvexReLU(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta):
         ValueError
             If parameters do not go together.
         """
-        solver = self._full_rank_solver()
+        solver = replace(self._full_rank_solver(), proves=proves)
         if self.rank is None:
             return solver
         return LowRank(solver, self.rank, has_bias=bool(self.hidden_bias))
@@ -419,9 +428,9 @@ class BaseConvexReLU(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta):
                 f"A gated model has no {name}: it is no ReLU network. Its weights are "
                 "gates_ and blocks_."
             )
-        raise AttributeError(
-            f"{type(self).__name__!r} object has no attribute {name!r}"
-        )
+        # Python comes here after any AttributeError; looking once more raises the same
+        # one, whose cause may be advice (``available_if``: which loss to use).
+        return object.__getattribute__(self, name)
 
     def prune(self, X, y, sample_weight=None):
         """Trade linearly dependent neurons for fewer, at equal predictions.
@@ -467,8 +476,10 @@ class BaseConvexReLU(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta):
 
         A dual point is optimised whose price no direction exceeds, by a semidefinite
         relaxation of the price, tightened by splitting the sphere of directions until
-        the time is over [1]_. The proof does not rest on the solver. Data of rank three
-        or less are priced exactly by ``fit``, and their certificate stays as it is.
+        the time is over [1]_. The proof does not rest on the solver. A certificate of
+        the kind "exact" is a proof already and stays as it is: that of data of rank
+        two or less, of rank three with one output and up to 2000 distinct rows, and of
+        a complete arrangement.
 
         Parameters
         ----------
@@ -532,7 +543,9 @@ class BaseConvexReLU(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta):
             A copy with ``activation="relu"`` and the attributes of a ReLU network, its
             objective and certificate: "restricted", since the gated optimum is a lower
             bound for the ReLU networks of the same patterns, and ``over_all``.
-            ``norm_ratio_`` is its penalty, as a multiple of the gated one.
+            ``norm_ratio_`` is its penalty, as a multiple of the gated one. It was not
+            trained, so it has no ``status_``, ``tolerance_``, ``n_iter_`` and
+            ``history_``; ``alpha_`` and ``alpha_max_`` stay those of the gated fit.
 
         Raises
         ------
@@ -562,6 +575,8 @@ class BaseConvexReLU(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta):
         certificate = replace(gated, objective=over_all.objective, over_all=over_all)
         relu = copy(self).set_params(activation="relu")
         relu._drop_network()
+        for name in _OF_THE_RUN:
+            del vars(relu)[name]
         relu._set_network(data, network, certificate)
         relu.norm_ratio_ = network.penalty() / max(self.network_.penalty(), 1e-300)
         return relu

@@ -128,7 +128,8 @@ class ConvexReLUClassifier(ClassifierMixin, BaseConvexReLU):
         by no more than the gap, as far as that is a proof (see ``certificate_``).
     verbose : int, default=0
         1 prints time, objective, gap and neurons each time the network is priced: once
-        a round, more often where the gap is confirmed. 2 prints the steps too.
+        a round, more often where the gap is confirmed. 2 prints the steps too, and 3
+        also those of the start, which are many.
 
     Attributes
     ----------
@@ -143,8 +144,8 @@ class ConvexReLUClassifier(ClassifierMixin, BaseConvexReLU):
         Biases of the hidden layer, (n_neurons,), and of the output, (n_outputs,).
         With sub-networks there is a pair of weights and biases a layer, those of the
         sub-networks side by side (block-diagonal).
-    network_ : Network or TreeNetwork
-        The same weights as one object.
+    network_ : Network, TreeNetwork, GatedNetwork or GatedTreeNetwork
+        The same weights, or those of a gated model, as one object.
     n_neurons_ : int
         Number of neurons, or of sub-networks.
     gates_, blocks_, intercept_ : ndarray
@@ -171,11 +172,14 @@ class ConvexReLUClassifier(ClassifierMixin, BaseConvexReLU):
         Number of rounds, or of the solver's steps.
     history_ : list of dict
         ``time`` in seconds, ``objective``, ``dual_gap``, ``n_neurons`` and ``price``
-        each time the network was priced, and at the end.
+        each time the network was priced, and at the end. With ``rank`` gap and price
+        are those of the problem of that rank.
     status_ : Status
         Why the solver stopped.
     tolerance_ : float
-        ``tol`` in the unit of the objective; what ``dual_gap_`` is compared with.
+        ``tol`` in the unit of the objective; what ``dual_gap_`` is compared with, or
+        with ``rank`` the gap of the problem of that rank, to ``lower_bound`` of
+        ``low_rank_.certificate``.
     n_outputs_, n_features_in_, feature_names_in_
         As in scikit-learn.
 
@@ -302,20 +306,12 @@ class ConvexReLUClassifier(ClassifierMixin, BaseConvexReLU):
         y = y.toarray() if issparse(y) else y
         if y.ndim == 2 and y.shape[1] == 1:
             y = column_or_1d(y, warn=True)
-        kind = type_of_target(y)
-        if kind.startswith("multilabel") and not np.isin(y, (0, 1)).all():
-            raise ValueError("Multilabel targets must be indicators, zeros and ones.")
-        if kind != "binary" and not self._takes_several_outputs():
-            raise ValueError(
-                "Only binary classification is supported. The type of the target is "
-                f"{kind}. Over fixed patterns several outputs need "
-                "activation='gated_relu'; patterns='adaptive' takes any."
-            )
         weights = checked_weights(sample_weight, X)
         factors = self._class_factors(y, weights)
         live = weights > 0.0 if factors is None else weights * factors > 0.0
         X, y, weights = X[live], y[live], weights[live]
         factors = None if factors is None else factors[live]
+        self._check_kind(y)
         binarizer = LabelBinarizer(neg_label=0 if self.loss == "log_loss" else -1)
         Y = binarizer.fit_transform(y).astype(np.float64)
         multilabel = binarizer.y_type_.startswith("multilabel")
@@ -333,6 +329,21 @@ class ConvexReLUClassifier(ClassifierMixin, BaseConvexReLU):
                 "_fitted_loss": self.loss,
             },
         )
+
+    def _check_kind(self, y):
+        """Refuse what is no indicator, and several outputs where only one is possible.
+
+        The targets are those of positive weight: others count as absent.
+        """
+        kind = type_of_target(y)
+        if kind.startswith("multilabel") and not np.isin(y, (0, 1)).all():
+            raise ValueError("Multilabel targets must be indicators, zeros and ones.")
+        if kind != "binary" and not self._takes_several_outputs():
+            raise ValueError(
+                "Only binary classification is supported. The type of the target is "
+                f"{kind}. Over fixed patterns several outputs need "
+                "activation='gated_relu'; patterns='adaptive' takes any."
+            )
 
     def _class_factors(self, y, weights):
         """Return the factor of each sample's weight that its class has, if any."""

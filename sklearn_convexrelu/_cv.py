@@ -287,14 +287,17 @@ class ConvexReLURegressorCV(_CrossValidated, ConvexReLURegressor):
         Stop when the duality gap is at most ``tol`` times the loss of the best
         constant prediction.
     max_iter : int, default=None
-        Largest number of rounds for each network; None is 100.
+        Largest number of rounds for each network (None: 100), or of steps of the
+        solver over fixed patterns (None: 200 of the interior point method, 20000 of
+        FISTA).
     random_state : int, RandomState instance or None, default=None
         Seed of the search for neurons, the same in all folds.
     n_jobs : int, default=None
         How many folds to run at a time, by joblib and on any of its backends.
     verbose : int, default=0
-        1 prints a line a network of the paths and a line a round of the last fit; more
-        prints more.
+        1 prints a line a network of the paths and a line a round of the last fit. 2
+        adds a line a round of the paths and the steps of the last fit; 3 the steps of
+        the paths, and those of the last fit's start.
 
     Attributes
     ----------
@@ -309,9 +312,11 @@ class ConvexReLURegressorCV(_CrossValidated, ConvexReLURegressor):
         Held-out scores; nan where a fold's path had passed its best. Only strengths
         that every fold has scored are chosen from.
     cv_n_neurons_, cv_dual_gaps_ : ndarray of shape (n_alphas, n_folds)
-        Numbers of neurons and duality gaps of the networks scored.
+        Numbers of neurons and duality gaps of the networks scored. With ``rank`` the
+        gaps are those of the problem of that rank.
     coefs_, intercepts_, network_, n_neurons_ : list, list, Network, int
-        The network trained on all data, as in :class:`ConvexReLURegressor`, and so are
+        The network trained on all data, as in :class:`ConvexReLURegressor`, which says
+        what gated and deeper ones have, and so are
     objective_, lower_bound_, dual_gap_, certificate_ : float, float, float, Certificate
         its certificate and
     n_iter_, history_, status_, tolerance_ : int, list of dict, Status, float
@@ -507,14 +512,17 @@ class ConvexReLUClassifierCV(_CrossValidated, ConvexReLUClassifier):
         Stop when the duality gap is at most ``tol`` times the loss of the best
         constant prediction.
     max_iter : int, default=None
-        Largest number of rounds for each network; None is 100.
+        Largest number of rounds for each network (None: 100), or of steps of the
+        solver over fixed patterns (None: 200 of the interior point method, 20000 of
+        FISTA).
     random_state : int, RandomState instance or None, default=None
         Seed of the search for neurons, the same in all folds.
     n_jobs : int, default=None
         How many folds to run at a time, by joblib and on any of its backends.
     verbose : int, default=0
-        1 prints a line a network of the paths and a line a round of the last fit; more
-        prints more.
+        1 prints a line a network of the paths and a line a round of the last fit. 2
+        adds a line a round of the paths and the steps of the last fit; 3 the steps of
+        the paths, and those of the last fit's start.
 
     Attributes
     ----------
@@ -529,11 +537,13 @@ class ConvexReLUClassifierCV(_CrossValidated, ConvexReLUClassifier):
         Held-out scores; nan where a fold's path had passed its best. Only strengths
         that every fold has scored are chosen from.
     cv_n_neurons_, cv_dual_gaps_ : ndarray of shape (n_alphas, n_folds)
-        Numbers of neurons and duality gaps of the networks scored.
+        Numbers of neurons and duality gaps of the networks scored. With ``rank`` the
+        gaps are those of the problem of that rank.
     classes_ : ndarray of shape (n_classes,)
         Class labels.
     coefs_, intercepts_, network_, n_neurons_ : list, list, Network, int
-        The network trained on all data, as in :class:`ConvexReLUClassifier`, and so are
+        The network trained on all data, as in :class:`ConvexReLUClassifier`, which says
+        what gated and deeper ones have, and so are
     objective_, lower_bound_, dual_gap_, certificate_ : float, float, float, Certificate
         its certificate and
     n_iter_, history_, status_, tolerance_ : int, list of dict, Status, float

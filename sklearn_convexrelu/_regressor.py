@@ -110,7 +110,8 @@ class ConvexReLURegressor(RegressorMixin, BaseConvexReLU):
         by no more than the gap, as far as that is a proof (see ``certificate_``).
     verbose : int, default=0
         1 prints time, objective, gap and neurons each time the network is priced: once
-        a round, more often where the gap is confirmed. 2 prints the steps too.
+        a round, more often where the gap is confirmed. 2 prints the steps too, and 3
+        also those of the start, which are many.
 
     Attributes
     ----------
@@ -124,8 +125,8 @@ class ConvexReLURegressor(RegressorMixin, BaseConvexReLU):
         (n_targets,).
         With sub-networks there is a pair of weights and biases a layer, those of the
         sub-networks side by side (block-diagonal).
-    network_ : Network or TreeNetwork
-        The same weights as one object.
+    network_ : Network, TreeNetwork, GatedNetwork or GatedTreeNetwork
+        The same weights, or those of a gated model, as one object.
     n_neurons_ : int
         Number of neurons, or of sub-networks.
     gates_, blocks_, intercept_ : ndarray
@@ -151,11 +152,14 @@ class ConvexReLURegressor(RegressorMixin, BaseConvexReLU):
         Number of rounds, or of the solver's steps.
     history_ : list of dict
         ``time`` in seconds, ``objective``, ``dual_gap``, ``n_neurons`` and ``price``
-        each time the network was priced, and at the end.
+        each time the network was priced, and at the end. With ``rank`` gap and price
+        are those of the problem of that rank.
     status_ : Status
         Why the solver stopped.
     tolerance_ : float
-        ``tol`` in the unit of the objective; what ``dual_gap_`` is compared with.
+        ``tol`` in the unit of the objective; what ``dual_gap_`` is compared with, or
+        with ``rank`` the gap of the problem of that rank, to ``lower_bound`` of
+        ``low_rank_.certificate``.
     n_outputs_, n_features_in_, feature_names_in_
         As in scikit-learn.
 

@@ -43,7 +43,9 @@ class Certificate:
         "restricted" the largest of the given units. At an optimum with neurons it
         equals alpha.
     price_bound : float
-        Number that no price can exceed: the price plus rounding when exact.
+        Number that no price at a dual point can exceed: the price plus rounding when
+        exact. After ``certify`` (kind "bound") that point is the optimised one that
+        proves the bound, not the one that ``price`` is of, which may be the larger.
     proven_lower_bound : float
         Lower bound that follows from ``price_bound``: a proof whatever the kind, for
         kind "restricted" for the models that it speaks of.

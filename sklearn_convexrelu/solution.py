@@ -39,7 +39,7 @@ class Solution:
 
     Attributes
     ----------
-    network : Network or GatedNetwork
+    network : Network, TreeNetwork, GatedNetwork or GatedTreeNetwork
         Best network found.
     certificate : Certificate
         Its certificate for the problem that was solved.
@@ -70,3 +70,24 @@ class Solution:
     directions: np.ndarray | None
     dual_network: Network | None = None
     low_rank: object = None
+
+    @classmethod
+    def of_constant(cls, network, certificate, tolerance, low_rank=None):
+        """Return the solution that is a constant, where there was nothing to solve."""
+        record = {
+            "time": 0.0,
+            "objective": certificate.objective,
+            "dual_gap": certificate.gap,
+            "n_neurons": 0,
+            "price": certificate.price,
+        }
+        return cls(
+            network=network,
+            certificate=certificate,
+            status=Status.CONVERGED,
+            n_iter=1,
+            history=[record],
+            tolerance=tolerance,
+            directions=None,
+            low_rank=low_rank,
+        )

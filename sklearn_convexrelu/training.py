@@ -23,7 +23,7 @@ from sklearn_convexrelu.problem import Problem
 from sklearn_convexrelu.recovery.pruning import prune
 from sklearn_convexrelu.solution import Solution, Status
 from sklearn_convexrelu.solvers.fixed_patterns import FixedPatterns
-from sklearn_convexrelu.solvers.low_rank import LowRank
+from sklearn_convexrelu.solvers.low_rank import LowRank, LowRankGuarantee
 
 __all__ = [
     "follow",
@@ -201,25 +201,12 @@ def proven(problem, network, certificate, time_limit):
     Certificate
         Of the same network.
     """
-    if problem.alpha == 0.0:  # no neuron could lower the loss of the best constant
-        lower, price = certificate.objective, 0.0
-        return replace(
-            certificate,
-            kind="bound",
-            lower_bound=lower,
-            proven_lower_bound=lower,
-            price_bound=price,
-        )
-    units = _Units.of(problem)
-    bound = semidefinite_bound(
-        units.scaled(problem),
-        units.shrink(network),
-        max_regions=_MOST_REGIONS,
-        time_limit=time_limit,
-    )
-    lower, price = bound.lower_bound * units.objective, bound.price_bound * units.alpha
-    if lower <= certificate.proven_lower_bound:
-        lower, price = certificate.proven_lower_bound, certificate.price_bound
+    known = certificate.proven_lower_bound, certificate.price_bound
+    if problem.alpha == 0.0:
+        new = _proof_of_constant(problem, network)
+    else:
+        new = _proof(problem, network, time_limit)
+    lower, price = max(known, new, key=lambda proof: proof[0])
     return replace(
         certificate,
         kind="bound",
@@ -227,6 +214,28 @@ def proven(problem, network, certificate, time_limit):
         proven_lower_bound=lower,
         price_bound=price,
     )
+
+
+def _proof(problem, network, time_limit):
+    """Return a lower bound and what no price exceeds, from a relaxation."""
+    units = _Units.of(problem)
+    bound = semidefinite_bound(
+        units.scaled(problem),
+        units.shrink(network),
+        max_regions=_MOST_REGIONS,
+        time_limit=time_limit,
+    )
+    return bound.lower_bound * units.objective, bound.price_bound * units.alpha
+
+
+def _proof_of_constant(problem, network):
+    """Return the same at an alpha of zero, which a constant was the optimum for.
+
+    That may be so for the given patterns, or some directions of the features, alone.
+    """
+    if largest_alpha(problem) > 0.0:
+        return -np.inf, np.inf
+    return problem.objective(network), 0.0
 
 
 def warn_of_path(statuses, what):
@@ -467,27 +476,52 @@ def _certificate(problem, alpha, network, solved, units, reduction):
 
 def _constant_solution(problem, solver, dtype):
     """Return the best constant, where no neuron could lower the loss at all."""
-    inner = solver.solver if isinstance(solver, LowRank) else solver
-    if isinstance(inner, FixedPatterns):
-        network, certificate = inner.constant(problem)
+    low_rank = None
+    if isinstance(solver, LowRank):
+        network, certificate, low_rank = _reduced_constant(problem, solver)
     else:
-        network, certificate = _adaptive_constant(problem)
-    record = {
-        "time": 0.0,
-        "objective": certificate.objective,
-        "dual_gap": certificate.gap,
-        "n_neurons": 0,
-        "price": 0.0,
-    }
-    return Solution(
-        network=network.astype(dtype),
-        certificate=certificate,
-        status=Status.CONVERGED,
-        n_iter=1,
-        history=[record],
-        tolerance=solver.tol * problem.loss_scale(),
-        directions=None,
+        network, certificate = _constant(problem, solver)
+    tolerance = solver.tol * problem.loss_scale()
+    return Solution.of_constant(network.astype(dtype), certificate, tolerance, low_rank)
+
+
+def _constant(problem, solver):
+    """Return the best constant and its certificate for a solver without ``rank``."""
+    if isinstance(solver, FixedPatterns):
+        return solver.constant(problem)
+    return _adaptive_constant(problem)
+
+
+def _reduced_constant(problem, solver):
+    """Return the best constant, its certificate for all features, and the guarantee.
+
+    Neurons of the kept directions of the features do not help. If others do, then
+    nothing bounds by how much at an alpha of zero.
+    """
+    reduction = solver.reduction(problem)
+    inner = solver.inner(reduction.basis)
+    network, own = _constant(reduction.problem, inner)
+    network = network.mapped(reduction.basis)
+    price = largest_alpha(problem)
+    factor = np.inf if price > 0.0 else 1.0
+    guarantee = LowRankGuarantee(
+        solver.rank, reduction.residual_norm, factor, factor, own
     )
+    if price > 0.0:
+        certificate = certify(problem, network, price)
+    else:
+        certificate = _adaptive_constant(problem)[1]
+    if isinstance(inner, FixedPatterns):
+        over_all = None if inner.gated else certificate
+        if price > 0.0:
+            programme = inner.programme(reduction.problem)[0]
+            programme = programme.on_all_features(problem, reduction.basis)
+            price = programme.largest_alpha()
+        bound = certificate.lower_bound
+        certificate = Certificate(
+            "restricted", certificate.objective, bound, price, price, bound, over_all
+        )
+    return network, certificate, guarantee
 
 
 def _adaptive_constant(problem):

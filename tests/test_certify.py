@@ -85,3 +85,15 @@ def test_constant_targets_are_proven():
     model = ConvexReLURegressor().fit(X, 0 * y + 3.1).certify(X, 0 * y + 3.1)
     assert model.certificate_.kind == "bound"
     assert_allclose(model.certificate_.proven_lower_bound, model.objective_)
+
+
+def test_a_constant_for_given_patterns_is_not_proven_best_of_all():
+    half = bumps(20, 4)[0]
+    X = np.r_[half, -half]
+    y = np.abs(X[:, 0])  # to the one gate, which passes everything, linear in nothing
+    model = ConvexReLURegressor(patterns=[[0.0, 0.0, 0.0, 0.0, 1.0]]).fit(X, y)
+    assert model.alpha_max_ == 0.0 and model.n_neurons_ == 0
+    over_all = model.certify(X, y).certificate_.over_all
+    best = ConvexReLURegressor(1e-3).fit(X, y)
+    assert over_all.kind == "bound"
+    assert over_all.lower_bound <= best.objective_ < 1e-2 * model.objective_

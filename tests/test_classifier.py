@@ -259,8 +259,13 @@ def test_no_probabilities_without_log_loss(loss):
     model = fit(X, y, loss=loss)
     for name in ("predict_proba", "predict_log_proba"):
         assert not hasattr(model, name)
-        with pytest.raises(AttributeError, match=name):
+        with pytest.raises(AttributeError, match=name) as raised:
             getattr(model, name)
+        # scikit-learn's ``available_if`` gives the reason as the cause.
+        advice = f"loss='{loss}'; use loss='log_loss'"
+        assert advice in str(raised.value.__cause__)
+    with pytest.raises(AttributeError, match="object has no attribute 'nothing_'"):
+        _ = model.nothing_
     assert hasattr(ConvexReLUClassifier(), "predict_proba")
 
 
@@ -366,6 +371,30 @@ def test_classes_with_zero_weight_are_absent():
     assert_allclose(balanced.predict_proba(X), other.predict_proba(X), atol=1e-6)
 
 
+@pytest.mark.parametrize("activation", ["relu", "gated_relu"])
+def test_classes_of_zero_weight_are_absent_over_fixed_patterns(activation):
+    X, y = blobs("multiclass")
+    y = np.array(["a", "b", "c"])[y]
+    fixed = {"patterns": "random", "n_patterns": 20, "activation": activation}
+    two = y != "b"
+    expected = fit(X[two], y[two], **fixed)
+    for options in ({"sample_weight": 1.0 * two}, {"class_weight": {"b": 0.0}}):
+        model = fit(X, y, **fixed, **options)
+        assert_array_equal(model.classes_, ["a", "c"])
+        assert model.decision_function(X).shape == (60,)
+        assert model.predict_proba(X).shape == (60, 2)
+        assert_allclose(
+            model.decision_function(X), expected.decision_function(X), atol=1e-6
+        )
+    model = fit(X, y, sample_weight=1.0 * two, **fixed)
+    assert model.prune(X, y, 1.0 * two).n_outputs_ == 1
+    if activation == "relu":
+        with pytest.raises(ValueError, match="multiclass.*adaptive"):
+            fit(X, y, sample_weight=np.where(two, 1.0, 1e-9), **fixed)
+    with pytest.raises(ValueError, match="one class: .*'b'"):
+        fit(X, y, sample_weight=1.0 - two, **fixed)
+
+
 def test_balanced_classes_raise_the_recall_of_the_minority():
     rng = np.random.default_rng(0)
     y = (np.arange(200) < 16).astype(int)
@@ -405,6 +434,7 @@ def test_multilabel_of_one_output_each():
         ([[0, 1], [1, 1], [1, 1], [0, 1]], {}, "Label 1"),
         ([[0, 2], [1, 1], [2, 1], [0, 1]], {}, "[Mm]ultioutput"),
         ([[-1, 1], [1, 1], [1, -1], [-1, 1]], {}, "zeros and ones"),
+        ([0, 1, 2, 0], {"patterns": "random"}, "multiclass.*adaptive"),
     ],
 )
 def test_bad_targets_are_refused(y, options, message):

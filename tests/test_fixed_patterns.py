@@ -1,6 +1,7 @@
 """Estimators over fixed patterns: recovery, certificates, gates, what is refused."""
 
 import pickle
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -20,6 +21,8 @@ from sklearn_convexrelu import (
     convex_relu_path,
     sample_patterns,
 )
+from sklearn_convexrelu.solution import Status
+from sklearn_convexrelu.solvers.cvxpy_backend import CvxpyBackend
 
 
 def bumps(n_samples=60, n_features=3):
@@ -317,6 +320,43 @@ def test_features_that_tell_nothing(patterns):
     assert_allclose(zeros.fit(np.zeros((5, 1)), np.arange(5.0)).predict([[1.0]]), 2.0)
 
 
+@pytest.mark.parametrize("patterns", ["random", "exact"])
+@pytest.mark.parametrize("activation", ["relu", "gated_relu"])
+@pytest.mark.parametrize("widths", [(), (2,)])
+@pytest.mark.parametrize("rank", [None, 1])
+@pytest.mark.parametrize("fit_intercept", [True, False])
+def test_features_that_are_all_zero(patterns, activation, widths, rank, fit_intercept):
+    X, y = np.zeros((6, 2)), np.arange(6.0)
+    options = {"hidden_bias": False, "relative_alpha": False, "patterns": patterns}
+    options |= {"activation": activation, "subnetwork_widths": widths, "rank": rank}
+    model = ConvexReLURegressor(0.1, fit_intercept=fit_intercept, **options).fit(X, y)
+    assert model.alpha_ == 0.1 and model.alpha_max_ == 0.0 and model.n_neurons_ == 0
+    best = y.mean() if fit_intercept else 0.0
+    assert_allclose(model.predict(X + 1.0), best)
+    loss = np.mean((y - best) ** 2) / 2
+    assert_allclose([model.objective_, model.lower_bound_], loss)
+    assert_allclose(model.history_[-1]["objective"], loss)
+    assert_allclose(model.tolerance_, 1e-3 * y.var() / 2)
+    assert model.status_ is Status.CONVERGED
+    assert hasattr(model, "gates_") == (activation == "gated_relu")
+    if rank is not None:
+        assert model.low_rank_.factor_before == model.low_rank_.factor_after == 1.0
+
+
+def test_a_path_where_all_features_are_zero():
+    path = convex_relu_path(
+        np.zeros((6, 2)),
+        np.arange(6.0),
+        alphas=[1.0, 0.1],
+        relative_alpha=False,
+        hidden_bias=False,
+        patterns="random",
+    )
+    assert len(path.alphas) == 1  # a smaller one changes nothing
+    assert_allclose(path.objectives, np.arange(6.0).var() / 2)
+    assert_allclose(path.dual_gaps, 0.0, atol=1e-12)
+
+
 def test_constant_targets_give_a_model_of_the_same_kind():
     X = np.random.default_rng(0).standard_normal((8, 6))
     gated = ConvexReLURegressor(patterns="random", activation="gated_relu")
@@ -381,15 +421,55 @@ def test_gates_of_extreme_size(size):
     assert_allclose(same.objective_, model.objective_, rtol=1e-6)
 
 
-def test_where_the_interior_point_stalls_small_programmes_go_to_cvxpy():
+def stalling():
+    """Return data and options on which the interior point method stalls."""
     X = np.array([[-0.03], [0.65], [-0.65], [-1.83], [0.03]])
     y = np.array([0.48, -2.07, -1.06, -0.62, 0.34])
     options = {"loss": "huber", "huber_threshold": 0.4, "patterns": "exact"}
     options |= {"fit_intercept": False, "hidden_bias": False, "alpha": 0.0128}
-    options |= {"subnetwork_widths": (2,)}
+    return X, y, options | {"subnetwork_widths": (2,)}
+
+
+def test_where_the_interior_point_stalls_small_programmes_go_to_cvxpy(capsys):
+    X, y, options = stalling()
     named = ConvexReLURegressor(solver="interior_point", **options)
     with pytest.warns(UserWarning, match="no step"):
         named.fit(X, y)
-    model = ConvexReLURegressor(**options).fit(X, y)
+    model = ConvexReLURegressor(verbose=1, **options).fit(X, y)
     assert model.dual_gap_ <= model.tolerance_
     assert model.objective_ < named.objective_
+    # The history is that of both runs, one after the other.
+    assert model.n_iter_ == named.n_iter_ + 1
+    assert len(model.history_) == len(named.history_) + 1
+    for record, same in zip(model.history_, named.history_, strict=False):
+        assert record["objective"] == same["objective"]
+    times = [record["time"] for record in model.history_]
+    assert times == sorted(times)
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert f"{times[-1]:8.3f} s" in last
+
+
+@pytest.mark.parametrize("outcome", ["fails", "is no better", "is inaccurate"])
+def test_what_stalled_stands_where_cvxpy_does_not_converge(outcome, monkeypatch):
+    X, y, options = stalling()
+    named = ConvexReLURegressor(solver="interior_point", **options)
+    with pytest.warns(ConvergenceWarning, match="no step"):
+        named.fit(X, y)
+    original = CvxpyBackend.solve
+
+    def solve(backend, programme, callback=None):
+        if outcome == "fails":
+            raise ValueError("The CVXPY solver ended with the status 'infeasible'.")
+        solved = original(backend, programme, callback)
+        bound = -np.inf if outcome == "is no better" else solved.lower_bound
+        return replace(solved, lower_bound=bound, status=Status.INACCURATE)
+
+    monkeypatch.setattr(CvxpyBackend, "solve", solve)
+    model = ConvexReLURegressor(**options)
+    with pytest.warns(ConvergenceWarning, match="no step"):
+        model.fit(X, y)
+    assert model.status_ is Status.STALLED
+    further = outcome == "is inaccurate"
+    assert len(model.history_) == len(named.history_) + further
+    assert (model.objective_ < named.objective_) == further
+    assert model.objective_ <= named.objective_

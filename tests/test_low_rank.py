@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 from problems import bumps, diabetes
+from sklearn.model_selection import KFold
 
 from sklearn_convexrelu import (
     ConvexReLUClassifier,
@@ -11,6 +12,8 @@ from sklearn_convexrelu import (
     ConvexReLURegressorCV,
     convex_relu_path,
 )
+from sklearn_convexrelu.patterns.exact import ExactPricing
+from sklearn_convexrelu.patterns.pricing import Pricer
 
 LOSSES = ["squared_error", "huber", "poisson", "log_loss", "squared_hinge"]
 
@@ -154,7 +157,114 @@ def test_several_targets_paths_and_cross_validation():
     assert cv.fit(X, y).low_rank_.rank == 2
 
 
+@pytest.mark.parametrize("rank", [None, 2])
+@pytest.mark.parametrize("patterns", ["adaptive", "random"])
+def test_folds_price_what_they_solve_and_prove_nothing(rank, patterns, monkeypatch):
+    X, y = bumps(60, 4)
+    widths, n_exact = [], [0]
+    price, exact_price = Pricer.price, ExactPricing.price
+
+    def counted(pricer, *args, **options):
+        widths.append(pricer.X.shape[1])
+        return price(pricer, *args, **options)
+
+    def counted_exact(pricing, *args, **options):
+        n_exact[0] += 1
+        return exact_price(pricing, *args, **options)
+
+    monkeypatch.setattr(Pricer, "price", counted)
+    monkeypatch.setattr(ExactPricing, "price", counted_exact)
+    model = ConvexReLURegressor(rank=rank, patterns=patterns, tol=1e-2, random_state=0)
+    alphas = np.array([0.5, 0.1, 0.03])
+
+    def follow(proves):
+        widths.clear()
+        n_exact[0] = 0
+        path = model._follow(X, y, None, alphas, True, proves=proves)
+        return list(path), set(widths), n_exact[0]
+
+    proven, all_widths, proven_exact = follow(True)
+    quick, quick_widths, quick_exact = follow(False)
+    assert 5 in all_widths
+    if patterns == "random":
+        assert not quick_widths and quick_exact == 0
+    else:
+        assert quick_widths == {5 if rank is None else 3}
+        # The reduced data have rank three: their alpha_max_ is exact, and that is all.
+        assert quick_exact == (rank == 2)
+    assert proven_exact > quick_exact or rank is None
+    for solution, same in zip(quick, proven, strict=True):
+        certificate = solution.certificate
+        assert certificate.over_all is None
+        assert certificate.gap <= solution.tolerance * (1 + 1e-3)
+        own = certificate if rank is None else solution.low_rank.certificate
+        assert_allclose(certificate.lower_bound, own.lower_bound)
+        slack = solution.tolerance
+        assert abs(certificate.objective - same.certificate.objective) <= slack
+
+
+def test_gaps_of_folds_are_those_of_the_rank():
+    X, y = bumps(60, 4)
+    cv = ConvexReLURegressorCV(n_alphas=4, rank=2, eps=1e-2, random_state=0).fit(X, y)
+    assert cv.low_rank_.rank == 2
+    largest = max(y[train].var() / 2 for train, _ in KFold(5).split(X))
+    assert np.nanmax(cv.cv_dual_gaps_) <= 1e-2 * largest * (1 + 1e-3)
+    assert cv.dual_gap_ > cv.tolerance_  # that of the last fit is over all features
+
+
 def test_rank_above_the_number_of_features_is_refused():
     X, y = bumps(20, 3)
     with pytest.raises(ValueError, match=r"rank=4.*features, 3"):
         ConvexReLURegressor(rank=4).fit(X, y)
+
+
+FIXED = [
+    {},
+    {"patterns": "random"},
+    {"patterns": "exact"},
+    {"patterns": "exact", "activation": "gated_relu"},
+    {"subnetwork_widths": (2,)},
+]
+
+
+@pytest.mark.parametrize("options", FIXED)
+def test_constant_targets_have_a_guarantee(options):
+    # Too many features for a complete arrangement of all of them.
+    X = bumps(60, 9)[0]
+    model = ConvexReLURegressor(rank=1, random_state=0, **options)
+    model.fit(X, np.full(60, 3.5))
+    assert model.alpha_max_ == 0.0 and model.n_neurons_ == 0
+    assert_allclose(model.predict(X), 3.5)
+    guarantee = model.low_rank_
+    assert guarantee.rank == 1
+    assert guarantee.factor_before == guarantee.factor_after == 1.0
+    kept = np.linalg.svd(X, full_matrices=False)
+    expected = kept[1][1] / np.sqrt(60)
+    assert_allclose(guarantee.residual_norm, expected)
+    assert guarantee.certificate.objective == model.objective_
+    restricted = "patterns" in options
+    assert (model.certificate_.kind == "restricted") == restricted
+    assert model.dual_gap_ <= model.tolerance_
+
+
+@pytest.mark.parametrize("options", FIXED)
+def test_a_constant_that_only_the_kept_direction_is_content_with(options):
+    # By itself the first feature, much the larger one, tells nothing.
+    x = np.tile(np.arange(-5.0, 6.0), 2)
+    side = np.repeat([1.0, -1.0], 11)
+    X, y = np.c_[10.0 * x, side], side * x
+    model = ConvexReLURegressor(rank=1, random_state=0, **options).fit(X, y)
+    assert model.alpha_ == model.alpha_max_ == 0.0 and model.n_neurons_ == 0
+    own = model.low_rank_.certificate
+    assert own.objective == own.lower_bound == model.objective_
+    assert model.low_rank_.factor_after == np.inf
+    better = ConvexReLURegressor(1e-2, random_state=0).fit(X, y)
+    assert better.objective_ < 0.1 * model.objective_
+    loss = better.objective_ - better.alpha_ * better.network_.penalty()
+    certificates = [model.certificate_, model.certificate_.over_all]
+    if not (model.network_.is_gated or "subnetwork_widths" in options):
+        certified = model.certify(X, y).certificate_
+        certificates += [certified, certified.over_all]
+    for certificate in certificates:
+        if certificate is not None:  # at an alpha of zero the loss is an objective
+            assert certificate.proven_lower_bound <= certificate.lower_bound <= loss

@@ -168,7 +168,11 @@ def test_gated_models_become_relu_networks(loss):
     assert relu.lower_bound_ <= same.objective_ + 1e-9 <= relu.objective_ + 1e-6
     assert relu.certificate_.kind == "restricted"
     assert not hasattr(relu, "gates_")
-    assert hasattr(gated, "gates_")
+    # What is said of the gated run is not said of a network that was not trained.
+    for name in ("gates_", "status_", "history_", "n_iter_", "tolerance_"):
+        assert hasattr(gated, name) and not hasattr(relu, name)
+    assert relu.alpha_ == gated.alpha_
+    assert_allclose(relu.dual_gap_, relu.objective_ - gated.lower_bound_)
     with pytest.raises(ValueError, match="gated_relu"):
         relu.to_relu(X, y)
 
@@ -186,6 +190,9 @@ def test_several_outputs_are_decomposed():
     assert_allclose(relu.predict_proba(X), before, atol=1e-9)
     relu.certify(X, classes, time_limit=0)
     assert relu.certificate_.over_all.kind == "bound"
+    # Another fit starts over.
+    relu.set_params(patterns="adaptive").fit(X, classes)
+    assert relu.dual_gap_ <= relu.tolerance_ and relu.history_
 
 
 @pytest.mark.parametrize("seed", range(5))

@@ -9,6 +9,7 @@ import pytest
 from numpy.testing import assert_allclose
 from problems import bumps, diabetes, shared_file
 from scipy.optimize import minimize
+from sklearn.base import clone
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from sklearn_convexrelu import (
@@ -359,6 +360,36 @@ def test_weights_have_the_precision_of_the_features():
         alpha=0.3, subnetwork_widths=(2,), penalty="weight_decay", tol=1e-2
     ).fit(X.astype(np.float32), y)
     assert {W.dtype for W in model.coefs_} == {np.dtype(np.float32)}
+
+
+@pytest.mark.parametrize("widths", [(2, 2), ()])
+@pytest.mark.parametrize("kind", [list, np.array])
+def test_widths_and_gates_in_lists_and_arrays(widths, kind):
+    X, y = bumps(20, 2)
+    given = kind(widths)
+    model = ConvexReLURegressor(0.3, subnetwork_widths=given, tol=0.1, random_state=0)
+    same = clone(model).set_params(subnetwork_widths=widths).fit(X, y)
+    model.fit(X, y)
+    assert model.objective_ == same.objective_
+    assert model.prune(X, y).objective_ <= same.objective_ * (1 + 1e-9)
+    model.set_params(subnetwork_widths=widths, warm_start=True).prune(X, y).fit(X, y)
+    with pytest.raises(ValueError, match="subnetwork_widths changed"):
+        model.set_params(subnetwork_widths=kind([3])).prune(X, y)
+    # Patterns may be changed, whatever they are given as.
+    gates = kind(np.random.default_rng(0).standard_normal((5, 3)).tolist())
+    fixed = ConvexReLURegressor(0.3, patterns=gates, activation="gated_relu")
+    fixed.fit(X, y)
+    assert fixed.to_relu(X, y).prune(X, y).n_neurons_ > 0
+    assert "patterns" in repr(fixed)
+
+
+def test_widths_written_to_after_the_fit_are_noticed():
+    X, y = bumps(20, 2)
+    widths = np.array([2])
+    model = ConvexReLURegressor(0.3, subnetwork_widths=widths, tol=0.1).fit(X, y)
+    widths[0] = 3
+    with pytest.raises(ValueError, match="subnetwork_widths changed"):
+        model.prune(X, y)
 
 
 def test_features_that_are_all_zero():

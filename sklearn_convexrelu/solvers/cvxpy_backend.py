@@ -67,7 +67,7 @@ class CvxpyBackend:
         started = time.perf_counter()
         blocks, intercept, constraints = _variables(cp, programme)
         problem = programme.problem
-        F = _predictions(cp, programme, blocks, intercept)
+        F = _predictions(programme, blocks, intercept)
         loss = _loss(cp, problem, F)
         parts = blocks
         if not programme.split:
@@ -79,7 +79,7 @@ class CvxpyBackend:
         )
         penalty = sum(norms)
         stated = cp.Problem(cp.Minimize(loss + problem.alpha * penalty), constraints)
-        status = _solved(cp, stated, self.options)
+        _solve(cp, stated, self.options)
         point = Blocks(
             np.array(
                 [[block.value for block in unit] for unit in blocks], dtype=float
@@ -89,9 +89,9 @@ class CvxpyBackend:
             else np.asarray(intercept.value, dtype=float).reshape(-1),
         )
         multipliers = _multipliers(programme, constraints)
-        return self._judged(programme, point, multipliers, status, started, callback)
+        return self._judged(programme, point, multipliers, started, callback)
 
-    def _judged(self, programme, point, multipliers, status, started, callback):
+    def _judged(self, programme, point, multipliers, started, callback):
         """Return the solution with our own objective and bound."""
         problem = programme.problem
         point, F = programme.with_best_intercept(programme.pushed_inside(point))
@@ -116,16 +116,13 @@ class CvxpyBackend:
         }
         if callback is not None:
             callback(record, point)
-        if objective - bound <= tolerance:
-            status = Status.CONVERGED
-        else:
-            status = Status.INACCURATE
+        converged = objective - bound <= tolerance
         return ProgrammeSolution(
             blocks=point,
             objective=objective,
             lower_bound=bound,
             price=price,
-            status=status,
+            status=Status.CONVERGED if converged else Status.INACCURATE,
             n_iter=1,
             history=[record],
             tolerance=tolerance,
@@ -174,7 +171,7 @@ def _multipliers(programme, constraints):
     return multipliers
 
 
-def _predictions(cp, programme, blocks, intercept):
+def _predictions(programme, blocks, intercept):
     """Return the expression of the predictions, (n_samples, n_outputs)."""
     X = programme.problem.X
     F = sum(
@@ -210,8 +207,8 @@ def _loss(cp, problem, F):
     raise TypeError(f"The loss {type(loss).__name__} is not stated in CVXPY.")
 
 
-def _solved(cp, stated, options):
-    """Solve; return the Status, raise where there is no point."""
+def _solve(cp, stated, options):
+    """Solve; raise where there is no point. How good one is, the gap tells."""
     options = {"solver": cp.CLARABEL, **options}
     installed = cp.installed_solvers()
     if options["solver"] not in installed:
@@ -230,8 +227,7 @@ def _solved(cp, stated, options):
         ) from error
     except cp.SolverError as error:
         raise ValueError(f"The CVXPY solver failed: {error}") from error
-    if stated.status in (cp.OPTIMAL, cp.OPTIMAL_INACCURATE):
-        return Status.CONVERGED
-    if stated.status == cp.USER_LIMIT and stated.variables()[0].value is not None:
-        return Status.INACCURATE
-    raise ValueError(f"The CVXPY solver ended with the status {stated.status!r}.")
+    solved = stated.status in (cp.OPTIMAL, cp.OPTIMAL_INACCURATE)
+    stopped = stated.status == cp.USER_LIMIT
+    if not (solved or (stopped and stated.variables()[0].value is not None)):
+        raise ValueError(f"The CVXPY solver ended with the status {stated.status!r}.")

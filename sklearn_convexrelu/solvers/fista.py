@@ -98,7 +98,7 @@ class _Descent:
         for step in range(self.solver.max_iter + 1):
             last = step == self.solver.max_iter
             if last or step % self.solver.check_every == 0:
-                status = self.check(step)
+                status = self.check()
                 if status is not None:
                     return self.solution(status, step)
             new_V, new_b, new_F, loss_at = self.descended(V, b, F)
@@ -148,7 +148,7 @@ class _Descent:
         factors = np.maximum(1.0 - by / np.maximum(lengths, 1e-300), 0.0)
         return (parts * factors[:, None]).reshape(V.shape)
 
-    def check(self, step):
+    def check(self):
         """Compute the gap, tell the callback; return a Status where the run ends."""
         programme, problem = self.programme, self.problem
         shape = len(self.V), programme.n_paths, -1, problem.n_outputs

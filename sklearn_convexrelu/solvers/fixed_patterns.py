@@ -1,5 +1,6 @@
 """Training over fixed patterns: choose them, state the programme, solve, recover."""
 
+import time
 from dataclasses import dataclass, field, fields, replace
 from functools import partial
 from numbers import Integral
@@ -63,6 +64,8 @@ class FixedPatterns:
         Limit of the method's iterations; None is the method's own.
     seed : int
         Seed of the sample.
+    proves : bool
+        Whether certificates matter: those over all networks are made.
     """
 
     patterns: object
@@ -73,6 +76,7 @@ class FixedPatterns:
     tol: float = 1e-3
     max_iter: int | None = None
     seed: int = 0
+    proves: bool = True
     _last: dict = field(default_factory=dict, repr=False, compare=False)
 
     @property
@@ -132,7 +136,8 @@ class FixedPatterns:
     def _trees(self, problem):
         X, shape = problem.X, problem.shape
         if isinstance(self.patterns, str):
-            if self.patterns == "exact":
+            # Features that are all zero have no cells to list: as few as a sample.
+            if self.patterns == "exact" and X.any():
                 return enumerate_trees(X, shape)
             return sample_trees(X, shape, self.n_patterns, self.seed)
         return trees_of(self.patterns, shape, X, self.seed)
@@ -144,7 +149,7 @@ class FixedPatterns:
             return sample_patterns(X, self.n_patterns, self.seed)
         patterns, gates = patterns_of(self.patterns, X)
         if not self.gated:
-            _check_interiors(patterns, gates, X)
+            _check_interiors(gates, X)
         return patterns, gates
 
     def programme(self, problem):
@@ -172,7 +177,8 @@ class FixedPatterns:
     def constant(self, problem):
         """Return the best constant as a network of its kind, and its certificate.
 
-        It is for problems whose ``largest_alpha`` is zero: no unit helps.
+        It is for problems whose ``largest_alpha`` is zero: no unit helps. There may be
+        none, where all features are zero.
         """
         network, over_all = problem.null_network(), None
         objective = problem.objective(network)
@@ -214,6 +220,12 @@ class FixedPatterns:
             One an alpha, without directions: its certificate is the programme's.
         """
         programme, network_of = self.programme(problem)
+        if not programme.n_units:
+            tolerance = self.tol * problem.loss_scale()
+            for alpha in alphas:
+                constant = self.constant(problem.with_alpha(alpha))
+                yield Solution.of_constant(*constant, tolerance)
+            return
         method = self._record(programme)
         watch = None
         if callback is not None:
@@ -222,10 +234,7 @@ class FixedPatterns:
                 return callback(record, network_of(blocks))
 
         for alpha in alphas:
-            solved = method.solve(programme.at(alpha), watch)
-            if self._asks_again(solved, programme):
-                again = CvxpyBackend(tol=self.tol).solve(programme.at(alpha), watch)
-                solved = min(solved, again, key=_gap)
+            solved = self._solved(method, programme.at(alpha), watch)
             network = _with_few_units(
                 problem.with_alpha(alpha), network_of(solved.blocks)
             )
@@ -260,6 +269,24 @@ class FixedPatterns:
             return record
         return replace(record, max_iter=self.max_iter)
 
+    def _solved(self, method, programme, watch):
+        """Solve by the method; where that stalls, see whether CVXPY gets further."""
+        started = time.perf_counter()
+        solved = method.solve(programme, watch)
+        if not self._asks_again(solved, programme):
+            return solved
+        passed = time.perf_counter() - started
+
+        def watch_later(record, blocks):
+            return watch(_later(record, passed), blocks)
+
+        backend = CvxpyBackend(tol=self.tol)
+        try:
+            again = backend.solve(programme, None if watch is None else watch_later)
+        except ValueError:  # nobody asked for CVXPY: what the method reached stands
+            return solved
+        return _continued(solved, again, passed)
+
     def _asks_again(self, solved, programme):
         """Tell whether to turn to CVXPY: on small programmes, after a stall."""
         stalled = self.method == "auto" and solved.status is Status.STALLED
@@ -268,7 +295,7 @@ class FixedPatterns:
     def _certificate(self, problem, network, solved):
         """Return the programme's certificate, and beside it that over all networks."""
         over_all, bound_here = None, solved.lower_bound
-        if self.kind == "restricted" and not self.gated:
+        if self.kind == "restricted" and not self.gated and self.proves:
             N = dual_point(problem, network.forward(problem.X))
             known, rng = network.directions()[0], np.random.default_rng(self.seed)
             candidates, bound = pricer_of(problem).price(N, known, rng, FAIR)
@@ -286,9 +313,24 @@ class FixedPatterns:
         )
 
 
-def _gap(solved):
-    """Return the duality gap of what a method returned."""
-    return solved.objective - solved.lower_bound
+def _continued(stalled, again, passed):
+    """Return what CVXPY added to a stalled run ``passed`` seconds long, if anything."""
+    gaps = [solved.objective - solved.lower_bound for solved in (stalled, again)]
+    if not gaps[1] < gaps[0]:
+        return stalled
+    converged = again.status is Status.CONVERGED
+    return replace(
+        again,
+        # CVXPY's own advice is about options, which "auto" does not take.
+        status=again.status if converged else stalled.status,
+        n_iter=stalled.n_iter + again.n_iter,
+        history=stalled.history + [_later(record, passed) for record in again.history],
+    )
+
+
+def _later(record, seconds):
+    """Return a record of the history, so much later."""
+    return record | {"time": record["time"] + seconds}
 
 
 def _with_few_units(problem, network):
@@ -317,7 +359,7 @@ def _with_few_units(problem, network):
     return few if problem.objective(few) <= before else network
 
 
-def _check_interiors(patterns, gates, X):
+def _check_interiors(gates, X):
     """Refuse gates on the boundary of their cell: the cones have no interior there."""
     live = X.any(axis=1)
     values = np.abs(gates @ X[live].T)

@@ -220,20 +220,19 @@ class GroupLasso:
     def norms(self, V):
         """Return the norms of the parts of units: (n_units, n_parts)."""
         if V.shape[-1] > 1:
-            matrices = V.reshape(len(V), self.n_parts, -1, V.shape[-1])
-            return np.linalg.svd(matrices, compute_uv=False).sum(axis=-1)
+            return np.linalg.svd(self.parts(V), compute_uv=False).sum(axis=-1)
         return np.linalg.norm(self.parts(V[..., 0]), axis=2)
 
     def dual_norms(self, G):
         """Return the dual norms of the parts: (n_units, n_parts)."""
         if G.shape[-1] > 1:
-            matrices = G.reshape(len(G), self.n_parts, -1, G.shape[-1])
-            return np.linalg.norm(matrices, ord=2, axis=(2, 3))
+            return np.linalg.norm(self.parts(G), ord=2, axis=(2, 3))
         return np.linalg.norm(self.parts(G[..., 0]), axis=2)
 
     def parts(self, V):
-        """Return units (n_units, n_paths, n_inputs) as (n_units, n_parts, size)."""
-        return V.reshape(len(V), self.n_parts, -1)
+        """Return units (n_units, n_paths, n_inputs, ...) with an axis of parts."""
+        size = V.shape[1] * V.shape[2] // self.n_parts  # -1 is undefined without units
+        return V.reshape(len(V), self.n_parts, size, *V.shape[3:])
 
     def objective(self, blocks, F=None):
         """Return loss plus penalty."""

@@ -417,7 +417,7 @@ class _Run:
         return length
 
     def block_matrices(self):
-        """Return the blocks B of the Newton system, as a _Blocks of its kind."""
+        """Return the blocks B of the Newton system: _PlainBlocks or _DenseBlocks."""
         if not self.has_cones:
             return _PlainBlocks(self.scaling, self.z.shape)
         n_units, size = self.z.shape

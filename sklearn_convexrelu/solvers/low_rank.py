@@ -9,6 +9,7 @@ training is polynomial in the number of samples and features.
 """
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 
@@ -47,7 +48,8 @@ class LowRankGuarantee:
         optimum of the rank-r problem, and so up to that one's gap.
     factor_after : float
         The same after training, ``1 + sigma ||N|| sqrt(M) / alpha`` with the gradient
-        N there.
+        N there. Where a constant is best for the rank-r problem at any alpha, which is
+        zero then, both factors are 1 if it is best for all features too, else infinite.
     certificate : Certificate
         Of the rank-r problem.
     """
@@ -66,7 +68,8 @@ class LowRank:
     Attributes
     ----------
     solver : AdaptiveSolver or FixedPatterns
-        What solves the reduced problem.
+        What solves the reduced problem. Unless it ``proves``, so do the certificates of
+        solutions speak of that one alone.
     rank : int
         Number of directions of the features.
     has_bias : bool
@@ -81,6 +84,11 @@ class LowRank:
     def tol(self):
         """Tolerance of the solver."""
         return self.solver.tol
+
+    @property
+    def proves(self):
+        """Whether certificates matter."""
+        return self.solver.proves
 
     def reduction(self, problem):
         """Return the Reduction of a problem.
@@ -135,7 +143,7 @@ class LowRank:
         """
         reduction = self.reduction(problem)
         basis, inner = reduction.basis, self.inner(reduction.basis)
-        certified = _Certified(problem, reduction, inner)
+        certified = _Certified(problem, reduction, inner) if self.proves else None
 
         def mapped_callback(record, network):
             return callback(record, network.mapped(basis))
@@ -152,10 +160,11 @@ class LowRank:
             mapped = replace(
                 solved,
                 network=network,
+                directions=None,
                 dual_network=None,
                 low_rank=reduction.guarantee(self.rank, alpha, N, solved.certificate),
             )
-            yield certified(mapped, at_alpha, N)
+            yield mapped if certified is None else certified(mapped, at_alpha, N)
 
 
 class _Certified:
@@ -229,10 +238,15 @@ class Reduction:
             rest *= self.roots / size
             largest = np.linalg.eigvalsh(rest.T @ rest)[-1]
             self.residual_norm = float(size * np.sqrt(max(largest, 0.0)))
+
+    @cached_property
+    def exact(self):
+        """The exact pricing of the reduced problem, None where it costs too much."""
+        problem, X = self.problem, self.problem.X
         affordable = not problem.shape.is_tree and supports(
             effective_rank(X), len(X), problem.n_outputs
         )
-        self.exact = ExactPricing(X) if affordable else None
+        return ExactPricing(X) if affordable else None
 
     def gradient_norm(self, N):
         """Return the spectral norm of ``diag(s / S)^(-1/2) N``."""
