@@ -154,6 +154,9 @@ def follow(
 
     for alpha, solved in zip(alphas, path, strict=False):
         network = units.restore(solved.network)
+        if solved.dual_network is not None:
+            dual_network = units.restore(solved.dual_network)
+            solved = replace(solved, dual_network=dual_network)
         if pruning:
             network = prune(network, problem.X)
         network = network.astype(dtype)
@@ -450,9 +453,7 @@ def _certificate(problem, alpha, network, solved, units, reduction):
     problem = problem.with_alpha(alpha)
     if solved.directions is None:
         return units.certificate(solved.certificate, problem.objective(network))
-    dual_network, priced = None, network
-    if solved.dual_network is not None:
-        dual_network = priced = units.restore(solved.dual_network)
+    priced = network if solved.dual_network is None else solved.dual_network
     N = dual_point(problem, priced.forward(problem.X))
     bound, known_bound = None, np.inf
     if solved.certificate.kind == "exact":
@@ -470,7 +471,7 @@ def _certificate(problem, alpha, network, solved, units, reduction):
         price,
         bound,
         known_bound=known_bound,
-        dual_network=dual_network,
+        dual_network=solved.dual_network,
     )
 
 
