@@ -202,7 +202,7 @@ def proven(problem, network, certificate, time_limit):
         Of the same network.
     """
     if problem.alpha == 0.0:  # no neuron could lower the loss of the best constant
-        lower, price = certificate.objective, 0.0
+        lower, price = certificate.lower_bound, 0.0
         return replace(
             certificate,
             kind="bound",
@@ -466,12 +466,25 @@ def _certificate(problem, alpha, network, solved, units, reduction):
 
 
 def _constant_solution(problem, solver, dtype):
-    """Return the best constant, where no neuron could lower the loss at all."""
+    """Return the best constant, where no neuron could lower the loss at all.
+
+    That says nothing of the constant itself, whose dual value shows whether it is best.
+    """
     inner = solver.solver if isinstance(solver, LowRank) else solver
     if isinstance(inner, FixedPatterns):
         network, certificate = inner.constant(problem)
     else:
         network, certificate = _adaptive_constant(problem)
+    tolerance, status = solver.tol * problem.loss_scale(), Status.CONVERGED
+    N = dual_point(problem, network.forward(problem.X))
+    bound = -problem.loss.conjugate(N, problem.Y, problem.weights)
+    if not certificate.objective - bound <= tolerance:
+        status = Status.PRECISION
+        certificate = replace(
+            certificate,
+            lower_bound=bound,
+            proven_lower_bound=min(certificate.proven_lower_bound, bound),
+        )
     record = {
         "time": 0.0,
         "objective": certificate.objective,
@@ -482,10 +495,10 @@ def _constant_solution(problem, solver, dtype):
     return Solution(
         network=network.astype(dtype),
         certificate=certificate,
-        status=Status.CONVERGED,
+        status=status,
         n_iter=1,
         history=[record],
-        tolerance=solver.tol * problem.loss_scale(),
+        tolerance=tolerance,
         directions=None,
     )
 
