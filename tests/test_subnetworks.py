@@ -17,11 +17,14 @@ from sklearn_convexrelu import (
     ConvexReLURegressorCV,
     convex_relu_path,
 )
+from sklearn_convexrelu.patterns.exact import exact_price
+from sklearn_convexrelu.patterns.pricing import FIRST
 from sklearn_convexrelu.patterns.tree_arrangements import (
     TreeCells,
     enumerate_trees,
     sample_trees,
 )
+from sklearn_convexrelu.patterns.tree_pricing import TreePricer
 from sklearn_convexrelu.trees import TreeShape
 
 
@@ -359,6 +362,19 @@ def test_weights_have_the_precision_of_the_features():
         alpha=0.3, subnetwork_widths=(2,), penalty="weight_decay", tol=1e-2
     ).fit(X.astype(np.float32), y)
     assert {W.dtype for W in model.coefs_} == {np.dtype(np.float32)}
+
+
+@pytest.mark.parametrize("offset", [1e5, 1e7])
+def test_prices_of_features_far_from_zero(offset):
+    """Equal leaves have the price of a neuron times the root of their number."""
+    for seed in range(5):
+        rng = np.random.default_rng(seed)
+        X = np.c_[rng.standard_normal((60, 2)) + offset, np.ones(60)]
+        N = rng.standard_normal((60, 1))
+        N -= N.mean()
+        pricer = TreePricer(X, 1, TreeShape((2,)))
+        found = pricer.price(N, np.zeros((8, 0)), rng, FIRST)[0].best
+        assert found >= np.sqrt(2) * exact_price(X, N).prices[0] * (1 - 1e-6)
 
 
 def test_features_that_are_all_zero():
