@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 from problems import bumps, diabetes, shared_file
-from scipy.optimize import minimize
+from scipy.optimize import OptimizeResult, minimize
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from sklearn_convexrelu import (
@@ -17,6 +17,7 @@ from sklearn_convexrelu import (
     ConvexReLURegressorCV,
     convex_relu_path,
 )
+from sklearn_convexrelu.patterns import tree_arrangements
 from sklearn_convexrelu.patterns.exact import exact_price
 from sklearn_convexrelu.patterns.pricing import FIRST
 from sklearn_convexrelu.patterns.tree_arrangements import (
@@ -227,6 +228,24 @@ def test_cells_hold_where_their_gates_are():
 
     listed = keys(cells, [0, 1]) | keys(cells, [1, 0])
     assert keys(sampled, [0, 1]) <= listed
+
+
+@pytest.mark.parametrize("scale", [1e3, 1e6, 1e9])
+def test_no_cell_is_lost_on_features_of_different_scale(scale):
+    """Cells are those of the other features, but they are thin in their units."""
+    X, shape = np.random.default_rng(0).standard_normal((4, 3)), TreeShape((2,))
+    scales = np.array([1.0, scale, 1.0])
+    cells = enumerate_trees(X * scales, shape)
+    inside = TreeCells.of(shape, cells.gates * scales, cells.signs, X)
+    assert len(inside) == len(cells) == len(enumerate_trees(X, shape))
+
+
+def test_a_programme_that_fails_is_not_an_empty_cell(monkeypatch):
+    X = np.random.default_rng(0).standard_normal((4, 2))
+    failed = OptimizeResult(status=1, x=np.zeros(5), message="too many iterations")
+    monkeypatch.setattr(tree_arrangements, "linprog", lambda *args, **options: failed)
+    with pytest.raises(ValueError, match="too many iterations"):
+        enumerate_trees(X, TreeShape((2,)))
 
 
 @pytest.mark.parametrize("loss", ["squared_error", "huber", "poisson", "log_loss"])
