@@ -6,9 +6,10 @@ is ``sum_i weights_i l(F_i, Y_i)``; weights that sum to one make it an average.
 """
 
 from abc import ABC, abstractmethod
+from bisect import bisect_left, bisect_right
 
 import numpy as np
-from scipy.optimize import minimize_scalar
+from scipy.optimize import brentq, minimize_scalar
 from scipy.special import expit, log_softmax, logsumexp, softmax, xlogy
 
 __all__ = [
@@ -25,6 +26,9 @@ _ROUNDING = 1e-12  # how far outside its domain a conjugate takes a point for ro
 _LARGEST_SCALING = 1e6  # of a dual point; it is near one where it matters
 _IDLE_CURVATURE = 0.01  # where a loss is linear, as a part of what it is elsewhere
 _LARGEST_LOG = 500.0  # of a Poisson mean: beyond, exponentials overflow
+_BALANCED = 1e-6  # a slope in the intercept, for the gradients, that counts as zero
+_SWEEPS = 20  # over outputs that are not separate
+_FLAT = 1e-14  # a slope, for the largest there can be, that is rounding
 
 
 class Loss(ABC):
@@ -78,12 +82,28 @@ class Loss(ABC):
         """Return the gradient of ``L`` at ``F``, shaped like ``F``."""
         return self.value_and_gradient(F, Y, weights)[1]
 
-    def best_intercept(self, F, Y, weights, max_iter=100):
+    def best_intercept(self, F, Y, weights):
         """Return the vector b, (n_outputs,), that minimises ``L(F + b)``.
 
-        Newton's method with halved steps: there are few unknowns, and the
-        certificate wants the columns of the gradient to sum to zero exactly.
+        Newton's method with halved steps: there are few unknowns, and the certificate
+        wants the columns of the gradient to sum to zero exactly. Where it gets stuck,
+        on predictions so large that curvatures vanish, the slope of one output after
+        another is bracketed and brought to zero. That is sure where outputs are
+        separate. Softmax may be left with slopes, which ``balanced`` takes out of the
+        certificate at the price of a weaker bound.
         """
+        b, N = self._newton_intercept(F, Y, weights)
+        if _is_balanced(N):
+            return b
+        for _ in range(_SWEEPS):
+            for k in range(len(b)):
+                b[k] += self._bracketed_step(F + b, Y, weights, k)
+            if _is_balanced(self.gradient(F + b, Y, weights)):
+                break
+        return b
+
+    def _newton_intercept(self, F, Y, weights, max_iter=100):
+        """Return where Newton's method ends, and the gradient before the last step."""
         b = np.zeros(Y.shape[1])
         value, N = self.value_and_gradient(F, Y, weights)
         for _ in range(max_iter):
@@ -92,7 +112,8 @@ class Loss(ABC):
             slope = N.sum(axis=0)
             direction = -np.linalg.pinv(H, rcond=1e-12, hermitian=True) @ slope
             if -slope @ direction <= 1e-14 * abs(value):
-                return b + direction  # too little to see in the value, but not in N
+                # Too little to see in the value, but not in N: not if it goes far.
+                return b + (direction if np.abs(direction).max() < 1.0 else 0.0), N
             step = 1.0
             while step > 1e-10:
                 trial = b + step * direction
@@ -103,7 +124,21 @@ class Loss(ABC):
             else:
                 break  # no decrease left in floating point
             b, value, N = trial, new_value, new_N
-        return b
+        return b, N
+
+    def _bracketed_step(self, F, Y, weights, k):
+        """Return the step of output k's intercept at which its slope is zero."""
+
+        def slope(step):
+            shifted = F.copy()
+            shifted[:, k] += step
+            return self.gradient(shifted, Y, weights)[:, k].sum()
+
+        first = slope(0.0)
+        step = -np.sign(first)
+        while first * slope(step) > 0.0 and np.isfinite(2.0 * step):
+            step *= 2.0
+        return brentq(slope, 0.0, step) if first * slope(step) < 0.0 else step
 
     def balanced(self, N, Y, weights):
         """Return a point next to ``N`` in the conjugate's domain, columns summing to 0.
@@ -212,6 +247,11 @@ class Huber(Loss):
         """
         small = np.abs(F - Y) <= self.threshold
         return weights[:, None] * np.where(small, 1.0, _IDLE_CURVATURE), None
+
+    def best_intercept(self, F, Y, weights):
+        """Return the vector b, (n_outputs,), that minimises ``L(F + b)``, exactly."""
+        t = self.threshold
+        return np.array([_balancing_shift(r, -t, t, weights) for r in (F - Y).T])
 
     def conjugate(self, G, Y, weights):
         """Return ``L*(G)``."""
@@ -359,6 +399,12 @@ class SquaredHinge(Loss):
         """
         return weights[:, None] * np.where(Y * F < 1.0, 1.0, _IDLE_CURVATURE), None
 
+    def best_intercept(self, F, Y, weights):
+        """Return the vector b, (n_outputs,), that minimises ``L(F + b)``, exactly."""
+        low, high = np.where(Y > 0.0, -np.inf, 0.0), np.where(Y > 0.0, 0.0, np.inf)
+        columns = zip((F - Y).T, low.T, high.T, strict=True)
+        return np.array([_balancing_shift(*column, weights) for column in columns])
+
     def conjugate(self, G, Y, weights):
         """Return ``L*(G)``."""
         if np.max(G * Y / weights[:, None]) > _ROUNDING:
@@ -372,6 +418,39 @@ class SquaredHinge(Loss):
     def best_dual_value(self, N, Y, weights, limit):
         """Return ``max_{0 <= s <= limit} -L*(s N)``, a parabola in ``s``."""
         return _best_on_parabola(self, N, Y, weights, limit)
+
+
+def _is_balanced(N):
+    """Tell whether the columns of a gradient sum to next to nothing."""
+    return np.abs(N.sum(axis=0)).max() <= _BALANCED * np.abs(N).sum()
+
+
+def _balancing_shift(r, low, high, weights):
+    """Return b with ``sum_i weights_i clip(r_i + b, low_i, high_i)`` zero.
+
+    The sum rises in b, linearly between the points at which an entry meets a limit.
+    These are searched by bisection. Where the sum is zero over an interval, its middle
+    is returned: where targets change sign, so does b.
+    """
+    points = np.concatenate([low - r, high - r])
+    points = np.sort(points[~np.isinf(points)])
+    if not len(points):
+        return 0.0  # predictions have overflowed
+
+    clipped = np.empty_like(r)
+
+    def total(b):
+        np.add(r, b, out=clipped)
+        return weights @ np.clip(clipped, low, high, out=clipped)
+
+    rounding = _FLAT * max(-total(points[0]), total(points[-1]))
+    i = min(bisect_left(points, -rounding, key=total), len(points) - 1)
+    above = total(points[i])
+    if above > rounding:
+        below = total(points[i - 1])
+        return points[i - 1] + (points[i] - points[i - 1]) * below / (below - above)
+    j = bisect_right(points, rounding, lo=i, key=total)
+    return (points[i] + points[max(j - 1, i)]) / 2.0
 
 
 def _best_on_parabola(loss, N, Y, weights, limit):

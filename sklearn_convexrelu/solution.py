@@ -72,7 +72,7 @@ class Solution:
     low_rank: object = None
 
     @classmethod
-    def of_constant(cls, network, certificate, tolerance, low_rank=None):
+    def of_constant(cls, network, certificate, status, tolerance, low_rank=None):
         """Return the solution that is a constant, where there was nothing to solve."""
         record = {
             "time": 0.0,
@@ -84,7 +84,7 @@ class Solution:
         return cls(
             network=network,
             certificate=certificate,
-            status=Status.CONVERGED,
+            status=status,
             n_iter=1,
             history=[record],
             tolerance=tolerance,

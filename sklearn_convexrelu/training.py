@@ -206,7 +206,7 @@ def proven(problem, network, certificate, time_limit):
     """
     known = certificate.proven_lower_bound, certificate.price_bound
     if problem.alpha == 0.0:
-        new = _proof_of_constant(problem, network)
+        new = _proof_of_constant(problem, certificate)
     else:
         new = _proof(problem, network, time_limit)
     lower, price = max(known, new, key=lambda proof: proof[0])
@@ -231,14 +231,14 @@ def _proof(problem, network, time_limit):
     return bound.lower_bound * units.objective, bound.price_bound * units.alpha
 
 
-def _proof_of_constant(problem, network):
+def _proof_of_constant(problem, certificate):
     """Return the same at an alpha of zero, which a constant was the optimum for.
 
     That may be so for the given patterns, or some directions of the features, alone.
     """
     if largest_alpha(problem) > 0.0:
         return -np.inf, np.inf
-    return problem.objective(network), 0.0
+    return certificate.lower_bound, 0.0
 
 
 def warn_of_path(statuses, what):
@@ -476,14 +476,28 @@ def _certificate(problem, alpha, network, solved, units, reduction):
 
 
 def _constant_solution(problem, solver, dtype):
-    """Return the best constant, where no neuron could lower the loss at all."""
-    low_rank = None
+    """Return the best constant, where no neuron could lower the loss at all.
+
+    That says nothing of the constant itself, whose dual value shows whether it is best.
+    """
+    low_rank, status = None, Status.CONVERGED
     if isinstance(solver, LowRank):
         network, certificate, low_rank = _reduced_constant(problem, solver)
     else:
         network, certificate = _constant(problem, solver)
     tolerance = solver.tol * problem.loss_scale()
-    return Solution.of_constant(network.astype(dtype), certificate, tolerance, low_rank)
+    N = dual_point(problem, network.forward(problem.X))
+    bound = -problem.loss.conjugate(N, problem.Y, problem.weights)
+    if not certificate.objective - bound <= tolerance:
+        status = Status.PRECISION
+        certificate = replace(
+            certificate,
+            lower_bound=min(certificate.lower_bound, bound),
+            proven_lower_bound=min(certificate.proven_lower_bound, bound),
+        )
+    return Solution.of_constant(
+        network.astype(dtype), certificate, status, tolerance, low_rank
+    )
 
 
 def _constant(problem, solver):

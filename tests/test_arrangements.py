@@ -7,9 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
-from scipy.optimize import linprog
+from scipy.optimize import OptimizeResult, linprog
 
 from sklearn_convexrelu import count_patterns, enumerate_patterns, sample_patterns
+from sklearn_convexrelu.patterns import arrangements
 from sklearn_convexrelu.patterns.arrangements import patterns_of
 
 
@@ -69,6 +70,28 @@ def test_enumeration_equals_brute_force(kind, seed):
     patterns, gates = enumerate_patterns(X)
     assert as_set(patterns) == brute_force(X)
     assert_array_equal(patterns, gates @ X.T > 0)
+
+
+@pytest.mark.parametrize("scale", [1.0, 1e4, 1e8])
+def test_gates_that_rounding_spoils_are_found_again(scale):
+    X = np.random.default_rng(0).standard_normal((8, 3)) * [1.0, scale, 1.0]
+    patterns, gates = enumerate_patterns(X)
+    again, found = arrangements._with_true_gates(X, patterns, 0 * gates)
+    assert_array_equal(again, patterns)
+    assert_array_equal(patterns, found @ X.T > 0)
+    # A pattern that no gate has is no cell.
+    others = set(product([False, True], repeat=8)) - as_set(patterns)
+    none = np.array(sorted(others)[1:])  # all but the empty one
+    assert not len(arrangements._with_true_gates(X, none, np.ones((len(none), 3)))[0])
+
+
+def test_a_programme_that_fails_is_not_an_empty_cell(monkeypatch):
+    X = np.random.default_rng(0).standard_normal((5, 3))
+    patterns, gates = enumerate_patterns(X)
+    failed = OptimizeResult(status=4, x=None, message="numerical trouble")
+    monkeypatch.setattr(arrangements, "linprog", lambda *args, **options: failed)
+    with pytest.raises(ValueError, match="numerical trouble"):
+        arrangements._with_true_gates(X, patterns, -gates)
 
 
 @settings(max_examples=40, deadline=None)

@@ -6,7 +6,7 @@ import cvxpy as cp
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose
-from scipy.optimize import minimize
+from scipy.optimize import minimize, minimize_scalar
 
 from sklearn_convexrelu.certificates import dual_point, lower_bound
 from sklearn_convexrelu.losses import (
@@ -151,6 +151,62 @@ def test_best_intercept_minimises(case):
     assert case.loss.value(F + b, Y, weights) <= found.fun + 1e-12
     sums = case.loss.gradient(F + b, Y, weights).sum(axis=0)
     assert_allclose(sums, 0, atol=1e-6)
+
+
+@pytest.mark.parametrize("ratio", [1e-6, 1e-3, 1.0, 1e3])
+def test_huber_intercept_at_any_threshold(ratio):
+    """Targets are of size one, but their outputs are far from zero."""
+    rng = np.random.default_rng(0)
+    Y = rng.standard_normal((31, 3)) + [100.0, -7.0, 0.0]
+    F, weights = rng.standard_normal((31, 3)), rng.dirichlet(np.ones(31))
+    loss = Huber(ratio)
+    b = loss.best_intercept(F, Y, weights)
+    for k in range(3):
+        f, y = F[:, [k]], Y[:, [k]]
+
+        def value(b, f=f, y=y):
+            return loss.value(f + b, y, weights)
+
+        # By brute force: near the best of the means of neighbouring residuals.
+        grid = np.sort((y - f).ravel())
+        grid = (grid[:, None] + grid).ravel() / 2
+        best = grid[np.argmin([value(b) for b in grid])]
+        found = minimize_scalar(value, (best - ratio / 9, best + ratio / 9), tol=1e-12)
+        least = min(found.fun, value(best))
+        assert_allclose(value(b[k]), least, rtol=1e-4)
+        assert value(b[k]) <= least * (1 + 1e-13)
+    N = loss.gradient(F + b, Y, weights)
+    assert (abs(N.sum(axis=0)) <= 1e-8 * abs(N).sum(axis=0)).all()
+
+
+def test_ties_of_the_intercept_are_settled_in_the_middle():
+    one = np.full(4, 0.25)
+    Y = np.array([[0.0], [10.0], [1.0], [10.5]])
+    for sign, order in [(1, [0, 1, 2, 3]), (-1, [0, 1, 2, 3]), (1, [3, 1, 0, 2])]:
+        b = Huber(1.0).best_intercept(0 * Y, sign * Y[order], one)
+        assert_allclose(b, sign * (2.0 + 9.0) / 2)  # flat from 1 + t to 10 - t
+    # No margin is short from -3 to 9.
+    F, signs = np.array([[-10.0], [4.0]]), np.array([[-1.0], [1.0]])
+    assert_allclose(SquaredHinge().best_intercept(F, signs, one[:2]), 3.0)
+    # One class alone has the least shift of no loss, however large the predictions.
+    F = np.array([[-1e4], [2.0]])
+    assert_allclose(SquaredHinge().best_intercept(F, 1 + 0 * F, one[:2]), 1e4 + 1)
+
+
+@pytest.mark.parametrize("size", [1.0, 1e2, 1e4])
+@pytest.mark.parametrize("loss", [Logistic(), Softmax(), SquaredHinge()])
+def test_intercept_for_predictions_of_any_size(loss, size):
+    """Far from zero curvatures vanish, and Newton's method has nowhere to go."""
+    rng = np.random.default_rng(0)
+    F, Y = size * rng.standard_normal((60, 3)), np.eye(3)[np.arange(60) % 3]
+    Y = 2 * Y - 1 if isinstance(loss, SquaredHinge) else Y
+    weights = rng.dirichlet(np.ones(60))
+    b = loss.best_intercept(F, Y, weights)
+    N = loss.gradient(F + b, Y, weights)
+    assert abs(N.sum(axis=0)).max() <= 1e-6 * abs(N).sum()
+    value = loss.value(F + b, Y, weights)
+    for shift in size * rng.standard_normal((200, 3)):
+        assert value <= loss.value(F + b + shift, Y, weights)
 
 
 def test_balanced_points_are_dual_feasible(case):

@@ -598,6 +598,36 @@ def test_huber_scales_with_target_and_threshold(scale):
     assert difference <= model.dual_gap_
 
 
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+@pytest.mark.parametrize("scale", [1.0, 1e3, 1e4, 1e8])
+@pytest.mark.parametrize("n_features", [1, 10])
+def test_huber_certifies_nothing_false_of_targets_beyond_the_threshold(
+    n_features, scale
+):
+    """A wrong constant once had a gap of zero, with a bound above the optimum."""
+    X, y = diabetes()
+    X, y = X[:, -n_features:], scale * (150 + 77 * y)
+    weights = np.random.default_rng(0).uniform(0.5, 2, len(y))
+    order = np.argsort(y)
+    middle = np.searchsorted(np.cumsum(weights[order]), weights.sum() / 2)
+    median = y[order][middle]
+    constant = np.average(huber(median - y, 1.35), weights=weights)
+    options = {"loss": "huber", "max_iter": 20, "sample_weight": weights}
+    model = fit(X, y, **options)
+    value = np.average(huber(model.predict(X) - y, 1.35), weights=weights)
+    assert_allclose(model.objective_, value + model.alpha_ * path_norm(model))
+    assert model.lower_bound_ <= model.objective_ < 0.95 * constant
+    assert model.tolerance_ <= 1.01e-3 * constant
+    # No neuron at all: the constant is the weighted median, but for the threshold.
+    null = fit(X, y, 1.01, **options)
+    assert null.n_neurons_ == 0 and null.status_.name == "CONVERGED"
+    assert null.lower_bound_ <= constant
+    assert_allclose(null.predict(X), median, atol=2 * 1.35)
+    # What little of the loss is quadratic does not move alpha_max_.
+    other = fit(X, 64 * y, **options)
+    assert_allclose(other.alpha_max_, model.alpha_max_, rtol=0.02)
+
+
 @pytest.mark.parametrize("n_targets", [1, 2])
 def test_poisson_means(n_targets):
     X, y = counts()

@@ -137,6 +137,39 @@ def test_another_loss_is_certified():
     assert solution.certificate.objective <= wide + solution.certificate.gap
 
 
+class Stuck(Huber):
+    """Huber's loss with an intercept that is far from the best."""
+
+    def best_intercept(self, F, Y, weights):
+        return np.full(Y.shape[1], 3.0)
+
+
+def test_a_constant_is_certified_by_its_own_dual_value():
+    """A zero alpha says that no neuron helps, not that the constant is the best."""
+    X, y = bumps(40, 2)
+    for loss, constant in [(Stuck(0.5), 3.0), (Huber(0.5), np.median(y + 90))]:
+        stated = state_problem(
+            X,
+            y[:, None] + 90.0,
+            np.ones(40),
+            loss,
+            fit_intercept=True,
+            hidden_bias=True,
+        ).with_alpha(0.0)
+        if isinstance(loss, Stuck):
+            with pytest.warns(ConvergenceWarning, match="gap"):
+                solution = train(stated, AdaptiveSolver())
+            assert solution.status is Status.PRECISION
+        else:
+            solution = train(stated, AdaptiveSolver())
+            assert solution.status is Status.CONVERGED
+        assert_allclose(solution.network.intercept, constant, atol=0.5)
+        sizes = abs(np.median(y) - y)
+        best = np.mean(np.where(sizes <= 0.5, sizes**2 / 2, 0.5 * sizes - 0.125))
+        assert solution.certificate.lower_bound <= best
+        assert solution.certificate.proven_lower_bound <= best
+
+
 def test_many_rows_start_on_a_sample_and_end_on_all_of_them():
     X, y = bumps(10000, 3)
     stated = problem(X, y)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 from problems import bumps, diabetes, shared_file
-from scipy.optimize import minimize
+from scipy.optimize import OptimizeResult, minimize
 from sklearn.base import clone
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
@@ -18,11 +18,15 @@ from sklearn_convexrelu import (
     ConvexReLURegressorCV,
     convex_relu_path,
 )
+from sklearn_convexrelu.patterns import tree_arrangements
+from sklearn_convexrelu.patterns.exact import exact_price
+from sklearn_convexrelu.patterns.pricing import FIRST
 from sklearn_convexrelu.patterns.tree_arrangements import (
     TreeCells,
     enumerate_trees,
     sample_trees,
 )
+from sklearn_convexrelu.patterns.tree_pricing import TreePricer
 from sklearn_convexrelu.trees import TreeShape
 
 
@@ -227,6 +231,24 @@ def test_cells_hold_where_their_gates_are():
     assert keys(sampled, [0, 1]) <= listed
 
 
+@pytest.mark.parametrize("scale", [1e3, 1e6, 1e9])
+def test_no_cell_is_lost_on_features_of_different_scale(scale):
+    """Cells are those of the other features, but they are thin in their units."""
+    X, shape = np.random.default_rng(0).standard_normal((4, 3)), TreeShape((2,))
+    scales = np.array([1.0, scale, 1.0])
+    cells = enumerate_trees(X * scales, shape)
+    inside = TreeCells.of(shape, cells.gates * scales, cells.signs, X)
+    assert len(inside) == len(cells) == len(enumerate_trees(X, shape))
+
+
+def test_a_programme_that_fails_is_not_an_empty_cell(monkeypatch):
+    X = np.random.default_rng(0).standard_normal((4, 2))
+    failed = OptimizeResult(status=1, x=np.zeros(5), message="too many iterations")
+    monkeypatch.setattr(tree_arrangements, "linprog", lambda *args, **options: failed)
+    with pytest.raises(ValueError, match="too many iterations"):
+        enumerate_trees(X, TreeShape((2,)))
+
+
 @pytest.mark.parametrize("loss", ["squared_error", "huber", "poisson", "log_loss"])
 @pytest.mark.parametrize("penalty", ["path", "weight_decay"])
 def test_losses_weights_and_outputs(loss, penalty):
@@ -390,6 +412,19 @@ def test_widths_written_to_after_the_fit_are_noticed():
     widths[0] = 3
     with pytest.raises(ValueError, match="subnetwork_widths changed"):
         model.prune(X, y)
+
+
+@pytest.mark.parametrize("offset", [1e5, 1e7])
+def test_prices_of_features_far_from_zero(offset):
+    """Equal leaves have the price of a neuron times the root of their number."""
+    for seed in range(5):
+        rng = np.random.default_rng(seed)
+        X = np.c_[rng.standard_normal((60, 2)) + offset, np.ones(60)]
+        N = rng.standard_normal((60, 1))
+        N -= N.mean()
+        pricer = TreePricer(X, 1, TreeShape((2,)))
+        found = pricer.price(N, np.zeros((8, 0)), rng, FIRST)[0].best
+        assert found >= np.sqrt(2) * exact_price(X, N).prices[0] * (1 - 1e-6)
 
 
 def test_features_that_are_all_zero():

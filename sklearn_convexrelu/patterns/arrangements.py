@@ -301,8 +301,9 @@ def _merged_cells(packed, gates, n):
 def _with_true_gates(X, patterns, gates):
     """Return the patterns with gates that make them in floating point.
 
-    Where rounding spoils a gate a linear programme looks for the middle of the cell; a
-    cell too thin for any gate in double precision is dropped.
+    Where rounding spoils a gate a linear programme looks for the middle of the cell. A
+    cell too thin for that is dropped: a ball that few hyperplanes cut has a piece of
+    about its size, so what such cells hold is next to a cell that is kept.
     """
     made = np.empty(len(patterns), dtype=bool)
     step = max(_ENTRIES // len(X), 1)
@@ -317,9 +318,21 @@ def _with_true_gates(X, patterns, gates):
 
 
 def _middle(X, pattern):
-    """Return a gate of a pattern far from all hyperplanes, None where there is none."""
+    """Return a gate of a pattern far from all hyperplanes, None where there is none.
+
+    It is looked for in units in which the data vary alike in all directions.
+
+    Raises
+    ------
+    ValueError
+        If the linear programme fails: a gate of zero is feasible, so that says nothing
+        of the cell.
+    """
     live = X.any(axis=1)
-    rows = X[live] / np.linalg.norm(X[live], axis=1)[:, None]
+    X = X / _power_of_two(np.abs(X).max())  # squares must not overflow
+    inverse_root = second_moment_roots(X)[1]
+    rows = X[live] @ inverse_root
+    rows /= np.linalg.norm(rows, axis=1)[:, None]
     signed = np.where(pattern[live], 1.0, -1.0)[:, None] * rows
     n_features = X.shape[1]
     answer = linprog(
@@ -329,6 +342,9 @@ def _middle(X, pattern):
         bounds=[(-1.0, 1.0)] * (n_features + 1),
     )
     if answer.status != 0:
-        return None
-    gate = answer.x[:-1]
+        raise ValueError(
+            "The activation patterns could not be listed on these data: a linear "
+            f"programme ended with {answer.message!r}; use patterns='adaptive'."
+        )
+    gate = inverse_root @ answer.x[:-1]
     return gate if ((X @ gate > 0.0) == pattern).all() else None

@@ -24,6 +24,7 @@ _FRUITLESS = 20  # batches without a new cell before sampling ends
 _BATCH = 500
 _MOST_CELLS = 20_000
 _FLAT = 1e-7  # margins below have no interior to speak of
+_SOLVED = 0  # status of a linear programme
 
 
 @dataclass(frozen=True)
@@ -285,9 +286,23 @@ def _parents(children, X):
 
 
 def _inside(cones, X):
-    """Return leaf vectors strictly inside cones, or None where there is no interior."""
-    n_leaves, d = cones.shape[1], X.shape[1]
-    rows = np.einsum("kmn,nd->knmd", cones, X).reshape(-1, n_leaves * d)
+    """Return leaf vectors strictly inside cones, or None where there is no interior.
+
+    They are looked for in units in which the data vary alike in all directions. A cell
+    whose margin is no more than the solver's tolerance there is left out: a ball that
+    few hyperplanes cut has a piece of about its size, so what such cells hold is next
+    to a cell that is listed.
+
+    Raises
+    ------
+    ValueError
+        If the linear programme fails: vectors of zero are feasible, so that says
+        nothing of the interior.
+    """
+    n_leaves, inverse_root = cones.shape[1], second_moment_roots(X)[1]
+    d = len(inverse_root)
+    rows = np.einsum("kmn,nd->knmd", cones, X @ inverse_root)
+    rows = rows.reshape(-1, n_leaves * d)
     lengths = np.linalg.norm(rows, axis=1)
     rows = rows[lengths > 0.0] / lengths[lengths > 0.0, None]
     solved = linprog(
@@ -296,6 +311,12 @@ def _inside(cones, X):
         b_ub=np.zeros(len(rows)),
         bounds=[(-1.0, 1.0)] * (n_leaves * d) + [(None, 1.0)],
     )
-    if solved.x is None or solved.x[-1] <= _FLAT:
+    if solved.status != _SOLVED:
+        raise ValueError(
+            "The cells of sub-networks could not be listed on these data: a linear "
+            f"programme ended with {solved.message!r}; use patterns='adaptive' or "
+            "'random'."
+        )
+    if solved.x[-1] <= _FLAT:
         return None
-    return solved.x[:-1].reshape(n_leaves, d)
+    return solved.x[:-1].reshape(n_leaves, d) @ inverse_root.T

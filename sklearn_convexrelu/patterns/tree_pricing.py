@@ -85,17 +85,18 @@ class TreePricer:
     """
 
     def __init__(self, X, n_outputs, shape):
-        self.X, self.single_X, self.shape = X, X.astype(np.float32), shape
-        self.neurons = Pricer(X, n_outputs)
+        self.X, self.shape = X, shape
+        self.neurons = Pricer(X, n_outputs, exact=False)
         self.precision = self.neurons.precision
+        self.rough_X = X.astype(self.precision, copy=False)
         root, inverse_root = second_moment_roots(X)
-        self.root = root.astype(np.float32)
-        self.inverse_root = inverse_root.astype(np.float32)
+        self.root = root.astype(self.precision)
+        self.inverse_root = inverse_root.astype(self.precision)
 
     def signature(self, directions):
         """Return vectors that are close where sub-networks act alike, (n, K)."""
-        W, signs = self.shape.unpacked(directions.astype(np.float32))
-        values = self.shape.values(self.shape.leaves(W), signs, self.single_X)
+        W, signs = self.shape.unpacked(directions.astype(self.precision))
+        values = self.shape.values(self.shape.leaves(W), signs, self.rough_X)
         return values.astype(np.float64)
 
     def price(self, N, known, rng, effort, enough=None):
@@ -104,9 +105,9 @@ class TreePricer:
         The parameters are those of ``Pricer.price``.
         """
         effort, scale = _EFFORTS[effort], max(np.abs(N).max(initial=0.0), 1e-300)
-        single_N = (N / scale).astype(np.float32)
-        prices = _TreePrices(self.single_X, single_N, self.shape)
-        W, signs = self.shape.unpacked(known.astype(np.float32))
+        rough_N = (N / scale).astype(self.precision)
+        prices = _TreePrices(self.rough_X, rough_N, self.shape)
+        W, signs = self.shape.unpacked(known.astype(self.precision))
         if effort.n_batches:
             W, signs = self._with_neurons(W, signs, N, rng)
         found = _Found.ascended(prices, W, signs, effort)
@@ -132,10 +133,10 @@ class TreePricer:
         """Add priced neurons, as sub-networks of equal leaves or of one leaf."""
         neurons = self.neurons.search(N, np.zeros((self.X.shape[1], 0)), LIGHT, rng)
         U = neurons.distinct(10, _HOP_COSINE, self.neurons.signature).directions
-        collapsed = np.zeros((U.shape[1], *W.shape[1:]), np.float32)
+        collapsed = np.zeros((U.shape[1], *W.shape[1:]), self.precision)
         copies = 1 if self.shape.decays else self.shape.n_leaves
         collapsed[:, :copies] = U.T[:, None] / np.sqrt(copies)
-        ones = np.ones((len(collapsed), self.shape.n_signs), np.float32)
+        ones = np.ones((len(collapsed), self.shape.n_signs), self.precision)
         return np.concatenate([W, collapsed]), np.concatenate([signs, ones])
 
     def _starts(self, prices, found, W, signs, effort, rng):
@@ -175,17 +176,17 @@ class TreePricer:
     def _gaussian(self, count, rng):
         """Return random sub-networks, their leaves of different length."""
         shape = count, self.shape.n_leaves, self.X.shape[1]
-        W = rng.standard_normal(shape, dtype=np.float32) @ self.inverse_root.T
-        W *= rng.uniform(0.0, 1.0, (*shape[:2], 1)).astype(np.float32)
-        signs = rng.choice(np.float32([-1.0, 1.0]), (count, self.shape.n_signs))
-        return _unit(W), signs
+        W = rng.standard_normal(shape, dtype=self.precision) @ self.inverse_root.T
+        W *= rng.uniform(0.0, 1.0, (*shape[:2], 1)).astype(self.precision)
+        signs = rng.choice([-1.0, 1.0], (count, self.shape.n_signs))
+        return _unit(W), signs.astype(self.precision)
 
     def _near(self, W, smallest, largest, rng):
         """Return copies with noise, log-uniform in size, in terms of the values."""
         V = W @ self.root.T
-        noise = _unit(rng.standard_normal(V.shape, dtype=np.float32))
+        noise = _unit(rng.standard_normal(V.shape, dtype=self.precision))
         size = np.exp(rng.uniform(np.log(smallest), np.log(largest), len(W)))
-        noise *= (size * _lengths(V)).astype(np.float32)[:, None, None]
+        noise *= (size * _lengths(V)).astype(self.precision)[:, None, None]
         return _unit((V + noise) @ self.inverse_root.T)
 
     def _swapped(self, W, signs, others, other_signs, rng):

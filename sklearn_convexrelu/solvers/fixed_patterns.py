@@ -224,7 +224,7 @@ class FixedPatterns:
             tolerance = self.tol * problem.loss_scale()
             for alpha in alphas:
                 constant = self.constant(problem.with_alpha(alpha))
-                yield Solution.of_constant(*constant, tolerance)
+                yield Solution.of_constant(*constant, Status.CONVERGED, tolerance)
             return
         method = self._record(programme)
         watch = None
