@@ -473,3 +473,22 @@ def test_what_stalled_stands_where_cvxpy_does_not_converge(outcome, monkeypatch)
     assert len(model.history_) == len(named.history_) + further
     assert (model.objective_ < named.objective_) == further
     assert model.objective_ <= named.objective_
+
+
+def test_patterns_that_a_rank_cut_may_miss_prove_nothing_for_all():
+    x = np.random.default_rng(0).uniform(-1, 1, 12)
+    y = np.abs(x)
+    near = ConvexReLURegressor(1e-7, patterns="exact", tol=1e-4).fit(x[:, None], y)
+    assert near.certificate_.kind == "exact"
+    # So far from zero that the feature beside its bias counts as rounding.
+    far = x[:, None] + 1e6
+    model = ConvexReLURegressor(1e-7, patterns="exact", tol=1e-4).fit(far, y)
+    # The kinked network of the near data, moved there by its biases.
+    W, a = near.coefs_[0], near.coefs_[1].ravel()
+    b = near.intercepts_[0] - 1e6 * W[0]
+    predictions = np.maximum(far @ W + b, 0) @ a + near.intercepts_[1]
+    penalty = np.hypot(W[0], b) @ np.abs(a)
+    objective = np.mean((predictions - y) ** 2) / 2 + model.alpha_ * penalty
+    assert objective < model.objective_
+    assert model.certificate_.kind == "restricted"
+    assert model.certificate_.over_all.proven_lower_bound <= objective

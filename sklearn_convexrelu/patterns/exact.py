@@ -35,6 +35,7 @@ __all__ = [
     "ExactPricing",
     "effective_rank",
     "exact_price",
+    "keeps_all",
     "max_rows",
     "supports",
 ]
@@ -325,6 +326,12 @@ def row_space(X, rtol=_RANK_RTOL):
     rank = int((values > rtol * values[0]).sum())
     dropped = values[rank] * size if rank < len(values) else 0.0
     return Vt[:rank].T, float(dropped)
+
+
+def keeps_all(X):
+    """Tell whether the singular values that the rank leaves out are rounding."""
+    rounding = 4 * max(X.shape) * np.finfo(float).eps
+    return row_space(X)[1] <= rounding * np.linalg.norm(X)
 
 
 def merge_parallel(Z):

@@ -14,6 +14,7 @@ from sklearn_convexrelu.patterns.arrangements import (
     patterns_of,
     sample_patterns,
 )
+from sklearn_convexrelu.patterns.exact import keeps_all
 from sklearn_convexrelu.patterns.pricing import FAIR
 from sklearn_convexrelu.patterns.tree_arrangements import (
     enumerate_trees,
@@ -79,11 +80,15 @@ class FixedPatterns:
     proves: bool = True
     _last: dict = field(default_factory=dict, repr=False, compare=False)
 
-    @property
-    def kind(self):
-        """Kind of the certificates."""
-        complete = isinstance(self.patterns, str) and self.patterns == "exact"
-        return "exact" if complete and not self.gated else "restricted"
+    def kind(self, X):
+        """Return the kind of certificates for ``X``.
+
+        Patterns are listed up to a rank: all of them where what it leaves out of X is
+        rounding.
+        """
+        listed = isinstance(self.patterns, str) and self.patterns == "exact"
+        complete = listed and not self.gated and keeps_all(X)
+        return "exact" if complete else "restricted"
 
     def check(self):
         """Refuse what cannot be before any work.
@@ -181,17 +186,17 @@ class FixedPatterns:
         none, where all features are zero.
         """
         network, over_all = problem.null_network(), None
-        objective = problem.objective(network)
+        kind, objective = self.kind(problem.X), problem.objective(network)
         if self.gated:
             programme, network_of = self.programme(problem)
             network = network_of(programme.zero())
-        elif self.kind == "restricted":
+        elif kind == "restricted":
             N = dual_point(problem, network.forward(problem.X))
             rng, none = np.random.default_rng(self.seed), network.directions()[0]
             candidates, bound = pricer_of(problem).price(N, none, rng, FAIR)
             over_all = certify(problem, network, candidates.best, bound)
         return network, Certificate(
-            self.kind, objective, objective, 0.0, 0.0, objective, over_all
+            kind, objective, objective, 0.0, 0.0, objective, over_all
         )
 
     def largest_alpha(self, problem):
@@ -295,7 +300,8 @@ class FixedPatterns:
     def _certificate(self, problem, network, solved):
         """Return the programme's certificate, and beside it that over all networks."""
         over_all, bound_here = None, solved.lower_bound
-        if self.kind == "restricted" and not self.gated and self.proves:
+        kind = self.kind(problem.X)
+        if kind == "restricted" and not self.gated and self.proves:
             N = dual_point(problem, network.forward(problem.X))
             known, rng = network.directions()[0], np.random.default_rng(self.seed)
             candidates, bound = pricer_of(problem).price(N, known, rng, FAIR)
@@ -303,7 +309,7 @@ class FixedPatterns:
             if over_all.kind == "exact":  # what holds for all holds for these
                 bound_here = max(bound_here, over_all.lower_bound)
         return Certificate(
-            kind=self.kind,
+            kind=kind,
             objective=problem.objective(network),
             lower_bound=bound_here,
             price=solved.price,
