@@ -4,7 +4,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-__all__ = ["NEURONS", "GatedNetwork", "Network", "column_norms", "row_blocks"]
+__all__ = [
+    "NEURONS",
+    "GatedNetwork",
+    "Network",
+    "column_norms",
+    "power_of_two",
+    "row_blocks",
+]
 
 _BLOCK_ENTRIES = 65536  # activations held at a time: half a megabyte in double
 
@@ -160,7 +167,7 @@ class _NeuronShape:
         """Return the values of unit directions at the rows of X, (n_samples, K)."""
         return np.maximum(X @ directions, 0.0)
 
-    def network(self, n_inputs, directions, outputs, amplitudes, intercept):
+    def network(self, directions, outputs, amplitudes, intercept):
         """Return the balanced network of directions and amplitudes."""
         return Network.from_directions(directions, outputs, amplitudes, intercept)
 
@@ -258,6 +265,11 @@ def row_blocks(n_rows, width):
     step = max(_BLOCK_ENTRIES // max(width, 1), 64)
     for start in range(0, n_rows, step):
         yield slice(start, start + step)
+
+
+def power_of_two(size):
+    """Return the largest power of two up to ``size``; scaling by it is exact."""
+    return float(2.0 ** np.floor(np.log2(size))) if size > 0.0 else 1.0
 
 
 def column_norms(A):

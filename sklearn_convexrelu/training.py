@@ -15,8 +15,8 @@ from sklearn.exceptions import ConvergenceWarning
 
 from sklearn_convexrelu.bounds.search import semidefinite_bound
 from sklearn_convexrelu.certificates import Certificate, certify, dual_point
-from sklearn_convexrelu.networks import NEURONS
-from sklearn_convexrelu.patterns.exact import ExactPricing, effective_rank, supports
+from sklearn_convexrelu.networks import NEURONS, power_of_two
+from sklearn_convexrelu.patterns.exact import ExactPricing, affordable
 from sklearn_convexrelu.patterns.pricing import FIRST
 from sklearn_convexrelu.patterns.tree_pricing import pricer_of, totals_of
 from sklearn_convexrelu.problem import Problem
@@ -304,7 +304,7 @@ class _Units:
     @classmethod
     def of(cls, problem):
         """Return the units of ``problem``."""
-        inputs = _power_of_two(np.abs(problem.X).max(initial=0.0))
+        inputs = power_of_two(np.abs(problem.X).max(initial=0.0))
         targets, offset = 1.0, np.zeros(problem.n_outputs)
         if problem.loss.is_homogeneous:
             if problem.fit_intercept:
@@ -393,12 +393,7 @@ class _Units:
 def _spread(residual, size):
     """Return the unit of residuals, or of ``size`` where residuals are rounding."""
     largest = np.abs(residual).max()
-    return _power_of_two(largest if largest > 1e-13 * size else size)
-
-
-def _power_of_two(size):
-    """Return the largest power of two up to ``size``; scaling by it is exact."""
-    return float(2.0 ** np.floor(np.log2(size))) if size > 0.0 else 1.0
+    return power_of_two(largest if largest > 1e-13 * size else size)
 
 
 def _check_spread(X, hidden_bias):
@@ -424,7 +419,7 @@ def _distinct_rows(X, Y, sample_weight):
     Rows come sorted by target and then by features.
     """
     # A common factor means nothing; without it their sum could overflow.
-    sample_weight = sample_weight / _power_of_two(sample_weight.max())
+    sample_weight = sample_weight / power_of_two(sample_weight.max())
     live = np.flatnonzero(sample_weight > 0.0)
     keys = [*Y[live].T, *X[live].T]
     # The first two keys tell most rows apart; the others sort those that they do not.
@@ -542,9 +537,7 @@ def _reduced_constant(problem, solver):
 def _adaptive_constant(problem):
     """Return the best constant and its certificate among all networks."""
     network = problem.null_network()
-    exact = not problem.shape.is_tree and supports(
-        effective_rank(problem.X), len(problem.X), problem.n_outputs
-    )
+    exact = affordable(problem)
     objective = problem.objective(network)
     return network, Certificate(
         kind="exact" if exact else "priced",

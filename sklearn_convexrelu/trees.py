@@ -81,7 +81,7 @@ class TreeShape:
         W, signs = self.unpacked(directions)
         return self.values(self.leaves(W), signs, X)
 
-    def network(self, n_inputs, directions, outputs, amplitudes, intercept):
+    def network(self, directions, outputs, amplitudes, intercept):
         """Return the balanced network of directions and amplitudes."""
         root = np.sqrt(amplitudes)
         W, signs = self.unpacked(directions)
@@ -98,7 +98,7 @@ class TreeShape:
         rows = self.n_leaves * n_inputs + self.n_signs
         intercept = np.asarray(intercept, dtype=np.float64)
         none = np.zeros((rows, 0)), np.zeros((0, len(intercept))), np.zeros(0)
-        return self.network(n_inputs, *none, intercept)
+        return self.network(*none, intercept)
 
     def unpacked(self, directions):
         """Return coordinates (K, n_leaves, n_inputs) and signs (K, n_signs) of columns.
@@ -290,8 +290,7 @@ class TreeNetwork:
         """
         penalties = self.penalties()
         kept = self.taken(penalties > smallest * max(penalties.max(initial=0.0), _TINY))
-        n_inputs = self.coordinates.shape[2]
-        return self.shape.network(n_inputs, *kept.directions(), self.intercept)
+        return self.shape.network(*kept.directions(), self.intercept)
 
     def rescaled(self, path_norm, targets, offset):
         """Return the network with scaled weights, ``targets`` times intercept, shifted.

@@ -100,7 +100,7 @@ def test_layers_are_an_ordinary_network_of_the_same_penalty(shape):
 def test_directions_round_trip(shape):
     net, X = network(shape), np.random.default_rng(1).standard_normal((30, 4))
     directions, outputs, amplitudes = net.directions()
-    again = shape.network(4, directions, outputs, amplitudes, net.intercept)
+    again = shape.network(directions, outputs, amplitudes, net.intercept)
     assert_allclose(again.forward(X), net.forward(X))
     assert_allclose(amplitudes.sum(), net.penalty())
     assert_allclose(again.penalty(), net.penalty())

@@ -13,6 +13,7 @@ from scipy.optimize import linprog
 from sklearn.utils import check_array, check_random_state
 from sklearn.utils.validation import check_scalar
 
+from sklearn_convexrelu.networks import power_of_two
 from sklearn_convexrelu.patterns.exact import merge_parallel, row_space
 from sklearn_convexrelu.patterns.pricing import second_moment_roots
 
@@ -64,7 +65,7 @@ def sample_patterns(X, n_patterns=200, random_state=None):
     X = check_array(X, dtype=np.float64)
     check_scalar(n_patterns, "n_patterns", Integral, min_val=1)
     rng = check_random_state(random_state)
-    X = X / _power_of_two(np.abs(X).max(initial=0.0))  # squares must not overflow
+    X = X / power_of_two(np.abs(X).max(initial=0.0))  # squares must not overflow
     inverse_root = second_moment_roots(X)[1]
     batch = max(min(_ENTRIES // len(X), 1000), 1)
     found, seen, fruitless = [], set(), 0
@@ -226,11 +227,6 @@ def patterns_of(gates, X):
     return patterns[first], gates[first]
 
 
-def _power_of_two(size):
-    """Return the largest power of two up to ``size``; scaling by it is exact."""
-    return float(2.0 ** np.floor(np.log2(size))) if size > 0.0 else 1.0
-
-
 def _patterns(X, gates):
     """Return ``1[X g > 0]`` of every gate, (n_gates, n_samples)."""
     step = max(_ENTRIES // len(X), 1)
@@ -329,7 +325,7 @@ def _middle(X, pattern):
         of the cell.
     """
     live = X.any(axis=1)
-    X = X / _power_of_two(np.abs(X).max())  # squares must not overflow
+    X = X / power_of_two(np.abs(X).max())  # squares must not overflow
     inverse_root = second_moment_roots(X)[1]
     rows = X[live] @ inverse_root
     rows /= np.linalg.norm(rows, axis=1)[:, None]

@@ -33,6 +33,7 @@ import numpy as np
 __all__ = [
     "ExactPrices",
     "ExactPricing",
+    "affordable",
     "effective_rank",
     "exact_price",
     "keeps_all",
@@ -129,6 +130,14 @@ def supports(rank, n_samples, n_outputs=1):
     if n_outputs > 1 and rank > 2:
         return False
     return n_samples <= max_rows(rank)
+
+
+def affordable(problem):
+    """Tell whether :class:`ExactPricing` serves the networks of a Problem."""
+    if problem.shape.is_tree:
+        return False
+    X = problem.X
+    return supports(effective_rank(X), len(X), problem.n_outputs)
 
 
 def exact_price(X, N, n_best=1):

@@ -209,7 +209,7 @@ def enumerate_trees(X, shape):
     # Signs come leaves first; children were put together level by level.
     return TreeCells(
         np.array([cell.gates for cell in cells]),
-        np.array([_by_level(cell.signs, shape) for cell in cells], dtype=float),
+        np.array([_by_level(cell.signs) for cell in cells], dtype=float),
         np.array([cell.masks for cell in cells]),
         np.array([cell.cones for cell in cells]),
     )
@@ -240,7 +240,7 @@ def _sides(pattern, X):
     return sides.astype(np.int8)[None, None]
 
 
-def _by_level(signs, shape):
+def _by_level(signs):
     """Return the signs of a nested tuple ((sign, tuple of the child), ...) by level."""
     levels, current = [], list(signs)
     while current:

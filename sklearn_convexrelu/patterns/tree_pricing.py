@@ -118,7 +118,7 @@ class TreePricer:
             if enough is not None and enough(found.best * scale):
                 break
             if i < effort.n_batches:
-                starts = self._starts(prices, found, W, signs, effort, rng)
+                starts = self._starts(prices, W, signs, effort, rng)
             else:
                 n_leaders = _HOP_LEADERS[i % len(_HOP_LEADERS)]
                 starts = self._hops(prices, found, n_leaders, effort, rng)
@@ -139,7 +139,7 @@ class TreePricer:
         ones = np.ones((len(collapsed), self.shape.n_signs), self.precision)
         return np.concatenate([W, collapsed]), np.concatenate([signs, ones])
 
-    def _starts(self, prices, found, W, signs, effort, rng):
+    def _starts(self, prices, W, signs, effort, rng):
         """Return the best scored starts of every kind, in fixed shares."""
         total, chosen = sum(_SHARES.values()), []
         for kind, share in _SHARES.items():

@@ -59,9 +59,7 @@ def _pruned_once(network, X):
         return network.scaled(factors)
     U, A, c = network.directions()
     shape = network.shape if isinstance(network, TreeNetwork) else NEURONS
-    return shape.network(
-        X.shape[1], U[:, kept], A[kept], (c * factors)[kept], network.intercept
-    )
+    return shape.network(U[:, kept], A[kept], (c * factors)[kept], network.intercept)
 
 
 def _values(network, X):

@@ -82,9 +82,7 @@ def tree_network(blocks, cells, shape):
     signs = cells.signs[active % len(cells)]
     outputs = np.where(active < len(cells), 1.0, -1.0)[:, None]
     directions = np.vstack([(flat / lengths[:, None]).T, signs.T])
-    return shape.network(
-        W.shape[2], directions, outputs, lengths**shape.degree, blocks.intercept
-    )
+    return shape.network(directions, outputs, lengths**shape.degree, blocks.intercept)
 
 
 def gated_trees(blocks, cells, shape):

@@ -5,7 +5,6 @@ Column generation over neurons with a sliding step; see :class:`AdaptiveSolver`.
 
 import time
 from dataclasses import dataclass, replace
-from functools import partial
 
 import numpy as np
 
@@ -531,7 +530,6 @@ class _Run:
         The parameters are directions, outputs, amplitudes and intercept to start from.
         """
         problem, cap = self.problem, self.solver.max_neurons
-        network = partial(problem.shape.network, problem.X.shape[1])
         Phi = problem.shape.features(problem.X, U)
         c, b = best_amplitudes(problem, Phi, A, c, b, self.enough)
         kept = np.flatnonzero(c > 1e-8 * c.max(initial=0.0))
@@ -541,8 +539,8 @@ class _Run:
             c, b = best_amplitudes(
                 problem, Phi[:, kept], A[kept], c[kept], b, self.enough
             )
-            return network(U[:, kept], A[kept], c, b).pruned()
-        return network(U[:, kept], A[kept], c[kept], b)
+            return problem.shape.network(U[:, kept], A[kept], c, b).pruned()
+        return problem.shape.network(U[:, kept], A[kept], c[kept], b)
 
     def with_best_intercept(self, network):
         """Give the network the best intercept for its neurons; also its objective."""

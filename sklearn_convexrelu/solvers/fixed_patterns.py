@@ -359,9 +359,7 @@ def _with_few_units(problem, network):
         few = replace(network.scaled(factors), intercept=b)
     else:
         kept = factors > 0.0
-        few = problem.shape.network(
-            problem.X.shape[1], U[:, kept], A[kept], best[kept], b
-        )
+        few = problem.shape.network(U[:, kept], A[kept], best[kept], b)
     return few if problem.objective(few) <= before else network
 
 

@@ -20,7 +20,7 @@ from sklearn_convexrelu.certificates import (
     lower_bound,
     price_bound,
 )
-from sklearn_convexrelu.patterns.exact import ExactPricing, effective_rank, supports
+from sklearn_convexrelu.patterns.exact import ExactPricing, affordable
 from sklearn_convexrelu.patterns.pricing import FAIR
 from sklearn_convexrelu.patterns.tree_pricing import pricer_of
 from sklearn_convexrelu.solvers.fixed_patterns import FixedPatterns
@@ -242,11 +242,7 @@ class Reduction:
     @cached_property
     def exact(self):
         """The exact pricing of the reduced problem, None where it costs too much."""
-        problem, X = self.problem, self.problem.X
-        affordable = not problem.shape.is_tree and supports(
-            effective_rank(X), len(X), problem.n_outputs
-        )
-        return ExactPricing(X) if affordable else None
+        return ExactPricing(self.problem.X) if affordable(self.problem) else None
 
     def gradient_norm(self, N):
         """Return the spectral norm of ``diag(s / S)^(-1/2) N``."""
