@@ -29,7 +29,7 @@ CASES = {
 }
 QUICK = ("diabetes", "friedman1")
 
-RACES = 2  # L-BFGS starts, one against each of the first seeds
+RACES = 3  # L-BFGS starts, one against each of the first seeds
 RACE_TARGET = 10
 RACE_CAP = 20, 15  # L-BFGS is stopped after so many times ours, or so many seconds
 

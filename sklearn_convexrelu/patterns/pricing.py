@@ -78,6 +78,7 @@ _KNOWN_STEP, _LEADER_STEP, _HOP_STEP, _LONGEST = 0.06, 0.12, 0.25, 1.0
 _LONGER, _SHORTER = 1.3, 0.65  # factors of the next step's length
 _MOMENTUM = 0.5  # part of the old way that the next step keeps
 _LEAST_SPREAD = 1e-2  # of a feature, for its size, that single precision resolves
+_MOST_WEIGHTED = 4_000_000  # entries of X up to which a weighted copy is kept
 _SAMPLED_ROWS = 2048  # enough to tell which directions are worth passes over all rows
 _SAMPLED_HOPS, _SAMPLED_LEADERS = 2, 40
 
@@ -154,8 +155,8 @@ class Prices:
         # One output: the price is linear in the pattern, so one product gives both the
         # price and its gradient, and the activations themselves are never needed.
         self._is_linear, self._weighted = N.shape[1] == 1, None
-        if self._is_linear and len(X) <= 2 * _SAMPLED_ROWS:
-            self._weighted = np.ascontiguousarray((X * N).T)
+        if self._is_linear and X.size <= _MOST_WEIGHTED:
+            self._weighted = X * N
 
     def totals(self, U):
         """Return ``N^T relu(X u)`` for every column of ``U``, (n_directions, C)."""
@@ -206,10 +207,10 @@ class Prices:
         for rows in row_blocks(len(self.X), U.shape[1]):
             H = self.X[rows] @ U
             np.greater(H, 0.0, out=H)
-            if self._weighted is None:  # many rows: not worth another copy of them
+            if self._weighted is None:
                 G += (self.X[rows] * self.N[rows]).T @ H
             else:
-                G += self._weighted[:, rows] @ H
+                G += self._weighted[rows].T @ H
         return G
 
 

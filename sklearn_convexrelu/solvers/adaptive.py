@@ -51,7 +51,7 @@ _MOST_FINISHING = 40  # candidates a programme
 _MOST_IDLE = 4  # programmes in a row without a smaller gap
 _PASSES = 4  # fine searches in a row that must find nothing at the end
 _SAME_CELL = 0.9999  # cosine from which two candidates are taken to be in one cell
-_SAMPLED_ROWS = 4096  # problems of twice as many rows start on so many of them ...
+_SAMPLED_ROWS = 4096  # problems of four times as many rows start on so many ...
 _SAMPLED_PART = 8  # ... or on one row in so many
 _SAMPLE_TOL = 1e-2
 _LEAST_DECREASE = 1e-12  # times the loss of the best constant: less is rounding
@@ -150,7 +150,7 @@ class AdaptiveSolver:
         callback is told of its networks as steps of the start on all rows.
         """
         n_rows = len(problem.X)
-        if n_rows <= 2 * _SAMPLED_ROWS:
+        if n_rows <= 4 * _SAMPLED_ROWS:
             return None
         rng = np.random.default_rng(self.seed)
         count = max(_SAMPLED_ROWS, n_rows // _SAMPLED_PART)
