@@ -3,6 +3,7 @@
 import argparse
 import os
 import platform
+import subprocess
 import warnings
 from importlib.metadata import version
 from pathlib import Path
@@ -116,8 +117,20 @@ def machine():
     versions = ", ".join(f"{package} {version(package)}" for package in PACKAGES)
     return (
         f"{platform.system()} {platform.machine()}, {os.cpu_count()} CPUs, one thread "
-        f"a fit. Python {platform.python_version()}, {versions}."
+        f"a fit. Python {platform.python_version()}, {versions}{revision()}."
     )
+
+
+def revision():
+    """Return which commit runs, to append to the version; nothing outside of git."""
+    command = ["git", "describe", "--always", "--dirty", "--exclude=*"]
+    try:
+        found = subprocess.run(
+            command, cwd=RESULTS.parent, capture_output=True, text=True, check=True
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return ""
+    return f" ({found.stdout.strip()})"
 
 
 def _cell(value):
