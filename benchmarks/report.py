@@ -123,14 +123,23 @@ def machine():
 
 def revision():
     """Return which commit runs, to append to the version; nothing outside of git."""
-    command = ["git", "describe", "--always", "--dirty", "--exclude=*"]
+    found = _git("rev-parse", "--short", "HEAD")
+    if found is None:
+        return ""
+    changed = _git("status", "--porcelain", "--", "sklearn_convexrelu")
+    return f" ({found}{', changed' if changed else ''})"
+
+
+def _git(*arguments):
+    """Return what git prints in the repository, None where it fails."""
+    root = RESULTS.parent.parent
     try:
         found = subprocess.run(
-            command, cwd=RESULTS.parent, capture_output=True, text=True, check=True
+            ["git", *arguments], cwd=root, capture_output=True, text=True, check=True
         )
     except (OSError, subprocess.CalledProcessError):
-        return ""
-    return f" ({found.stdout.strip()})"
+        return None
+    return found.stdout.strip()
 
 
 def _cell(value):
