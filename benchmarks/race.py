@@ -36,6 +36,7 @@ SEEDS = range(3)
 PATIENCE, LEAST_SECONDS, MOST_SECONDS = 5.0, 1.0, 10.0  # others: times ours, within
 LEARNING_RATES = (1e-2, 1e-3)
 BATCH = 200
+WIDE = "descent on 300 units"
 NARROW = "L-BFGS, 50 units"  # fast where the optimum has few neurons, stuck elsewhere
 
 
@@ -56,8 +57,8 @@ def report(names=None):
             pair = {name: runs[name] for name in ("ours", NARROW)}
             narrow += table(data.name, len(y), alpha, pair)
             print(markdown(wide[-len(others) :] + narrow[-1:]), flush=True)
-    parts = [verdict(wide), markdown(wide), LEGEND]
-    parts += [RESTRICTED, verdict(narrow), markdown(narrow)]
+    both = f"{verdict(wide, WIDE)} {verdict(narrow, NARROW)}"
+    parts = [both, markdown(wide), LEGEND, RESTRICTED, markdown(narrow)]
     return "\n\n".join(parts), lambda: picture(traces)
 
 
@@ -196,15 +197,16 @@ def seconds_to(level, trace):
     return next((t for t, excess in trace if excess <= level), inf)
 
 
-def verdict(rows):
-    """Count where ours is first."""
+def verdict(rows, rivals):
+    """Count where ours is first among the rivals."""
     own = [row for row in rows if row["method"] == "ours"]
     counts = []
     for level in LEVELS:
         column = f"{level:.0e}"
         n_first = sum(row[column].startswith("**") for row in own)
         counts.append(f"{n_first} at {column}")
-    return f"Of {len(own)} problems ours is first on {', '.join(counts)}."
+    counts = ", ".join(counts)
+    return f"Against {rivals}, ours is first on {counts} of {len(own)} problems."
 
 
 def picture(traces):
@@ -231,7 +233,7 @@ of the best of all runs, as a fraction of the loss of the best constant; medians
 certified, the others get {PATIENCE:.0f} times as long ({LEAST_SECONDS:.0f} to
 {MOST_SECONDS:.0f} s)."""
 RESTRICTED = """A restricted problem: networks of 50 units at most. Descent on them is
-the faster per step, and where they can hold the optimum nearly first at loose levels;
+faster per step, and where they can hold the optimum nearly first at loose levels;
 nothing tells beforehand whether 50 will do, or afterwards whether they did. Beside
 ours, which is the run above:"""
 
