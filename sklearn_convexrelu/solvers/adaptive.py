@@ -42,7 +42,9 @@ _FIRST_NEURONS = 50  # drawn at random and slid before the first round ...
 _FIRST_SIZE = 3.0  # norm of all their hidden weights; that of the outputs is about one
 _FIRST_DECREASE = 3e-4  # ... until a step gains less than this, in null losses
 _SINGLE = 1e-6  # least decrease, in objectives, that single precision resolves
-# A network is priced with growing care before it is accepted or given up.
+# The care that a network is priced with, which grows until it is accepted or given up:
+# few starts; the effort that may accept it, ended early by a price that refutes it; all
+# of that effort. The last is for networks of cone programmes.
 _GLANCE, _CAREFUL, _WHOLE, _FINISHING = range(4)
 _FAIR_TOL = 3e-3  # from this tolerance on, a fair effort is hard enough
 _FINISH_TOL = 1e-4  # below this tolerance the loop ends on cone programmes
