@@ -3,7 +3,9 @@
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose
+from reference import network_objective
 
+from sklearn_convexrelu import ConvexReLURegressor
 from sklearn_convexrelu.patterns.exact import exact_price
 from sklearn_convexrelu.patterns.pricing import (
     HARD,
@@ -96,3 +98,23 @@ def test_distinct_keeps_the_best_of_each_direction_and_output():
     assert_allclose(kept.outputs[:, 0], [-1.0, 1.0, -1.0])
     assert len(found.distinct(1, 0.99, np.copy).prices) == 1
     assert_allclose(found.distinct(10, 0.99, np.copy, above=1.5).prices, [4.0, 2.0])
+
+
+@pytest.mark.parametrize("kind", ["offset", "offsets", "constant", "small"])
+def test_seeds_and_bounds_agree_far_from_zero(kind):
+    rng = np.random.default_rng(5)
+    X = rng.standard_normal((150, 6))
+    y = np.maximum(X @ rng.standard_normal(6), 0) - np.abs(X[:, 0])
+    y += 0.3 * rng.standard_normal(150)
+    X = {
+        "offset": X + 300.0,
+        "offsets": X + 100.0 * rng.standard_normal(6),
+        "constant": np.c_[X, np.full(150, 200.0)],
+        "small": X / 100.0,
+    }[kind]
+    models = [ConvexReLURegressor(0.08, random_state=k).fit(X, y) for k in range(3)]
+    best = min(network_objective(model, X, y) for model in models)
+    for model in models:
+        assert model.dual_gap_ <= model.tolerance_
+        # Priced bounds are estimates: to within the tolerance here.
+        assert model.lower_bound_ <= best + model.tolerance_

@@ -76,6 +76,7 @@ _CLOSEST = 0.01  # least noise of those copies
 # a maximum, leaders near one on a sample of the rows.
 _KNOWN_STEP, _LEADER_STEP, _HOP_STEP, _LONGEST = 0.06, 0.12, 0.25, 1.0
 _LONGER, _SHORTER = 1.3, 0.65  # factors of the next step's length
+_FAR = 50.0  # times the mean variance of the inputs: their mean, squared, is large
 _MOMENTUM = 0.5  # part of the old way that the next step keeps
 _LEAST_SPREAD = 1e-2  # of a feature, for its size, that single precision resolves
 _MOST_WEIGHTED = 4_000_000  # entries of X up to which a weighted copy is kept
@@ -236,6 +237,7 @@ class Pricer:
         self.X, self.precision = X, search_precision(X)
         self._rough_X = X.astype(self.precision, copy=False)
         self.root, self.inverse_root = second_moment_roots(X)
+        self._offset = _Offset.of(self._rough_X)
         affordable = exact and supports(effective_rank(X), len(X), n_outputs)
         self._exact = ExactPricing(X) if affordable else None
 
@@ -306,15 +308,26 @@ class Pricer:
             leaders = found.distinct(_SAMPLED_LEADERS, _HOP_COSINE, self.signature)
             U, prices = np.hstack([known, leaders.directions]), Prices(X, rough_N)
             n_steps = effort.n_steps // 2
-            found = Candidates.sorted(*ascend(prices, U, n_steps, _LEADER_STEP))
+            found = Candidates.sorted(*self._ascended(prices, U, n_steps, _LEADER_STEP))
             if effort.certifies and not found_enough(found.best):
                 hops = self._hops(found, rng)
-                found = found.joined(*ascend(prices, hops, n_steps, _HOP_STEP))
+                found = found.joined(*self._ascended(prices, hops, n_steps, _HOP_STEP))
         U = _unit(found.directions.astype(np.float64, copy=False))
         found = Candidates.sorted(U, Prices(self.X, N).totals(U))
         if not effort.n_polished or enough(found.best):
             return found
         return self._polished(N, known, found, effort, rng)
+
+    def _ascended(self, prices, U, n_steps, first):
+        """Ascend in the plain metric; where the mean is large, in the other one too.
+
+        There each misses what the other finds.
+        """
+        found = ascend(prices, U, n_steps, first)
+        if self._offset is None:
+            return found
+        other = ascend(prices, U, n_steps, first, self._offset)
+        return np.hstack([found[0], other[0]]), np.concatenate([found[1], other[1]])
 
     def _polished(self, N, known, found, effort, rng):
         """Polish the best of what was found and of copies of the known directions."""
@@ -322,7 +335,9 @@ class Pricer:
         if known.shape[1]:
             near = known[:, rng.integers(known.shape[1], size=effort.n_polished)]
             starts = self._near(near, _CLOSEST, 1.0, rng)
-            found = found.joined(*ascend(prices, starts, effort.n_steps, _HOP_STEP))
+            found = found.joined(
+                *self._ascended(prices, starts, effort.n_steps, _HOP_STEP)
+            )
         best = found.distinct(effort.n_polished, _POLISH_COSINE, self.signature)
         U = polish(self.X, N, best.directions, best.outputs)
         return found.joined(U, prices.totals(U))
@@ -338,12 +353,14 @@ class Pricer:
         U = np.hstack([known, *fresh])
         steps = np.full(U.shape[1], _LONGEST)
         steps[: known.shape[1]] = _KNOWN_STEP
-        found = Candidates.sorted(*ascend(prices, U, effort.n_steps, steps))
+        found = Candidates.sorted(*self._ascended(prices, U, effort.n_steps, steps))
         for _ in range(effort.n_hops):
             if enough(found.best):
                 break
             hops = self._hops(found, rng)
-            found = found.joined(*ascend(prices, hops, effort.n_steps, _HOP_STEP))
+            found = found.joined(
+                *self._ascended(prices, hops, effort.n_steps, _HOP_STEP)
+            )
         return found
 
     def _hops(self, found, rng):
@@ -372,14 +389,57 @@ class Pricer:
         return _unit(self.inverse_root @ (V + size * noise))
 
 
-def ascend(prices, U, n_steps, first):
+@dataclass(frozen=True)
+class _Offset:
+    """Metric of an ascent where the mean of the inputs outweighs their spread.
+
+    A step w from a unit u moves its values at all samples by about ``mean w``: where
+    the mean is large, a short step already switches the unit on or off everywhere. So
+    steps are steepest, and of a given length, in ``||w||^2 + (mean w)^2 / v``, v being
+    the mean square of the values.
+
+    Attributes
+    ----------
+    mean : ndarray of shape (n_inputs,)
+        Mean of the inputs.
+    moments : ndarray of shape (n_inputs, n_inputs)
+        Their second moments.
+    """
+
+    mean: np.ndarray
+    moments: np.ndarray
+
+    @classmethod
+    def of(cls, X):
+        """Return the metric for ``X``, None where the mean is small."""
+        mean = X.mean(axis=0, dtype=np.float64)
+        if mean @ mean < _FAR * np.var(X, axis=0, dtype=np.float64).mean():
+            return None
+        return cls(mean.astype(X.dtype), X.T @ X / X.dtype.type(len(X)))
+
+    def ways(self, U, G, ways):
+        """Return the next ways from ``U``: a mean of gradients and earlier ways."""
+        squares = _positive(np.einsum("ij,ij->j", U, self.moments @ U))
+        mean = self.mean
+        steepest = G - np.outer(mean, mean @ G / (squares + mean @ mean))
+        steepest = self.unit(steepest, squares)
+        return self.unit(_MOMENTUM * ways + steepest, squares)
+
+    def unit(self, ways, squares):
+        """Return ways of length one."""
+        lengths = np.einsum("ij,ij->j", ways, ways) + (self.mean @ ways) ** 2 / squares
+        return ways / _positive(np.sqrt(lengths))
+
+
+def ascend(prices, U, n_steps, first, offset=None):
     """Ascend the price from every column of ``U`` on the unit sphere.
 
     The price has kinks, where gradients zigzag and line searches stall: steps go along
     a running mean of the gradients and are taken whether the price rises or not. Their
     length, ``first`` to begin with (a number, or one for each column), grows where it
-    does and shrinks where it does not. Returns the best directions met and their
-    ``N^T relu(X u)``, in the precision of the prices.
+    does and shrinks where it does not. ``offset`` is the metric of the steps, where it
+    is not the plain one. Returns the best directions met and their ``N^T relu(X u)``,
+    in the precision of the prices.
     """
     V = best = U.astype(prices.X.dtype)
     totals, G = prices.totals_and_ascents(V)
@@ -387,7 +447,10 @@ def ascend(prices, U, n_steps, first):
     outputs, ways = totals / _positive(values)[:, None], np.zeros_like(V)
     steps = np.full(len(values), first, V.dtype)
     for _ in range(n_steps):
-        ways = _unit(_MOMENTUM * ways + _unit(G))
+        if offset is None:
+            ways = _unit(_MOMENTUM * ways + _unit(G))
+        else:
+            ways = offset.ways(V, _unit(G), ways)
         V = _unit(V + steps * ways)
         new_totals, G = prices.totals_and_ascents(V, outputs)
         new_values = np.sqrt(np.einsum("ij,ij->i", new_totals, new_totals))
