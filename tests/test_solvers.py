@@ -13,10 +13,12 @@ from sklearn_convexrelu.losses import (
     Huber,
     Logistic,
     Poisson,
+    Softmax,
     SquaredError,
     SquaredHinge,
 )
 from sklearn_convexrelu.networks import Network
+from sklearn_convexrelu.problem import Problem
 from sklearn_convexrelu.solution import Status
 from sklearn_convexrelu.solvers.adaptive import AdaptiveSolver
 from sklearn_convexrelu.solvers.amplitudes import best_amplitudes
@@ -59,24 +61,53 @@ def test_amplitudes_are_the_optimum_of_the_convex_programme(n_outputs, fit_inter
     assert_allclose(stated.objective(network), reference.value, rtol=1e-6)
 
 
-def test_amplitudes_of_another_loss():
-    X, y = bumps(60, 3)
-    labels = (y > y.mean()).astype(float)[:, None]
-    stated = state_problem(
-        X, labels, np.ones(60), Logistic(), fit_intercept=True, hidden_bias=True
-    ).with_alpha(0.01)
-    U, A = directions(4, 20, 1)
-    A = np.sign(A)
-    Phi = np.maximum(stated.X @ U, 0)
-    c, b = best_amplitudes(stated, Phi, A, np.zeros(20), np.zeros(1), tol=1e-14)
+@pytest.mark.parametrize("start", ["zero", "far"])
+@pytest.mark.parametrize("loss", [Logistic(), SquaredHinge(), Softmax(), Huber(0.3)])
+def test_amplitudes_of_other_losses(loss, start):
+    # Where the first step happens to drop as promised it is not the last for that.
+    n_outputs, alpha = 1 if isinstance(loss, Logistic) else 3, 1e-3
+    for seed in range(6):
+        rng = np.random.default_rng(seed)
+        X = np.c_[rng.standard_normal((20, 4)), np.ones(20)]
+        U, A = directions(5, 40, n_outputs, seed)
+        Phi = np.maximum(X @ U, 0)
+        Y = {
+            Logistic: rng.integers(0, 2, (20, 1)),
+            SquaredHinge: rng.choice([-1, 1], (20, 3)),
+            Softmax: np.eye(3)[np.r_[:3, rng.integers(0, 3, 17)]],
+            Huber: rng.standard_normal((20, 3)),
+        }[type(loss)].astype(float)
+        stated = Problem(X, Y, np.full(20, 1 / 20), loss, alpha, fit_intercept=True)
 
-    def objective(z):
-        F = Phi @ (z[:-1, None] * A) + z[-1]
-        return stated.loss.value(F, stated.Y, stated.weights) + 0.01 * z[:-1].sum()
+        def objective(z, stated=stated, Phi=Phi, A=A):
+            F = Phi @ (z[:40, None] * A) + z[40:]
+            value, N = stated.loss.value_and_gradient(F, stated.Y, stated.weights)
+            slopes = ((Phi.T @ N) * A).sum(axis=1) + alpha
+            return value + alpha * z[:40].sum(), np.r_[slopes, N.sum(axis=0)]
 
-    bounds = [(0, None)] * 20 + [(None, None)]
-    found = minimize(objective, np.zeros(21), bounds=bounds, options={"ftol": 1e-14})
-    assert objective(np.r_[c, b]) <= found.fun + 1e-9
+        first = np.zeros(40) if start == "zero" else 5 * rng.random(40)
+        c, b = best_amplitudes(stated, Phi, A, first, np.zeros(n_outputs), tol=1e-12)
+        assert (c >= 0).all()
+        found = minimize(
+            objective,
+            np.r_[c, b],
+            jac=True,
+            bounds=[(0, None)] * 40 + [(None, None)] * n_outputs,
+            options={"maxiter": 3000, "maxfun": 10000, "ftol": 1e-15, "gtol": 1e-12},
+        )
+        assert objective(np.r_[c, b])[0] <= found.fun + 1e-7
+
+
+def test_amplitudes_from_a_saturated_start():
+    # All probabilities are zero or one there: no curvature to speak of.
+    rng = np.random.default_rng(0)
+    X, Y = rng.standard_normal((6, 3)), np.eye(3)[[0, 1, 2, 0, 1, 2]]
+    U, A = directions(3, 60, 3)
+    stated = Problem(X, Y, np.full(6, 1 / 6), Softmax(), 0.07, fit_intercept=False)
+    Phi, start = np.maximum(X @ U, 0), np.full(60, 300.0)
+    c, b = best_amplitudes(stated, Phi, A, start, np.zeros(3), tol=1e-10)
+    value = stated.loss.value(Phi @ (c[:, None] * A) + b, Y, stated.weights)
+    assert value + 0.07 * c.sum() <= np.log(3)  # what no neuron at all would cost
 
 
 @pytest.mark.parametrize("n_outputs", [1, 3])

@@ -8,6 +8,10 @@ from scipy.optimize import nnls
 __all__ = ["best_amplitudes"]
 
 _HESSIAN_ROWS = 4096
+# A Hessian is lifted by little, for the mean squares of the features, to be definite;
+# by so many times more where the line search finds no decrease.
+_LEAST_LIFT, _MORE_LIFT = 1e-13, 1e4
+_MORE_THAN_PROMISED = 1.1
 
 
 def best_amplitudes(problem, Phi, A, amplitudes, intercept, tol, max_iter=30):
@@ -39,25 +43,53 @@ def best_amplitudes(problem, Phi, A, amplitudes, intercept, tol, max_iter=30):
         Amplitudes, with exact zeros, and intercept.
     """
     c, b = amplitudes, intercept
+    size = problem.weights @ np.einsum("ij,ij->i", Phi, Phi)
+    lift = _LEAST_LIFT * size
     value, N, F = _objective(problem, Phi, A, c, b)
     for i in range(max_iter):
-        step_c, step_b, decrease = _newton_step(problem, Phi, A, c, N, F)
+        ways, decrease = _newton_step(problem, Phi, A, c, N, F, lift)
         if decrease <= (tol if i else 0.0):
             break
-        step = 1.0
-        while step > 1e-8:
-            trial = c + step * step_c, b + step * step_b
-            new_value, new_N, new_F = _objective(problem, Phi, A, *trial)
-            if new_value <= value - 1e-4 * step * decrease:
+        found = _searched(problem, Phi, A, (c, b), ways, value, decrease)
+        if found is None:  # the model is far too flat, or no decrease is left
+            lift *= _MORE_LIFT
+            if problem.loss.is_quadratic or lift > size:
                 break
-            step *= 0.5
-        else:
-            break  # no decrease left in floating point
-        (c, b), drop = trial, value - new_value
-        value, N, F = new_value, new_N, new_F
-        if abs(drop - decrease) <= 1e-3 * decrease:
-            break  # the model was exact, as it is for the squared loss
+            continue
+        (c, b), (new_value, N, F) = found
+        drop, value = value - new_value, new_value
+        if problem.loss.is_quadratic and abs(drop - decrease) <= 1e-3 * decrease:
+            break  # the model was exact
     return c, b
+
+
+def _searched(problem, Phi, A, point, ways, value, decrease):
+    """Return the point that a line search ends at, and what is there; or None."""
+    step, found = 1.0, None
+    while found is None:
+        trial = _moved(point, ways, step)
+        there = _objective(problem, Phi, A, *trial)
+        if there[0] <= value - 1e-4 * step * decrease:
+            found = trial, there
+        elif step < 1e-8:
+            return None
+        else:
+            step *= 0.5
+    # Where a loss is linear its curvature is made up, and steps are too short.
+    while step >= 1.0 and value - found[1][0] > _MORE_THAN_PROMISED * decrease:
+        step *= 2.0
+        trial = _moved(point, ways, step)
+        there = _objective(problem, Phi, A, *trial)
+        if not there[0] < found[1][0]:
+            break
+        found = trial, there
+    return found
+
+
+def _moved(point, ways, step):
+    """Return amplitudes, at least zero, and intercept after a step."""
+    (c, b), (way_c, way_b) = point, ways
+    return np.maximum(c + step * way_c, 0.0), b + step * way_b
 
 
 def _objective(problem, Phi, A, c, b):
@@ -67,24 +99,24 @@ def _objective(problem, Phi, A, c, b):
     return value + problem.alpha * c.sum(), N, F
 
 
-def _newton_step(problem, Phi, A, c, N, F):
+def _newton_step(problem, Phi, A, c, N, F, lift):
     """Return the steps of c and b to the quadratic model's minimiser, and its drop."""
     S, H_mixed, H_b = _hessian(problem, Phi, A, F)
     gradient = ((Phi.T @ N) * A).sum(axis=1) + problem.alpha
     if not problem.fit_intercept:
-        S = _lifted(S)
+        S = _lifted(S, lift)
         step_c = _nonnegative_quadratic(S, S @ c - gradient, c) - c
         step_b = np.zeros(problem.n_outputs)
-        return step_c, step_b, -(gradient + 0.5 * S @ step_c) @ step_c
+        return (step_c, step_b), -(gradient + 0.5 * S @ step_c) @ step_c
     # Eliminate the intercept: its best step is linear in that of the amplitudes.
     inverse = np.linalg.pinv(H_b, rcond=1e-12, hermitian=True)
     gradient_b = N.sum(axis=0)
-    S = _lifted(S - H_mixed @ inverse @ H_mixed.T)
+    S = _lifted(S - H_mixed @ inverse @ H_mixed.T, lift)
     gradient -= H_mixed @ (inverse @ gradient_b)
     step_c = _nonnegative_quadratic(S, S @ c - gradient, c) - c
     step_b = -inverse @ (gradient_b + H_mixed.T @ step_c)
     drop = 0.5 * gradient_b @ inverse @ gradient_b
-    return step_c, step_b, drop - (gradient + 0.5 * S @ step_c) @ step_c
+    return (step_c, step_b), drop - (gradient + 0.5 * S @ step_c) @ step_c
 
 
 def _hessian(problem, Phi, A, F):
@@ -114,9 +146,9 @@ def _hessian(problem, Phi, A, F):
     return H, H_mixed, H_b
 
 
-def _lifted(S):
+def _lifted(S, lift):
     """Return ``S`` made definite; in a Newton step that is a proximal term."""
-    return S + 1e-13 * np.trace(S) * np.eye(len(S))
+    return S + lift * np.eye(len(S))
 
 
 def _nonnegative_quadratic(S, g, start):
