@@ -36,6 +36,7 @@ __all__ = [
 
 _MOST_REGIONS = 64  # of the sphere, where time allows
 _LARGEST = 1e30  # feature beside the hidden bias
+_SMALLEST = 1e-150  # feature without one
 
 _INTERNAL = ("sklearn.", "sklearn_convexrelu.", "joblib.")
 
@@ -405,6 +406,11 @@ def _check_spread(X, hidden_bias):
         raise ValueError(
             f"The features vary by {ratio:.0e} of their size (the hidden bias has size "
             "one), too little for double precision; standardise them."
+        )
+    if 0.0 < sizes.max() < _SMALLEST:
+        raise ValueError(
+            f"Features of size {sizes.max():.0e} have squares beyond double precision; "
+            "standardise them."
         )
     if hidden_bias and sizes.max() > _LARGEST:
         raise ValueError(

@@ -226,3 +226,28 @@ def test_gates_on_a_hyperplane_are_refused():
     network = GatedNetwork(np.eye(2), np.ones((2, 2, 1)), np.zeros(1))
     with pytest.raises(ValueError, match="orthogonal to a sample"):
         cone_decomposition(network, np.array([[1.0, 0.0], [0.3, 0.4]]))
+
+
+def test_scales_that_defeat_the_decomposition_are_said(recwarn):
+    X, y = bumps(40, 4)
+    X = X * [1e-4, 1.0, 1e4, 1.0]
+    failed = 0
+    for seed in range(4):
+        gated = ConvexReLURegressor(
+            0.1,
+            activation="gated_relu",
+            patterns="random",
+            n_patterns=30,
+            hidden_bias=False,
+            random_state=seed,
+        ).fit(X, y)
+        recwarn.clear()
+        try:
+            relu = gated.to_relu(X, y)
+        except ValueError as error:
+            assert "standardise the features" in str(error)
+            failed += 1
+        else:
+            assert_allclose(relu.predict(X), gated.predict(X), rtol=1e-6, atol=1e-6)
+        assert not [w for w in recwarn if "inaccurate" in str(w.message)]
+    assert failed < 4

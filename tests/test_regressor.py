@@ -737,3 +737,13 @@ def test_a_round_that_is_the_last_is_not_followed_by_another():
     model = fit(X, y, 0.05, tol=1e-2, max_iter=n_iter - 1)
     assert model.n_iter_ == n_iter - 1
     assert model.history_[-1]["dual_gap"] == pytest.approx(model.dual_gap_, rel=1e-6)
+
+
+def test_features_whose_squares_underflow_are_refused():
+    X, y = bumps(30, 4)
+    with pytest.raises(ValueError, match="squares beyond double precision"):
+        ConvexReLURegressor(hidden_bias=False).fit(1e-160 * X, y)
+    small = ConvexReLURegressor(
+        0.03, hidden_bias=False, fit_intercept=False, random_state=0
+    ).fit(1e-140 * X, y)
+    assert 0.0 <= small.dual_gap_ <= small.tolerance_

@@ -7,6 +7,8 @@ taken (Mishkin, Sahiner & Pilanci, "Fast Convex Optimization for Two-Layer ReLU
 Networks", ICML 2022, section 4: "Approximating the ReLU by Cone Decompositions").
 """
 
+import warnings
+
 import numpy as np
 
 from sklearn_convexrelu.networks import Network
@@ -41,7 +43,8 @@ def cone_decomposition(network, X):
     Raises
     ------
     ValueError
-        If a gate is orthogonal to a sample: its cell may have no interior.
+        If a gate is orthogonal to a sample: its cell may have no interior. If the
+        solver fails, as it may on features of very different scale.
     """
     X = X[X.any(axis=1)]
     hidden, outputs = [], []
@@ -98,7 +101,16 @@ def _least_total_norm(v, rows):
     problem = cp.Problem(
         cp.Minimize(cp.norm(a) + cp.norm(a - v)), [rows @ a >= np.maximum(rows @ v, 0)]
     )
-    problem.solve(solver=cp.CLARABEL)
+    with warnings.catch_warnings():
+        # What is inexact is moved into the cell by the caller.
+        warnings.filterwarnings("ignore", message="Solution may be inaccurate")
+        try:
+            problem.solve(solver=cp.CLARABEL)
+        except cp.SolverError:
+            pass
     if a.value is None:
-        raise RuntimeError(f"The cone decomposition ended as {problem.status!r}.")
+        raise ValueError(
+            "The solver of the cone decomposition failed, though there is one; "
+            "standardise the features."
+        )
     return a.value
