@@ -310,15 +310,24 @@ def test_constant_targets_that_round_are_not_bounded_by_rounding(value, n_featur
     assert model.certificate_.proven_lower_bound <= model.objective_
 
 
-@pytest.mark.parametrize("shift", [1e2, 1e4, 1e6])
+@pytest.mark.parametrize("shift", [1e2, 1e4, 1e5, 1e6])
 def test_bounds_stay_below_objectives_far_from_zero(shift):
     X, y = bumps(30, 4)
-    model = fit(X + shift, y, 0.05)  # where single precision would resolve nothing
-    assert_allclose(network_objective(model, X + shift, y), model.objective_, rtol=1e-6)
-    assert model.objective_ < 0.9 * y.var() / 2
+    X = X + shift  # single precision would soon resolve nothing
+    models = []
+    for seed in range(2):
+        with warnings.catch_warnings():
+            if shift > 1e5:  # slow: it may stop short
+                warnings.simplefilter("ignore", ConvergenceWarning)
+            models.append(fit(X, y, 0.05, random_state=seed))
+    for model, other in zip(models, models[::-1], strict=True):
+        objective = network_objective(model, X, y)
+        assert_allclose(objective, model.objective_, rtol=1e-6)
+        assert objective < 0.465 * y.var() / 2
+        assert other.lower_bound_ <= objective + other.tolerance_
 
 
-@pytest.mark.parametrize("sizes", [[9000, 1125, 500], [40_000, 5000, 625]])
+@pytest.mark.parametrize("sizes", [[9000, 1125], [40_000, 5000, 625]])
 def test_many_rows_start_on_samples(sizes, monkeypatch):
     monkeypatch.setattr(adaptive, "_SAMPLED_ROWS", 500)
     X, y = bumps(sizes[0], 3)
