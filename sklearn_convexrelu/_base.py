@@ -23,6 +23,7 @@ from sklearn_convexrelu._callbacks import (
     Task,
     with_callbacks,
 )
+from sklearn_convexrelu._threads import one_blas_thread
 from sklearn_convexrelu.certificates import certify, dual_point
 from sklearn_convexrelu.losses import Loss
 from sklearn_convexrelu.networks import NEURONS, GatedNetwork
@@ -198,7 +199,7 @@ class BaseConvexReLU(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta):
     def _fit(self, X, y, sample_weight):
         """Check, train, set the attributes; change nothing where that fails."""
         task = Task.of_fit(self, X, y, sample_weight, max_subtasks=None).begin()
-        with undone_on_failure(self):
+        with undone_on_failure(self), one_blas_thread():
             solver = self._solver()
             data = self._checked(X, y, sample_weight)
             self._train(data, solver, *self._stated(data, solver), task)
@@ -460,7 +461,8 @@ class BaseConvexReLU(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta):
            Networks", ICML, section 4.
         """
         data, problem = self._training_problem(X, y, sample_weight)
-        network = prune(self.network_, problem.X).astype(data.X.dtype)
+        with one_blas_thread():
+            network = prune(self.network_, problem.X).astype(data.X.dtype)
         objective = problem.objective(network)
         certificate, over_all = self.certificate_, self.certificate_.over_all
         if over_all is not None:
@@ -518,7 +520,8 @@ class BaseConvexReLU(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta):
         restricted = certificate.kind == "restricted"
         known = certificate.over_all if restricted else certificate
         if known.kind != "exact":
-            known = proven(problem, self.network_, known, time_limit)
+            with one_blas_thread():
+                known = proven(problem, self.network_, known, time_limit)
         if restricted:
             known = replace(certificate, over_all=known)
         self._set_network(data, self.network_, known)
@@ -565,11 +568,13 @@ class BaseConvexReLU(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta):
                 "Only a two-layer model of activation='gated_relu' is decomposed."
             )
         data, problem = self._training_problem(X, y, sample_weight)
-        network = cone_decomposition(self.network_, problem.X).astype(data.X.dtype)
-        N = dual_point(problem, network.forward(problem.X))
-        known, rng = network.directions()[0], np.random.default_rng(0)
-        pricer = Pricer(problem.X, problem.n_outputs)
-        candidates, bound = pricer.price(N, known, rng, FAIR)
+        with one_blas_thread():
+            network = cone_decomposition(self.network_, problem.X)
+            network = network.astype(data.X.dtype)
+            N = dual_point(problem, network.forward(problem.X))
+            known, rng = network.directions()[0], np.random.default_rng(0)
+            pricer = Pricer(problem.X, problem.n_outputs)
+            candidates, bound = pricer.price(N, known, rng, FAIR)
         over_all = certify(problem, network, candidates.best, bound)
         gated = self.certificate_
         certificate = replace(gated, objective=over_all.objective, over_all=over_all)

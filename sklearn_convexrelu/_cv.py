@@ -20,13 +20,13 @@ from sklearn.utils.metadata_routing import (
 from sklearn.utils.metaestimators import _safe_split
 from sklearn.utils.parallel import Parallel, delayed
 from sklearn.utils.validation import _check_method_params, _num_samples
-from threadpoolctl import threadpool_limits
 
 from sklearn_convexrelu._base import undone_on_failure
 from sklearn_convexrelu._callbacks import Task, with_callbacks
 from sklearn_convexrelu._classifier import ConvexReLUClassifier
 from sklearn_convexrelu._path import GRID_CONSTRAINTS, alpha_grid
 from sklearn_convexrelu._regressor import ConvexReLURegressor
+from sklearn_convexrelu._threads import one_blas_thread
 from sklearn_convexrelu.solution import Status
 from sklearn_convexrelu.training import warn_of_path
 
@@ -78,7 +78,7 @@ class _CrossValidated:
         if isinstance(sample_weight, Real):
             sample_weight = np.full(_num_samples(X), float(sample_weight))
         routed = self._routed(sample_weight, params)
-        with undone_on_failure(self):
+        with undone_on_failure(self), one_blas_thread():
             solver = self._solver()
             data = self._checked(X, y, sample_weight)
             X, y, sample_weight = indexable(X, y, sample_weight)
@@ -132,21 +132,20 @@ class _CrossValidated:
             task.subtask("fold", task_id=k, max_subtasks=len(grid)).context
             for k in range(len(folds))
         ]
-        with threadpool_limits(1):  # or scores would depend on n_jobs
-            return Parallel(self.n_jobs)(
-                delayed(_score_path)(
-                    clone(model),
-                    self,
-                    data,
-                    rows,
-                    grid,
-                    self.relative_alpha,
-                    scorer,
-                    score_params,
-                    context,
-                )
-                for rows, context in zip(folds, contexts, strict=True)
+        return Parallel(self.n_jobs)(
+            delayed(_score_path)(
+                clone(model),
+                self,
+                data,
+                rows,
+                grid,
+                self.relative_alpha,
+                scorer,
+                score_params,
+                context,
             )
+            for rows, context in zip(folds, contexts, strict=True)
+        )
 
     def get_metadata_routing(self):
         """Return how metadata given to ``fit`` reach the splitter and the scorer.
@@ -689,7 +688,7 @@ def _score_path(model, caller, data, rows, grid, relative, scorer, params, conte
     task = Task(context, caller, X_train, y_train, weights).begin()
     path, verbose = _FoldPath(), model.verbose
     model.set_params(verbose=max(verbose - 1, 0))
-    with threadpool_limits(1):
+    with one_blas_thread():
         # Proofs would take longer than the training, and nobody sees them.
         solutions = model._follow(
             X_train, y_train, weights, grid, relative, proves=False

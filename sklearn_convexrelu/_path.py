@@ -9,6 +9,7 @@ from sklearn.utils._param_validation import Interval, StrOptions, validate_param
 
 from sklearn_convexrelu._classifier import ConvexReLUClassifier
 from sklearn_convexrelu._regressor import ConvexReLURegressor
+from sklearn_convexrelu._threads import one_blas_thread
 from sklearn_convexrelu.solution import Status
 from sklearn_convexrelu.training import warn_of_path
 
@@ -178,8 +179,9 @@ def convex_relu_path(
     relative = relative_alpha or alphas is None
     solutions, interrupted = [], []
     try:
-        for solution in model._follow(X, y, sample_weight, grid, relative):
-            solutions.append(solution)
+        with one_blas_thread():
+            for solution in model._follow(X, y, sample_weight, grid, relative):
+                solutions.append(solution)
     except KeyboardInterrupt:
         if not solutions:
             raise

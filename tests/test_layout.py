@@ -45,6 +45,7 @@ ORDER = [
     "solvers.low_rank",
     "training",
     "_callbacks",
+    "_threads",
     "_base",
     "_classifier",
     "_regressor",
