@@ -26,7 +26,7 @@ from sklearn_convexrelu._callbacks import (
 from sklearn_convexrelu._threads import one_blas_thread
 from sklearn_convexrelu.certificates import certify, dual_point
 from sklearn_convexrelu.losses import Loss
-from sklearn_convexrelu.networks import NEURONS, GatedNetwork
+from sklearn_convexrelu.networks import NEURONS, GatedNetwork, power_of_two
 from sklearn_convexrelu.patterns.pricing import FAIR, Pricer
 from sklearn_convexrelu.recovery.decomposition import cone_decomposition
 from sklearn_convexrelu.recovery.pruning import prune
@@ -227,8 +227,10 @@ class BaseConvexReLU(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta):
 
     def _widths(self):
         """Return ``subnetwork_widths`` as a tuple; raise where they are no widths."""
-        widths = tuple(self.subnetwork_widths)
-        numbers = all(isinstance(m, Integral) and m is not True for m in widths)
+        widths = self.subnetwork_widths
+        numbers = np.iterable(widths) and all(
+            isinstance(m, Integral) and m is not True for m in widths
+        )
         if not numbers or min(widths, default=1) < 1:
             raise ValueError(
                 f"subnetwork_widths must hold positive integers, got {widths}."
@@ -573,9 +575,11 @@ class BaseConvexReLU(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta):
             network = network.astype(data.X.dtype)
             N = dual_point(problem, network.forward(problem.X))
             known, rng = network.directions()[0], np.random.default_rng(0)
-            pricer = Pricer(problem.X, problem.n_outputs)
+            size = power_of_two(np.abs(problem.X).max())  # searches are in single
+            pricer = Pricer(problem.X / size, problem.n_outputs)
             candidates, bound = pricer.price(N, known, rng, FAIR)
-        over_all = certify(problem, network, candidates.best, bound)
+        bound = None if bound is None else bound * size
+        over_all = certify(problem, network, candidates.best * size, bound)
         gated = self.certificate_
         certificate = replace(gated, objective=over_all.objective, over_all=over_all)
         relu = copy(self).set_params(activation="relu")

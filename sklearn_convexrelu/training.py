@@ -148,7 +148,9 @@ def follow(
         None if start is None else units.shrink(start),
         None if callback is None else units.translated(callback),
     )
-    reduction = solver.reduction(problem) if isinstance(solver, LowRank) else None
+    reduction = None
+    if isinstance(solver, LowRank) and solver.proves:
+        reduction = solver.reduction(problem)
 
     def certificate_of(alpha, network, solved):
         return _certificate(problem, alpha, network, solved, units, reduction)

@@ -228,6 +228,20 @@ def test_gates_on_a_hyperplane_are_refused():
         cone_decomposition(network, np.array([[1.0, 0.0], [0.3, 0.4]]))
 
 
+def test_a_solver_that_gives_up_is_said(monkeypatch):
+    X, y = bumps(40, 4)
+    gated = ConvexReLURegressor(
+        0.1, activation="gated_relu", patterns="random", n_patterns=30, random_state=0
+    ).fit(X, y)
+
+    def give_up(*args, **kwargs):
+        raise cp.SolverError("Solver 'CLARABEL' failed.")
+
+    monkeypatch.setattr(cp.Problem, "solve", give_up)
+    with pytest.raises(ValueError, match="standardise the features"):
+        gated.to_relu(X, y)
+
+
 def test_scales_that_defeat_the_decomposition_are_said(recwarn):
     X, y = bumps(40, 4)
     X = X * [1e-4, 1.0, 1e4, 1.0]

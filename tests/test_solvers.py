@@ -98,12 +98,13 @@ def test_amplitudes_of_other_losses(loss, start):
         assert objective(np.r_[c, b])[0] <= found.fun + 1e-7
 
 
-def test_amplitudes_from_a_saturated_start():
+@pytest.mark.parametrize("fit_intercept", [True, False])
+def test_amplitudes_from_a_saturated_start(fit_intercept):
     # All probabilities are zero or one there: no curvature to speak of.
     rng = np.random.default_rng(0)
     X, Y = rng.standard_normal((6, 3)), np.eye(3)[[0, 1, 2, 0, 1, 2]]
     U, A = directions(3, 60, 3)
-    stated = Problem(X, Y, np.full(6, 1 / 6), Softmax(), 0.07, fit_intercept=False)
+    stated = Problem(X, Y, np.full(6, 1 / 6), Softmax(), 0.07, fit_intercept)
     Phi, start = np.maximum(X @ U, 0), np.full(60, 300.0)
     c, b = best_amplitudes(stated, Phi, A, start, np.zeros(3), tol=1e-10)
     value = stated.loss.value(Phi @ (c[:, None] * A) + b, Y, stated.weights)

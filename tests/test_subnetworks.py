@@ -457,3 +457,10 @@ def test_inequalities_hold_on_real_data_within_the_gaps():
     for low, high in pairwise(chain):
         assert low.lower_bound_ <= high.objective_
     assert chain[1].lower_bound_ <= fit(alpha, (), "path").objective_
+
+
+def test_widths_that_are_no_list_are_refused_everywhere():
+    X, y = bumps(30, 3)
+    model = ConvexReLURegressor(tol=1e-2, random_state=0).fit(X, y)
+    with pytest.raises(ValueError, match="must hold positive integers"):
+        model.set_params(subnetwork_widths=3).prune(X, y)

@@ -43,7 +43,7 @@ class Effort:
     n_hops : int
         Rounds after that in which the leaders are perturbed and ascended again.
     n_steps : int
-        Largest number of ascent steps.
+        Number of ascent steps.
     certifies : bool
         Whether a certificate may rest on it; then pricing is exact where affordable.
     n_polished : int
@@ -238,8 +238,8 @@ class Pricer:
         self._rough_X = X.astype(self.precision, copy=False)
         self.root, self.inverse_root = second_moment_roots(X)
         self._offset = _Offset.of(self._rough_X)
-        affordable = exact and supports(effective_rank(X), len(X), n_outputs)
-        self._exact = ExactPricing(X) if affordable else None
+        exact = exact and supports(effective_rank(X), len(X), n_outputs)
+        self._exact = ExactPricing(X) if exact else None
 
     def signature(self, directions):
         """Return vectors that are close where directions act alike on the data."""

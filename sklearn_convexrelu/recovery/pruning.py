@@ -177,23 +177,22 @@ def merge_compatible(network, X):
 def _unopposed(X, U, pairs):
     """Tell which of the ``pairs`` of units have no sample strictly on opposite sides.
 
-    A few samples show that of most pairs; the others are looked for in the rest.
+    A few samples show that of most units; the others are looked at in all.
     """
     step = max(len(X) // _FEW_ROWS, 1)
-    sides = _sides(X[::step], U)
-    pairs = pairs & (sides.T @ sides >= np.abs(sides).T @ np.abs(sides))
-    first, second = np.nonzero(np.triu(pairs, 1))
-    units, place = np.unique([first, second], return_inverse=True)
-    fits = np.ones(len(first), dtype=bool)
-    for rows in row_blocks(len(X), len(units)):
-        sides = _sides(X[rows], U[:, units])
-        fits &= (sides[:, place[0]] * sides[:, place[1]]).min(axis=0) >= 0.0
-    pairs[first[~fits], second[~fits]] = pairs[second[~fits], first[~fits]] = False
+    pairs = pairs & ~_opposed(X[::step], U)
+    units = np.flatnonzero(pairs.sum(axis=0) > 1)  # all are paired with themselves
+    pairs[np.ix_(units, units)] &= ~_opposed(X, U[:, units])
     return pairs
 
 
-def _sides(X, U):
-    """Return the sides of the units' hyperplanes that samples are on, zero on them."""
-    H = X @ U
-    H[np.abs(H) < _ROUNDING * np.sqrt(np.einsum("ij,ij->i", X, X))[:, None]] = 0.0
-    return np.sign(H)
+def _opposed(X, U):
+    """Tell which pairs of units have a sample strictly on opposite sides."""
+    count = np.zeros((U.shape[1], U.shape[1]))
+    least = _ROUNDING * np.sqrt(np.einsum("ij,ij->i", X, X))
+    for rows in row_blocks(len(X), 2 * U.shape[1]):
+        H = X[rows] @ U
+        above = (H > least[rows, None]).astype(np.float32)
+        below = (H < -least[rows, None]).astype(np.float32)
+        count += above.T @ below
+    return count + count.T > 0.0

@@ -74,7 +74,8 @@ class AdaptiveSolver:
     5. slide: descend on all weights at once; drop neurons that vanished, merge equal
        ones; close to the end, add and correct once more.
 
-    The network that is accepted goes through steps 3 to 5 twice more.
+    The network that is accepted goes through steps 3 to 5 up to twice more, unless
+    its gap is next to nothing or a proof.
 
     Gaps below 1e-4 of the loss of the best constant are for the convex programme over
     the cells of the network and of priced candidates, with one output: the loop ends on
@@ -127,8 +128,9 @@ class AdaptiveSolver:
         Solution
             One an alpha: the best network found. Its objective never rises from round
             to round, but by less than the tolerance where the loop ends on cone
-            programmes, of whose networks the one of the least gap is returned. The last
-            one may be ``INTERRUPTED`` or ``STOPPED``.
+            programmes, of whose networks the one of the least gap is returned (the last
+            one, where they grow too large and the loop goes on). The last solution may
+            be ``INTERRUPTED`` or ``STOPPED``.
         """
         run = None
         for alpha in alphas:

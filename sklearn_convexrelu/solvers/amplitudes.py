@@ -8,8 +8,8 @@ from scipy.optimize import nnls
 __all__ = ["best_amplitudes"]
 
 _HESSIAN_ROWS = 4096
-# A Hessian is lifted by little, for the mean squares of the features, to be definite;
-# by so many times more where the line search finds no decrease.
+# A Hessian is lifted by little, as a part of what it is for the squared loss, to be
+# definite; by so many times more where the line search finds no decrease.
 _LEAST_LIFT, _MORE_LIFT = 1e-13, 1e4
 _MORE_THAN_PROMISED = 1.1
 
@@ -44,18 +44,19 @@ def best_amplitudes(problem, Phi, A, amplitudes, intercept, tol, max_iter=30):
     """
     c, b = amplitudes, intercept
     size = problem.weights @ np.einsum("ij,ij->i", Phi, Phi)
-    lift = _LEAST_LIFT * size
+    lift = _LEAST_LIFT
     value, N, F = _objective(problem, Phi, A, c, b)
     for i in range(max_iter):
-        ways, decrease = _newton_step(problem, Phi, A, c, N, F, lift)
-        if decrease <= (tol if i else 0.0):
+        ways, decrease = _newton_step(problem, Phi, A, c, N, F, (lift * size, lift))
+        if decrease <= (tol if i else 0.0) and lift == _LEAST_LIFT:
             break
         found = _searched(problem, Phi, A, (c, b), ways, value, decrease)
         if found is None:  # the model is far too flat, or no decrease is left
             lift *= _MORE_LIFT
-            if problem.loss.is_quadratic or lift > size:
+            if problem.loss.is_quadratic or lift > 1.0:
                 break
             continue
+        lift = max(lift / _MORE_LIFT, _LEAST_LIFT)
         (c, b), (new_value, N, F) = found
         drop, value = value - new_value, new_value
         if problem.loss.is_quadratic and abs(drop - decrease) <= 1e-3 * decrease:
@@ -99,19 +100,23 @@ def _objective(problem, Phi, A, c, b):
     return value + problem.alpha * c.sum(), N, F
 
 
-def _newton_step(problem, Phi, A, c, N, F, lift):
-    """Return the steps of c and b to the quadratic model's minimiser, and its drop."""
+def _newton_step(problem, Phi, A, c, N, F, lifts):
+    """Return the steps of c and b to the quadratic model's minimiser, and its drop.
+
+    ``lifts`` are added to the second derivatives in the amplitudes and the intercept.
+    """
     S, H_mixed, H_b = _hessian(problem, Phi, A, F)
     gradient = ((Phi.T @ N) * A).sum(axis=1) + problem.alpha
     if not problem.fit_intercept:
-        S = _lifted(S, lift)
+        S = _lifted(S, lifts[0])
         step_c = _nonnegative_quadratic(S, S @ c - gradient, c) - c
         step_b = np.zeros(problem.n_outputs)
         return (step_c, step_b), -(gradient + 0.5 * S @ step_c) @ step_c
     # Eliminate the intercept: its best step is linear in that of the amplitudes.
+    H_b = _lifted(H_b, lifts[1])
     inverse = np.linalg.pinv(H_b, rcond=1e-12, hermitian=True)
     gradient_b = N.sum(axis=0)
-    S = _lifted(S - H_mixed @ inverse @ H_mixed.T, lift)
+    S = _lifted(S - H_mixed @ inverse @ H_mixed.T, lifts[0])
     gradient -= H_mixed @ (inverse @ gradient_b)
     step_c = _nonnegative_quadratic(S, S @ c - gradient, c) - c
     step_b = -inverse @ (gradient_b + H_mixed.T @ step_c)

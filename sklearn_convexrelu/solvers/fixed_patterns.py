@@ -281,16 +281,14 @@ class FixedPatterns:
         if not self._asks_again(solved, programme):
             return solved
         passed = time.perf_counter() - started
-
-        def watch_later(record, blocks):
-            return watch(_later(record, passed), blocks)
-
-        backend = CvxpyBackend(tol=self.tol)
         try:
-            again = backend.solve(programme, None if watch is None else watch_later)
+            again = CvxpyBackend(tol=self.tol).solve(programme)
         except ValueError:  # nobody asked for CVXPY: what the method reached stands
             return solved
-        return _continued(solved, again, passed)
+        further = _continued(solved, again, passed)
+        if watch is not None and further is not solved:
+            watch(further.history[-1], further.blocks)
+        return further
 
     def _asks_again(self, solved, programme):
         """Tell whether to turn to CVXPY: on small programmes, after a stall."""
