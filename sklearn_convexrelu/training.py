@@ -173,9 +173,7 @@ def follow(
         # What was solved on some directions of the features has converged for those.
         own = certificate if low_rank is None else low_rank.certificate
         gap = certificate.objective - own.lower_bound
-        # A bound above the objective is wrong: rounding hid a price.
-        within = -1e-3 * tolerance <= gap <= (1.0 + 1e-3) * tolerance
-        if status is Status.CONVERGED and not within:
+        if status is Status.CONVERGED and not _is_within(gap, tolerance):
             status = Status.PRECISION
         yield replace(
             solved,
@@ -186,6 +184,11 @@ def follow(
             history=[units.record(record) for record in solved.history],
             low_rank=low_rank,
         )
+
+
+def _is_within(gap, tolerance):
+    """Tell whether a gap is within the tolerance, and the bound below the objective."""
+    return -1e-3 * tolerance <= gap <= (1.0 + 1e-3) * tolerance
 
 
 def proven(problem, network, certificate, time_limit):
