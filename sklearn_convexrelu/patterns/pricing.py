@@ -78,6 +78,7 @@ _KNOWN_STEP, _LEADER_STEP, _HOP_STEP, _LONGEST = 0.06, 0.12, 0.25, 1.0
 _LONGER, _SHORTER = 1.3, 0.65  # factors of the next step's length
 _FAR = 50.0  # times the mean variance of the inputs: their mean, squared, is large
 _MOMENTUM = 0.5  # part of the old way that the next step keeps
+_KEPT = 400  # of the best that a search finds: enough to choose distinct ones from
 _LEAST_SPREAD = 1e-2  # of a feature, for its size, that single precision resolves
 _MOST_WEIGHTED = 4_000_000  # entries of X up to which a weighted copy is kept
 _SAMPLED_ROWS = 2048  # enough to tell which directions are worth passes over all rows
@@ -312,7 +313,7 @@ class Pricer:
             if effort.certifies and not found_enough(found.best):
                 hops = self._hops(found, rng)
                 found = found.joined(*self._ascended(prices, hops, n_steps, _HOP_STEP))
-        U = _unit(found.directions.astype(np.float64, copy=False))
+        U = _unit(found.directions[:, :_KEPT].astype(np.float64, copy=False))
         found = Candidates.sorted(U, Prices(self.X, N).totals(U))
         if not effort.n_polished or enough(found.best):
             return found
