@@ -77,6 +77,7 @@ _CLOSEST = 0.01  # least noise of those copies
 _KNOWN_STEP, _LEADER_STEP, _HOP_STEP, _LONGEST = 0.06, 0.12, 0.25, 1.0
 _LONGER, _SHORTER = 1.3, 0.65  # factors of the next step's length
 _FAR = 50.0  # times the mean variance of the inputs: their mean, squared, is large
+_FAR_BATCHES = 4  # times the batches where they are
 _MOMENTUM = 0.5  # part of the old way that the next step keeps
 _KEPT = 400  # of the best that a search finds: enough to choose distinct ones from
 _LEAST_SPREAD = 1e-2  # of a feature, for its size, that single precision resolves
@@ -350,7 +351,10 @@ class Pricer:
         """
         if not known.shape[1]:
             known = self._starts(known, rng)
-        fresh = [self._starts(known, rng) for _ in range(effort.n_batches)]
+        n_batches = effort.n_batches
+        if effort.certifies and self._offset is not None:
+            n_batches *= _FAR_BATCHES  # maxima are narrower there
+        fresh = [self._starts(known, rng) for _ in range(n_batches)]
         U = np.hstack([known, *fresh])
         steps = np.full(U.shape[1], _LONGEST)
         steps[: known.shape[1]] = _KNOWN_STEP

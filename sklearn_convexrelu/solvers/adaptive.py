@@ -479,14 +479,15 @@ class _Run:
         rough = decrease > _SINGLE * self.objective
         dtype = self.pricer.precision if rough else np.float64
         network = slide(self.problem, network, decrease, _SLIDE_STEPS, dtype)
-        network, objective = self.simplified(network.pruned())
+        near = gap < _NEAR * self.tol
+        settle = self.with_best_intercept if near else self.simplified
+        network, objective = settle(network.pruned())
         self.tell("slide", network, objective)
-        if gap < _NEAR * self.tol:
-            candidates = self.price(network, KNOWN)[0]
-            more = self.extended(network, candidates)
-            if not self.problem.shape.is_tree:
-                more = merge_compatible(more, self.problem.X)
-            more = self.with_best_intercept(more)
+        if near:
+            more = self.extended(network, self.price(network, KNOWN)[0])
+            # Sub-networks have just had their amplitudes corrected.
+            is_tree = self.problem.shape.is_tree
+            more = self.with_best_intercept(more) if is_tree else self.simplified(more)
             if more[1] < objective:
                 network, objective = more
         if not objective < self.objective - self.least_decrease:  # nan is no step
