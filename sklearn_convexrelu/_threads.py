@@ -1,7 +1,7 @@
 """One BLAS thread while training: the products are too thin to share out.
 
 Blocks of rows times a few dozen neurons take microseconds each. With two threads fits
-of 442 to 100000 rows take 1.2 to 3.4 times as long (``python -m benchmarks.threads``),
+of 442 to 100000 rows take 1.3 to 3.3 times as long (``python -m benchmarks.threads``),
 and sums would depend on how many threads there are.
 """
 
