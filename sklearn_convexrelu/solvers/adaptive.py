@@ -33,6 +33,7 @@ _MERGED = 0.999  # cosine from which two neurons are the same
 _LEADERS = 80  # candidates that the next searches start from
 _APART = 0.9  # cosine that leaders are below
 _NEAR = 20.0  # times the tolerance: gaps below ask for more care at once
+_STUCK = 0.9  # times the last gap: gaps above it ask for more care too
 # Least decreases of the objective, times the gap, that a step must bring.
 _ENOUGH_CORRECTING = 1e-4
 _ENOUGH_SLIDING, _ENOUGH_CLOSING = 3e-4, 1e-4
@@ -262,7 +263,7 @@ class _Run:
         Prices of sub-networks hide better than those of neurons: two searches in a row
         must agree.
         """
-        care = self.first_care
+        care, last_gap = self.first_care, np.inf
         if self.problem.shape.is_tree and accept == _CAREFUL:
             accept = _WHOLE
         while True:
@@ -275,8 +276,10 @@ class _Run:
             elif self.n_iter >= self.solver.max_iter:
                 status = self.limit(Status.ITERATION_LIMIT)
             elif self.improve(candidates, certificate.gap):
-                near = certificate.gap < _NEAR * self.tol
+                stuck = certificate.gap > _STUCK * last_gap
+                near = certificate.gap < _NEAR * self.tol or stuck
                 care = min(_CAREFUL, accept) if near else self.first_care
+                last_gap = certificate.gap
                 continue
             else:
                 status = self.limit(Status.STALLED)
