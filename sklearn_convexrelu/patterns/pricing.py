@@ -74,11 +74,12 @@ _POLISH_COSINE = 0.99999  # of those that are polished: kinks differ where these
 _CLOSEST = 0.01  # least noise of those copies
 # Lengths of an ascent's first step, for what it starts from: known directions are near
 # a maximum, leaders near one on a sample of the rows.
-_KNOWN_STEP, _LEADER_STEP, _HOP_STEP, _LONGEST = 0.06, 0.12, 0.25, 1.0
-_LONGER, _SHORTER = 1.3, 0.65  # factors of the next step's length
+_KNOWN_STEP, _LEADER_STEP, _HOP_STEP, _FRESH_STEP, _LONGEST = 0.06, 0.12, 0.2, 0.35, 1.0
+_LONGER, _SHORTER = 1.2, 0.6  # factors of the next step's length
+_BLUR = 0.8  # times what a step changes in values: the width of a blurred activation
 _FAR = 50.0  # times the mean variance of the inputs: their mean, squared, is large
 _FAR_BATCHES = 4  # times the batches where they are
-_MOMENTUM = 0.5  # part of the old way that the next step keeps
+_MOMENTUM = 0.7  # part of the old way that the next step keeps
 _KEPT = 400  # of the best that a search finds: enough to choose distinct ones from
 _LEAST_SPREAD = 1e-2  # of a feature, for its size, that single precision resolves
 _MOST_WEIGHTED = 4_000_000  # entries of X up to which a weighted copy is kept
@@ -160,33 +161,36 @@ class Prices:
         self._is_linear, self._weighted = N.shape[1] == 1, None
         if self._is_linear and X.size <= _MOST_WEIGHTED:
             self._weighted = X * N
+        self.size = np.sqrt(np.vdot(X, X) / X.size)
 
     def totals(self, U):
         """Return ``N^T relu(X u)`` for every column of ``U``, (n_directions, C)."""
         return self.totals_and_gradients(U, None)[0]
 
-    def totals_and_ascents(self, U, outputs=None):
+    def totals_and_ascents(self, U, outputs=None, widths=None):
         """Return totals and the gradients of the prices themselves, (n_inputs, K).
 
         With several outputs a gradient needs those of its price, which only a first
         pass over the rows can tell; ``outputs`` (K, C), unit rows from directions close
-        by, save that pass.
+        by, save that pass. With ``widths`` (K,) activations rise from zero to one over
+        values so far apart: gradients are means over directions close by, and totals
+        follow roughly.
         """
         if self._is_linear:
-            G = self._pattern_sums(U)
+            G = self._pattern_sums(U, widths)
             totals = np.einsum("ij,ij->j", G, U)
             return totals[:, None], G * np.sign(totals)
         if outputs is None:
             outputs = _unit(self.totals(U).T).T
-        return self.totals_and_gradients(U, outputs)
+        return self.totals_and_gradients(U, outputs, widths)
 
-    def totals_and_gradients(self, U, A):
+    def totals_and_gradients(self, U, A, widths=None):
         """Return totals and the gradients of ``a^T N^T relu(X u)``, (n_inputs, K).
 
         ``A`` (K, C) holds the unit vectors a; None skips the gradients.
         """
         if self._is_linear:
-            G = self._pattern_sums(U)
+            G = self._pattern_sums(U, widths)
             totals = np.einsum("ij,ij->j", G, U)[:, None]
             return totals, None if A is None else G * A[:, 0]
         dtype = self.X.dtype
@@ -198,18 +202,27 @@ class Prices:
             H = self.X[rows] @ U
             if A is not None:
                 E = self.N[rows] @ A
-                E *= H > 0.0
+                if widths is None:
+                    E *= H > 0.0
+                else:
+                    E *= np.clip(H / widths + 0.5, 0.0, 1.0)
                 G += self.X[rows].T @ E
             totals += np.maximum(H, 0.0, out=H).T @ self.N[rows]
         return totals, G
 
-    def _pattern_sums(self, U):
-        """Return ``sum_i 1[x_i u > 0] N_i x_i`` for every column u."""
+    def _pattern_sums(self, U, widths=None):
+        """Return ``sum_i 1[x_i u > 0] N_i x_i`` for every column u, maybe blurred."""
         U = U.astype(self.X.dtype, copy=False)
         G = np.zeros(U.shape, U.dtype)
+        if widths is not None:  # activations are clipped to +-1/2, and half of all added
+            U = U / widths
+            G += 0.5 * (self.X.T @ self.N)
         for rows in row_blocks(len(self.X), U.shape[1]):
             H = self.X[rows] @ U
-            np.greater(H, 0.0, out=H)
+            if widths is None:
+                np.greater(H, 0.0, out=H)
+            else:
+                np.clip(H, -0.5, 0.5, out=H)
             if self._weighted is None:
                 G += (self.X[rows] * self.N[rows]).T @ H
             else:
@@ -356,7 +369,7 @@ class Pricer:
             n_batches *= _FAR_BATCHES  # maxima are narrower there
         fresh = [self._starts(known, rng) for _ in range(n_batches)]
         U = np.hstack([known, *fresh])
-        steps = np.full(U.shape[1], _LONGEST)
+        steps = np.full(U.shape[1], _FRESH_STEP)
         steps[: known.shape[1]] = _KNOWN_STEP
         found = Candidates.sorted(*self._ascended(prices, U, effort.n_steps, steps))
         for _ in range(effort.n_hops):
@@ -442,31 +455,34 @@ def ascend(prices, U, n_steps, first, offset=None):
     The price has kinks, where gradients zigzag and line searches stall: steps go along
     a running mean of the gradients and are taken whether the price rises or not. Their
     length, ``first`` to begin with (a number, or one for each column), grows where it
-    does and shrinks where it does not. ``offset`` is the metric of the steps, where it
-    is not the plain one. Returns the best directions met and their ``N^T relu(X u)``,
-    in the precision of the prices.
+    does and shrinks where it does not. Gradients are blurred over a part of the step, to
+    which what is closer by is noise; the part falls to nothing. ``offset`` is the metric of the steps,
+    where it is not the plain one. Returns the best directions met and their ``N^T
+    relu(X u)``, in the precision of the prices.
     """
     V = best = U.astype(prices.X.dtype)
-    totals, G = prices.totals_and_ascents(V)
-    values = np.linalg.norm(totals, axis=1)
-    outputs, ways = totals / _positive(values)[:, None], np.zeros_like(V)
-    steps = np.full(len(values), first, V.dtype)
-    for _ in range(n_steps):
+    values, ways, outputs = None, np.zeros_like(V), None
+    steps = np.full(V.shape[1], first, V.dtype)
+    widths = _BLUR * max(prices.size, 1e-30) * np.linspace(1.0, 0.0, n_steps + 2)
+    for k in range(n_steps + 1):
+        totals, G = prices.totals_and_ascents(V, outputs, V.dtype.type(widths[k]) * steps)
+        new_values = np.sqrt(np.einsum("ij,ij->i", totals, totals))
+        outputs = totals / _positive(new_values)[:, None]
+        if values is None:
+            values = new_values
+        else:
+            better = new_values > values
+            best = np.where(better, V, best)
+            values = np.maximum(values, new_values)
+            steps = np.minimum(np.where(better, _LONGER, _SHORTER) * steps, _LONGEST)
+            steps = steps.astype(V.dtype, copy=False)
+        if k == n_steps:
+            return best, prices.totals(best)
         if offset is None:
             ways = _unit(_MOMENTUM * ways + _unit(G))
         else:
             ways = offset.ways(V, _unit(G), ways)
         V = _unit(V + steps * ways)
-        new_totals, G = prices.totals_and_ascents(V, outputs)
-        new_values = np.sqrt(np.einsum("ij,ij->i", new_totals, new_totals))
-        outputs = new_totals / _positive(new_values)[:, None]
-        better = new_values > values
-        best = np.where(better, V, best)
-        totals = np.where(better[:, None], new_totals, totals)
-        values = np.maximum(values, new_values)
-        steps = np.minimum(np.where(better, _LONGER, _SHORTER) * steps, _LONGEST)
-        steps = steps.astype(V.dtype, copy=False)
-    return best, totals
 
 
 def second_moment_roots(X):
