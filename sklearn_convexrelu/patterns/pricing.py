@@ -24,6 +24,7 @@ __all__ = [
     "LIGHT",
     "NEAR",
     "TRACK",
+    "WIDE",
     "Candidates",
     "Effort",
     "Pricer",
@@ -57,13 +58,14 @@ class Effort:
     n_polished: int = 0
 
 
-KNOWN = Effort(n_batches=0, n_hops=0, n_steps=8)
-NEAR = Effort(n_batches=1, n_hops=1, n_steps=8)
+KNOWN = Effort(n_batches=0, n_hops=0, n_steps=6)
+NEAR = Effort(n_batches=1, n_hops=1, n_steps=6)
 LIGHT = Effort(n_batches=1, n_hops=1, n_steps=12)
 TRACK = Effort(n_batches=2, n_hops=1, n_steps=12, certifies=True)
 FIRST = Effort(n_batches=1, n_hops=1, n_steps=14, certifies=True)
 FAIR = Effort(n_batches=6, n_hops=2, n_steps=16, certifies=True)
 HARD = Effort(n_batches=6, n_hops=8, n_steps=20, certifies=True)
+WIDE = Effort(n_batches=24, n_hops=4, n_steps=24, certifies=True)
 FINE = Effort(n_batches=6, n_hops=4, n_steps=20, certifies=True, n_polished=200)
 _BATCH = 80  # directions ascended at a time
 _COMPARED = 96  # directions compared with all others at a time
@@ -76,6 +78,7 @@ _CLOSEST = 0.01  # least noise of those copies
 # a maximum, leaders near one on a sample of the rows.
 _KNOWN_STEP, _LEADER_STEP, _HOP_STEP, _FRESH_STEP, _LONGEST = 0.06, 0.12, 0.2, 0.35, 1.0
 _LONGER, _SHORTER = 1.2, 0.6  # factors of the next step's length
+_LEAST_WIDTH = 1e-30  # to divide by
 _BLUR = 0.8  # times what a step changes in values: the width of a blurred activation
 _FAR = 50.0  # times the mean variance of the inputs: their mean, squared, is large
 _FAR_BATCHES = 4  # times the batches where they are
@@ -161,7 +164,6 @@ class Prices:
         self._is_linear, self._weighted = N.shape[1] == 1, None
         if self._is_linear and X.size <= _MOST_WEIGHTED:
             self._weighted = X * N
-        self.size = np.sqrt(np.vdot(X, X) / X.size)
 
     def totals(self, U):
         """Return ``N^T relu(X u)`` for every column of ``U``, (n_directions, C)."""
@@ -214,7 +216,9 @@ class Prices:
         """Return ``sum_i 1[x_i u > 0] N_i x_i`` for every column u, maybe blurred."""
         U = U.astype(self.X.dtype, copy=False)
         G = np.zeros(U.shape, U.dtype)
-        if widths is not None:  # activations are clipped to +-1/2, and half of all added
+        if (
+            widths is not None
+        ):  # activations are clipped to +-1/2, and half of all added
             U = U / widths
             G += 0.5 * (self.X.T @ self.N)
         for rows in row_blocks(len(self.X), U.shape[1]):
@@ -253,6 +257,7 @@ class Pricer:
         self._rough_X = X.astype(self.precision, copy=False)
         self.root, self.inverse_root = second_moment_roots(X)
         self._offset = _Offset.of(self._rough_X)
+        self._spread = np.sqrt(np.var(X, axis=0).mean())
         exact = exact and supports(effective_rank(X), len(X), n_outputs)
         self._exact = ExactPricing(X) if exact else None
 
@@ -338,10 +343,10 @@ class Pricer:
 
         There each misses what the other finds.
         """
-        found = ascend(prices, U, n_steps, first)
+        found = ascend(prices, U, n_steps, first, self._spread)
         if self._offset is None:
             return found
-        other = ascend(prices, U, n_steps, first, self._offset)
+        other = ascend(prices, U, n_steps, first, self._spread, self._offset)
         return np.hstack([found[0], other[0]]), np.concatenate([found[1], other[1]])
 
     def _polished(self, N, known, found, effort, rng):
@@ -350,9 +355,8 @@ class Pricer:
         if known.shape[1]:
             near = known[:, rng.integers(known.shape[1], size=effort.n_polished)]
             starts = self._near(near, _CLOSEST, 1.0, rng)
-            found = found.joined(
-                *self._ascended(prices, starts, effort.n_steps, _HOP_STEP)
-            )
+            U, _ = self._ascended(prices, starts, effort.n_steps, _HOP_STEP)
+            found = found.joined(U, prices.totals(U))
         best = found.distinct(effort.n_polished, _POLISH_COSINE, self.signature)
         U = polish(self.X, N, best.directions, best.outputs)
         return found.joined(U, prices.totals(U))
@@ -449,40 +453,50 @@ class _Offset:
         return ways / _positive(np.sqrt(lengths))
 
 
-def ascend(prices, U, n_steps, first, offset=None):
+def ascend(prices, U, n_steps, first, spread, offset=None):
     """Ascend the price from every column of ``U`` on the unit sphere.
 
     The price has kinks, where gradients zigzag and line searches stall: steps go along
     a running mean of the gradients and are taken whether the price rises or not. Their
     length, ``first`` to begin with (a number, or one for each column), grows where it
-    does and shrinks where it does not. Gradients are blurred over a part of the step, to
-    which what is closer by is noise; the part falls to nothing. ``offset`` is the metric of the steps,
-    where it is not the plain one. Returns the best directions met and their ``N^T
-    relu(X u)``, in the precision of the prices.
+    does and shrinks where it does not. Gradients are blurred over a part of the step,
+    to which what is closer by is noise; that part falls to nothing. ``spread`` is that
+    of the inputs, ``offset`` the metric of the steps where it is not the plain one.
+
+    Returns the best directions of the last steps, or the start where that is better,
+    and what their ``N^T relu(X u)`` are, roughly, in the precision of the prices.
     """
-    V = best = U.astype(prices.X.dtype)
-    values, ways, outputs = None, np.zeros_like(V), None
-    steps = np.full(V.shape[1], first, V.dtype)
-    widths = _BLUR * max(prices.size, 1e-30) * np.linspace(1.0, 0.0, n_steps + 2)
-    for k in range(n_steps + 1):
-        totals, G = prices.totals_and_ascents(V, outputs, V.dtype.type(widths[k]) * steps)
-        new_values = np.sqrt(np.einsum("ij,ij->i", totals, totals))
-        outputs = totals / _positive(new_values)[:, None]
-        if values is None:
-            values = new_values
-        else:
-            better = new_values > values
-            best = np.where(better, V, best)
-            values = np.maximum(values, new_values)
-            steps = np.minimum(np.where(better, _LONGER, _SHORTER) * steps, _LONGEST)
-            steps = steps.astype(V.dtype, copy=False)
-        if k == n_steps:
-            return best, prices.totals(best)
+    V = best = start = U.astype(prices.X.dtype)
+    totals, G = prices.totals_and_ascents(V)
+    best_totals = start_totals = totals
+    values = start_values = _row_norms(totals)
+    steps, ways = np.full(V.shape[1], first, V.dtype), np.zeros_like(V)
+    parts = np.linspace(_BLUR * max(spread, _LEAST_WIDTH), 0.0, n_steps + 1)
+    for k, part in enumerate(parts[:-1].astype(V.dtype)):
         if offset is None:
             ways = _unit(_MOMENTUM * ways + _unit(G))
         else:
             ways = offset.ways(V, _unit(G), ways)
         V = _unit(V + steps * ways)
+        outputs = totals / _positive(_row_norms(totals))[:, None]
+        totals, G = prices.totals_and_ascents(V, outputs, part * steps)
+        new_values = _row_norms(totals)
+        better = new_values > values
+        steps = np.minimum(np.where(better, _LONGER, _SHORTER) * steps, _LONGEST)
+        steps = steps.astype(V.dtype, copy=False)
+        if k == n_steps - n_steps // 4:  # values of more blur do not compare
+            better[:] = True
+            values = new_values
+        best = np.where(better, V, best)
+        best_totals = np.where(better[:, None], totals, best_totals)
+        values = np.maximum(values, new_values)
+    better = values > start_values
+    best_totals = np.where(better[:, None], best_totals, start_totals)
+    return np.where(better, best, start), best_totals
+
+
+def _row_norms(A):
+    return np.sqrt(np.einsum("ij,ij->i", A, A))
 
 
 def second_moment_roots(X):

@@ -17,6 +17,7 @@ from sklearn_convexrelu.patterns.pricing import (
     LIGHT,
     NEAR,
     TRACK,
+    WIDE,
 )
 from sklearn_convexrelu.patterns.tree_pricing import pricer_of
 from sklearn_convexrelu.recovery.pruning import merge_compatible, prune
@@ -32,8 +33,8 @@ _DISTINCT = 0.95  # cosine from which two candidates are the same
 _MERGED = 0.999  # cosine from which two neurons are the same
 _LEADERS = 80  # candidates that the next searches start from
 _APART = 0.9  # cosine that leaders are below
-_NEAR = 20.0  # times the tolerance: gaps below ask for more care at once
-_STUCK = 0.9  # times the last gap: gaps above it ask for more care too
+_NEAR = 20.0  # times the tolerance: gaps below are worth a second addition a round
+_MANY_ROUNDS = 10  # go on where prices hide: then a wide search must agree too
 # Least decreases of the objective, times the gap, that a step must bring.
 _ENOUGH_CORRECTING = 1e-4
 _ENOUGH_SLIDING, _ENOUGH_CLOSING = 3e-4, 1e-4
@@ -263,7 +264,7 @@ class _Run:
         Prices of sub-networks hide better than those of neurons: two searches in a row
         must agree.
         """
-        care, last_gap = self.first_care, np.inf
+        care = self.first_care
         if self.problem.shape.is_tree and accept == _CAREFUL:
             accept = _WHOLE
         while True:
@@ -276,13 +277,12 @@ class _Run:
             elif self.n_iter >= self.solver.max_iter:
                 status = self.limit(Status.ITERATION_LIMIT)
             elif self.improve(candidates, certificate.gap):
-                stuck = certificate.gap > _STUCK * last_gap
-                near = certificate.gap < _NEAR * self.tol or stuck
-                care = min(_CAREFUL, accept) if near else self.first_care
-                last_gap = certificate.gap
+                care = min(_CAREFUL, accept)
                 continue
             else:
                 status = self.limit(Status.STALLED)
+            if accept == _CAREFUL and self.n_iter >= _MANY_ROUNDS:
+                accept = _WHOLE
             if care == _WHOLE or (care >= accept and status is Status.CONVERGED):
                 if self.tol > self.tolerance and self.n_iter < self.solver.max_iter:
                     return self.finished()
@@ -421,7 +421,8 @@ class _Run:
 
     def price_and_certify(self, care):
         """Price the network (step 1) and certify it (step 2)."""
-        effort = {_GLANCE: LIGHT, _FINISHING: FINE}.get(care, self.careful)
+        whole = WIDE if self.n_iter >= _MANY_ROUNDS else self.careful
+        effort = {_GLANCE: LIGHT, _CAREFUL: self.careful, _WHOLE: whole}.get(care, FINE)
         candidates, bound = self.price(self.network, effort, care == _CAREFUL)
         certificate = certify(
             self.problem,
