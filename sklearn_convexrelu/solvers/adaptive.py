@@ -33,8 +33,8 @@ _DISTINCT = 0.95  # cosine from which two candidates are the same
 _MERGED = 0.999  # cosine from which two neurons are the same
 _LEADERS = 80  # candidates that the next searches start from
 _APART = 0.9  # cosine that leaders are below
-_NEAR = 20.0  # times the tolerance: gaps below are worth a second addition a round
-_MANY_ROUNDS = 10  # go on where prices hide: then a wide search must agree too
+_NEAR = 30.0  # times the tolerance: gaps below are worth a second addition a round
+_MANY_ROUNDS = 10  # after these prices hide: searches are wide, and two must agree
 # Least decreases of the objective, times the gap, that a step must bring.
 _ENOUGH_CORRECTING = 1e-4
 _ENOUGH_SLIDING, _ENOUGH_CLOSING = 3e-4, 1e-4
@@ -261,8 +261,8 @@ class _Run:
     def result(self, accept=_CAREFUL):
         """Run the loop; only pricing with the care ``accept`` may accept a network.
 
-        Prices of sub-networks hide better than those of neurons: two searches in a row
-        must agree.
+        Prices of sub-networks hide better than those of neurons, and a run of many
+        rounds gets many chances to miss one: there two searches in a row must agree.
         """
         care = self.first_care
         if self.problem.shape.is_tree and accept == _CAREFUL:
@@ -421,8 +421,8 @@ class _Run:
 
     def price_and_certify(self, care):
         """Price the network (step 1) and certify it (step 2)."""
-        whole = WIDE if self.n_iter >= _MANY_ROUNDS else self.careful
-        effort = {_GLANCE: LIGHT, _CAREFUL: self.careful, _WHOLE: whole}.get(care, FINE)
+        careful = WIDE if self.n_iter >= _MANY_ROUNDS else self.careful
+        effort = {_GLANCE: LIGHT, _FINISHING: FINE}.get(care, careful)
         candidates, bound = self.price(self.network, effort, care == _CAREFUL)
         certificate = certify(
             self.problem,
