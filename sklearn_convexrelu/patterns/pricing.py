@@ -81,7 +81,7 @@ _LONGER, _SHORTER = 1.2, 0.6  # factors of the next step's length
 _LEAST_WIDTH = 1e-30  # to divide by
 _BLUR = 0.8  # times what a step changes in values: the width of a blurred activation
 _FAR = 50.0  # times the mean variance of the inputs: their mean, squared, is large
-_FAR_BATCHES = 4  # times the batches where they are
+_FAR_BATCHES = 24  # the least number where they are
 _MOMENTUM = 0.7  # part of the old way that the next step keeps
 _KEPT = 400  # of the best that a search finds: enough to choose distinct ones from
 _LEAST_SPREAD = 1e-2  # of a feature, for its size, that single precision resolves
@@ -370,7 +370,7 @@ class Pricer:
             known = self._starts(known, rng)
         n_batches = effort.n_batches
         if effort.certifies and self._offset is not None:
-            n_batches *= _FAR_BATCHES  # maxima are narrower there
+            n_batches = max(n_batches, _FAR_BATCHES)  # maxima are narrower there
         fresh = [self._starts(known, rng) for _ in range(n_batches)]
         U = np.hstack([known, *fresh])
         steps = np.full(U.shape[1], _FRESH_STEP)

@@ -33,7 +33,6 @@ _DISTINCT = 0.95  # cosine from which two candidates are the same
 _MERGED = 0.999  # cosine from which two neurons are the same
 _LEADERS = 80  # candidates that the next searches start from
 _APART = 0.9  # cosine that leaders are below
-_NEAR = 30.0  # times the tolerance: gaps below are worth a second addition a round
 _MANY_ROUNDS = 10  # after these prices hide: searches are wide, and two must agree
 # Least decreases of the objective, times the gap, that a step must bring.
 _ENOUGH_CORRECTING = 1e-4
@@ -73,8 +72,8 @@ class AdaptiveSolver:
     2. certify: a gap follows from the largest price; stop when it is small enough;
     3. add: take in the best distinct directions with a price above alpha;
     4. correct: re-solve for all amplitudes and the intercept, directions fixed;
-    5. slide: descend on all weights at once; drop neurons that vanished, merge equal
-       ones; close to the end, add and correct once more.
+    5. slide: descend on all weights at once; drop neurons that vanished; add and
+       correct once more; merge equal neurons.
 
     The network that is accepted goes through steps 3 to 5 up to twice more, unless
     its gap is next to nothing or a proof.
@@ -473,9 +472,9 @@ class _Run:
     def improve(self, candidates, gap, enough=_ENOUGH_SLIDING):
         """Take steps 3 to 5; return whether the objective went down.
 
-        The slide ends at steps that gain less than ``enough`` gaps. Close to the end
-        another addition follows: amplitudes that are best for the neurons and for
-        directions next to them make a better dual point than a slide does.
+        The slide ends at steps that gain less than ``enough`` gaps. Another addition
+        follows: amplitudes that are best for the neurons and for directions next to
+        them make a better dual point than a slide does.
         """
         self.enough = max(_ENOUGH_CORRECTING * gap, self.least_decrease)
         network = self.extended(self.network, candidates)
@@ -483,17 +482,12 @@ class _Run:
         rough = decrease > _SINGLE * self.objective
         dtype = self.pricer.precision if rough else np.float64
         network = slide(self.problem, network, decrease, _SLIDE_STEPS, dtype)
-        near = gap < _NEAR * self.tol
-        settle = self.with_best_intercept if near else self.simplified
-        network, objective = settle(network.pruned())
+        network, objective = self.with_best_intercept(network.pruned())
         self.tell("slide", network, objective)
-        if near:
-            more = self.extended(network, self.price(network, KNOWN)[0])
-            # Sub-networks have just had their amplitudes corrected.
-            is_tree = self.problem.shape.is_tree
-            more = self.with_best_intercept(more) if is_tree else self.simplified(more)
-            if more[1] < objective:
-                network, objective = more
+        more = self.extended(network, self.price(network, KNOWN)[0])
+        more, after = self.simplified(more)
+        if after < objective:
+            network, objective = more, after
         if not objective < self.objective - self.least_decrease:  # nan is no step
             return False
         self.network, self.objective = network, objective
@@ -504,11 +498,10 @@ class _Run:
         """Refit the intercept and merge neurons that act alike; also the objective.
 
         Merging may cost at most a tenth of the round's decrease. Sub-networks that act
-        alike differ in their leaves: there amplitudes are corrected again.
+        alike differ in their leaves: those are kept.
         """
         if self.problem.shape.is_tree:
-            corrected = self.corrected(*network.directions(), network.intercept)
-            return self.with_best_intercept(corrected)
+            return self.with_best_intercept(network)
         network = merge_compatible(network, self.problem.X)
         network, objective = self.with_best_intercept(network)
         merged = network.merged(_MERGED, self.pricer.signature)
