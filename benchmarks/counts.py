@@ -115,7 +115,7 @@ class Counter:
         self.count(TreePricer, "price", "pricing passes", nothing)
         self.count(Prices, "_pattern_sums", None, pricing_work)
         self.count(Prices, "totals_and_gradients", None, several_outputs_work)
-        self.count(_TreePrices, "totals_and_gradients", None, pricing_work)
+        self.count(_TreePrices, "totals_and_gradients", None, tree_pricing_work)
         for kind in (_WeightObjective, _TreeObjective):
             self.count(kind, "__call__", "slide steps", slide_work)
         self.count(adaptive, "best_amplitudes", "solves", solve_work)
@@ -146,13 +146,17 @@ def nothing(*args, **kwargs):
     return 0.0, 0.0
 
 
-def pricing_work(prices, U, *rest):
-    """Return flops and bytes of prices and gradients of columns or of leaves."""
-    count = len(U) * U.shape[1] if rest else U.shape[1]
-    return 4 * prices.X.size * count, 2 * prices.X.nbytes
+def pricing_work(prices, U, widths=None):
+    """Return flops and bytes of prices and gradients of columns."""
+    return 4 * prices.X.size * U.shape[1], 2 * prices.X.nbytes
 
 
-def several_outputs_work(prices, U, A):
+def tree_pricing_work(prices, W, signs, outputs):
+    """Return flops and bytes of prices and gradients of leaves."""
+    return 4 * prices.X.size * len(W) * W.shape[1], 2 * prices.X.nbytes
+
+
+def several_outputs_work(prices, U, A, widths=None):
     """Return flops and bytes of prices and gradients of columns, several outputs."""
     if prices.N.shape[1] == 1:
         return 0.0, 0.0  # counted as a pattern sum

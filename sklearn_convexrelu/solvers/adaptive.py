@@ -33,7 +33,7 @@ _DISTINCT = 0.95  # cosine from which two candidates are the same
 _MERGED = 0.999  # cosine from which two neurons are the same
 _LEADERS = 80  # candidates that the next searches start from
 _APART = 0.9  # cosine that leaders are below
-_MANY_ROUNDS = 10  # after these prices hide: searches are wide, and two must agree
+_MANY_ROUNDS = 10  # from here on searches are wide, and two in a row must agree
 # Least decreases of the objective, times the gap, that a step must bring.
 _ENOUGH_CORRECTING = 1e-4
 _ENOUGH_SLIDING, _ENOUGH_CLOSING = 3e-4, 1e-4
@@ -280,7 +280,7 @@ class _Run:
                 continue
             else:
                 status = self.limit(Status.STALLED)
-            if accept == _CAREFUL and self.n_iter >= _MANY_ROUNDS:
+            if accept == _CAREFUL and self.prices_hide():
                 accept = _WHOLE
             if care == _WHOLE or (care >= accept and status is Status.CONVERGED):
                 if self.tol > self.tolerance and self.n_iter < self.solver.max_iter:
@@ -295,6 +295,10 @@ class _Run:
                     continue
                 return self.solution(candidates, certificate, status)
             care += 1
+
+    def prices_hide(self):
+        """Return whether prices hide, as so many rounds tell; not along paths."""
+        return self.n_iter >= _MANY_ROUNDS and not self.tracks
 
     def closed(self, candidates, certificate):
         """Take in what was priced last too; return the solution.
@@ -420,7 +424,7 @@ class _Run:
 
     def price_and_certify(self, care):
         """Price the network (step 1) and certify it (step 2)."""
-        careful = WIDE if self.n_iter >= _MANY_ROUNDS else self.careful
+        careful = WIDE if self.prices_hide() else self.careful
         effort = {_GLANCE: LIGHT, _FINISHING: FINE}.get(care, careful)
         candidates, bound = self.price(self.network, effort, care == _CAREFUL)
         certificate = certify(
