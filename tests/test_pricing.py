@@ -35,7 +35,7 @@ def test_totals_and_gradients_are_the_definition(n_outputs):
 
 
 @pytest.mark.parametrize("n_outputs", [1, 3])
-def test_ascent_ends_at_the_best_it_met(n_outputs):
+def test_ascent_does_not_end_below_its_start(n_outputs):
     X, N, rng = data(200, 5, n_outputs)
     U = rng.standard_normal((5, 30))
     U /= np.linalg.norm(U, axis=0)

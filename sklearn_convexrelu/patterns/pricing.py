@@ -65,7 +65,8 @@ TRACK = Effort(n_batches=2, n_hops=1, n_steps=12, certifies=True)
 FIRST = Effort(n_batches=1, n_hops=1, n_steps=14, certifies=True)
 FAIR = Effort(n_batches=6, n_hops=2, n_steps=16, certifies=True)
 HARD = Effort(n_batches=6, n_hops=8, n_steps=20, certifies=True)
-WIDE = Effort(n_batches=24, n_hops=4, n_steps=24, certifies=True)
+# For runs of many rounds, whose prices hide.
+WIDE = Effort(n_batches=24, n_hops=8, n_steps=24, certifies=True)
 FINE = Effort(n_batches=6, n_hops=4, n_steps=20, certifies=True, n_polished=200)
 _BATCH = 80  # directions ascended at a time
 _COMPARED = 96  # directions compared with all others at a time
@@ -79,9 +80,9 @@ _CLOSEST = 0.01  # least noise of those copies
 _KNOWN_STEP, _LEADER_STEP, _HOP_STEP, _FRESH_STEP, _LONGEST = 0.06, 0.12, 0.2, 0.35, 1.0
 _LONGER, _SHORTER = 1.2, 0.6  # factors of the next step's length
 _LEAST_WIDTH = 1e-30  # to divide by
-_BLUR = 0.8  # times what a step changes in values: the width of a blurred activation
+_BLUR = 0.8  # times what a step changes in values: first width of an activation
 _FAR = 50.0  # times the mean variance of the inputs: their mean, squared, is large
-_FAR_BATCHES = 24  # the least number where they are
+_FAR_BATCHES, _MOST_BATCHES = 4, 24  # times the batches where they are, up to so many
 _MOMENTUM = 0.7  # part of the old way that the next step keeps
 _KEPT = 400  # of the best that a search finds: enough to choose distinct ones from
 _LEAST_SPREAD = 1e-2  # of a feature, for its size, that single precision resolves
@@ -161,9 +162,10 @@ class Prices:
         self.X, self.N = X, N
         # One output: the price is linear in the pattern, so one product gives both the
         # price and its gradient, and the activations themselves are never needed.
-        self._is_linear, self._weighted = N.shape[1] == 1, None
-        if self._is_linear and X.size <= _MOST_WEIGHTED:
-            self._weighted = X * N
+        self._is_linear = N.shape[1] == 1
+        if self._is_linear:
+            self._half_sum = 0.5 * (X.T @ N)
+            self._weighted = X * N if X.size <= _MOST_WEIGHTED else None
 
     def totals(self, U):
         """Return ``N^T relu(X u)`` for every column of ``U``, (n_directions, C)."""
@@ -174,9 +176,9 @@ class Prices:
 
         With several outputs a gradient needs those of its price, which only a first
         pass over the rows can tell; ``outputs`` (K, C), unit rows from directions close
-        by, save that pass. With ``widths`` (K,) activations rise from zero to one over
-        values so far apart: gradients are means over directions close by, and totals
-        follow roughly.
+        by, save that pass. With ``widths`` (K,) an activation rises linearly from zero
+        to one while ``x u`` goes from ``-width / 2`` to ``width / 2``: the gradient is
+        a mean over directions close by. With one output totals are then rough.
         """
         if self._is_linear:
             G = self._pattern_sums(U, widths)
@@ -189,7 +191,8 @@ class Prices:
     def totals_and_gradients(self, U, A, widths=None):
         """Return totals and the gradients of ``a^T N^T relu(X u)``, (n_inputs, K).
 
-        ``A`` (K, C) holds the unit vectors a; None skips the gradients.
+        ``A`` (K, C) holds the unit vectors a; None skips the gradients. ``widths`` are
+        as in ``totals_and_ascents``.
         """
         if self._is_linear:
             G = self._pattern_sums(U, widths)
@@ -216,11 +219,10 @@ class Prices:
         """Return ``sum_i 1[x_i u > 0] N_i x_i`` for every column u, maybe blurred."""
         U = U.astype(self.X.dtype, copy=False)
         G = np.zeros(U.shape, U.dtype)
-        if (
-            widths is not None
-        ):  # activations are clipped to +-1/2, and half of all added
+        if widths is not None:
+            # Activations are clipped to +-1/2; the other half is that of all rows.
             U = U / widths
-            G += 0.5 * (self.X.T @ self.N)
+            G += self._half_sum
         for rows in row_blocks(len(self.X), U.shape[1]):
             H = self.X[rows] @ U
             if widths is None:
@@ -234,7 +236,7 @@ class Prices:
         return G
 
 
-def _never(price):
+def _never(found):
     return False
 
 
@@ -257,7 +259,7 @@ class Pricer:
         self._rough_X = X.astype(self.precision, copy=False)
         self.root, self.inverse_root = second_moment_roots(X)
         self._offset = _Offset.of(self._rough_X)
-        self._spread = np.sqrt(np.var(X, axis=0).mean())
+        self._spread = max(np.sqrt(np.var(X, axis=0).mean()), _LEAST_WIDTH)
         exact = exact and supports(effective_rank(X), len(X), n_outputs)
         self._exact = ExactPricing(X) if exact else None
 
@@ -316,8 +318,11 @@ class Pricer:
         X, scale = self._rough_X, max(np.abs(N).max(initial=0.0), 1e-300)
         rough_N = (N / scale).astype(self.precision)
 
-        def found_enough(price):
-            return enough(price * scale)
+        exact = Prices(self.X, N)
+
+        def found_enough(found):
+            best = found.directions[:, :1].astype(np.float64)
+            return enough(np.linalg.norm(exact.totals(best)))
 
         if len(X) <= 2 * _SAMPLED_ROWS:
             found = self._search(Prices(X, rough_N), known, effort, rng, found_enough)
@@ -329,17 +334,17 @@ class Pricer:
             U, prices = np.hstack([known, leaders.directions]), Prices(X, rough_N)
             n_steps = effort.n_steps // 2
             found = Candidates.sorted(*self._ascended(prices, U, n_steps, _LEADER_STEP))
-            if effort.certifies and not found_enough(found.best):
+            if effort.certifies and not found_enough(found):
                 hops = self._hops(found, rng)
                 found = found.joined(*self._ascended(prices, hops, n_steps, _HOP_STEP))
         U = _unit(found.directions[:, :_KEPT].astype(np.float64, copy=False))
-        found = Candidates.sorted(U, Prices(self.X, N).totals(U))
+        found = Candidates.sorted(U, exact.totals(U))
         if not effort.n_polished or enough(found.best):
             return found
         return self._polished(N, known, found, effort, rng)
 
     def _ascended(self, prices, U, n_steps, first):
-        """Ascend in the plain metric; where the mean is large, in the other one too.
+        """Ascend in the plain metric; where the mean is large, in ``_Offset``'s too.
 
         There each misses what the other finds.
         """
@@ -365,19 +370,21 @@ class Pricer:
         """Search at given prices: from known and new starts, then from the leaders.
 
         What a search misses tends to lie near the current neurons and the best finds.
+        ``enough`` tells of Candidates, whose prices are rough, whether to end early.
         """
         if not known.shape[1]:
             known = self._starts(known, rng)
         n_batches = effort.n_batches
         if effort.certifies and self._offset is not None:
-            n_batches = max(n_batches, _FAR_BATCHES)  # maxima are narrower there
+            # Maxima are narrower there.
+            n_batches = min(_FAR_BATCHES * n_batches, _MOST_BATCHES)
         fresh = [self._starts(known, rng) for _ in range(n_batches)]
         U = np.hstack([known, *fresh])
         steps = np.full(U.shape[1], _FRESH_STEP)
         steps[: known.shape[1]] = _KNOWN_STEP
         found = Candidates.sorted(*self._ascended(prices, U, effort.n_steps, steps))
         for _ in range(effort.n_hops):
-            if enough(found.best):
+            if enough(found):
                 break
             hops = self._hops(found, rng)
             found = found.joined(
@@ -459,9 +466,10 @@ def ascend(prices, U, n_steps, first, spread, offset=None):
     The price has kinks, where gradients zigzag and line searches stall: steps go along
     a running mean of the gradients and are taken whether the price rises or not. Their
     length, ``first`` to begin with (a number, or one for each column), grows where it
-    does and shrinks where it does not. Gradients are blurred over a part of the step,
-    to which what is closer by is noise; that part falls to nothing. ``spread`` is that
-    of the inputs, ``offset`` the metric of the steps where it is not the plain one.
+    does and shrinks where it does not. A step cannot resolve kinks closer by than its
+    length, so gradients are means over a part of it, which falls from ``_BLUR`` to
+    nothing: the ascent ends on the price itself. ``spread`` is that of the inputs,
+    ``offset`` the metric of the steps where it is not the plain one.
 
     Returns the best directions of the last steps, or the start where that is better,
     and what their ``N^T relu(X u)`` are, roughly, in the precision of the prices.
@@ -469,22 +477,22 @@ def ascend(prices, U, n_steps, first, spread, offset=None):
     V = best = start = U.astype(prices.X.dtype)
     totals, G = prices.totals_and_ascents(V)
     best_totals = start_totals = totals
-    values = start_values = _row_norms(totals)
+    values = start_values = new_values = _row_norms(totals)
     steps, ways = np.full(V.shape[1], first, V.dtype), np.zeros_like(V)
-    parts = np.linspace(_BLUR * max(spread, _LEAST_WIDTH), 0.0, n_steps + 1)
+    parts = np.linspace(_BLUR * spread, 0.0, n_steps + 1)
     for k, part in enumerate(parts[:-1].astype(V.dtype)):
         if offset is None:
             ways = _unit(_MOMENTUM * ways + _unit(G))
         else:
             ways = offset.ways(V, _unit(G), ways)
         V = _unit(V + steps * ways)
-        outputs = totals / _positive(_row_norms(totals))[:, None]
+        outputs = totals / _positive(new_values)[:, None]
         totals, G = prices.totals_and_ascents(V, outputs, part * steps)
         new_values = _row_norms(totals)
         better = new_values > values
         steps = np.minimum(np.where(better, _LONGER, _SHORTER) * steps, _LONGEST)
         steps = steps.astype(V.dtype, copy=False)
-        if k == n_steps - n_steps // 4:  # values of more blur do not compare
+        if k == n_steps - max(n_steps // 4, 1):  # values of more blur do not compare
             better[:] = True
             values = new_values
         best = np.where(better, V, best)

@@ -60,7 +60,7 @@ _EFFORTS = {
     FIRST: _TreeEffort(3000, 100, 1, 4, 60, 300),
     FAIR: _TreeEffort(3000, 100, 1, 6, 60, 300),
     HARD: _TreeEffort(3000, 100, 2, 12, 60, 1000),
-    WIDE: _TreeEffort(3000, 100, 2, 12, 60, 1000),
+    WIDE: _TreeEffort(3000, 100, 2, 12, 60, 1000),  # as hard
     FINE: _TreeEffort(3000, 100, 4, 24, 60, 3000),
 }
 

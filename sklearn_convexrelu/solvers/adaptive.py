@@ -33,7 +33,7 @@ _DISTINCT = 0.95  # cosine from which two candidates are the same
 _MERGED = 0.999  # cosine from which two neurons are the same
 _LEADERS = 80  # candidates that the next searches start from
 _APART = 0.9  # cosine that leaders are below
-_MANY_ROUNDS = 10  # from here on searches are wide, and two in a row must agree
+_MANY_ROUNDS = 10  # from here on searches are wide and two in a row must agree
 # Least decreases of the objective, times the gap, that a step must bring.
 _ENOUGH_CORRECTING = 1e-4
 _ENOUGH_SLIDING, _ENOUGH_CLOSING = 3e-4, 1e-4
@@ -44,8 +44,8 @@ _FIRST_SIZE = 3.0  # norm of all their hidden weights; that of the outputs is ab
 _FIRST_DECREASE = 3e-4  # ... until a step gains less than this, in null losses
 _SINGLE = 1e-6  # least decrease, in objectives, that single precision resolves
 # The care that a network is priced with, which grows until it is accepted or given up:
-# few starts; the effort that may accept it, ended early by a price that refutes it; all
-# of that effort. The last is for networks of cone programmes.
+# few starts, in the first round; the effort that may accept it, ended early by a price
+# that refutes it; all of that effort. The last is for networks of cone programmes.
 _GLANCE, _CAREFUL, _WHOLE, _FINISHING = range(4)
 _FAIR_TOL = 3e-3  # from this tolerance on, a fair effort is hard enough
 _FINISH_TOL = 1e-4  # below this tolerance the loop ends on cone programmes
@@ -75,6 +75,7 @@ class AdaptiveSolver:
     5. slide: descend on all weights at once; drop neurons that vanished; add and
        correct once more; merge equal neurons.
 
+    After ten rounds two wide searches in a row must accept a network, but along paths.
     The network that is accepted goes through steps 3 to 5 up to twice more, unless
     its gap is next to nothing or a proof.
 
@@ -280,7 +281,7 @@ class _Run:
                 continue
             else:
                 status = self.limit(Status.STALLED)
-            if accept == _CAREFUL and self.prices_hide():
+            if accept == _CAREFUL and certificate.kind != "exact" and self.is_long():
                 accept = _WHOLE
             if care == _WHOLE or (care >= accept and status is Status.CONVERGED):
                 if self.tol > self.tolerance and self.n_iter < self.solver.max_iter:
@@ -296,8 +297,11 @@ class _Run:
                 return self.solution(candidates, certificate, status)
             care += 1
 
-    def prices_hide(self):
-        """Return whether prices hide, as so many rounds tell; not along paths."""
+    def is_long(self):
+        """Return whether the run is so long that prices must hide from it.
+
+        A path goes on from a network close by, and need not be as careful.
+        """
         return self.n_iter >= _MANY_ROUNDS and not self.tracks
 
     def closed(self, candidates, certificate):
@@ -424,7 +428,7 @@ class _Run:
 
     def price_and_certify(self, care):
         """Price the network (step 1) and certify it (step 2)."""
-        careful = WIDE if self.prices_hide() else self.careful
+        careful = WIDE if self.is_long() else self.careful
         effort = {_GLANCE: LIGHT, _FINISHING: FINE}.get(care, careful)
         candidates, bound = self.price(self.network, effort, care == _CAREFUL)
         certificate = certify(
@@ -489,7 +493,7 @@ class _Run:
         network, objective = self.with_best_intercept(network.pruned())
         self.tell("slide", network, objective)
         more = self.extended(network, self.price(network, KNOWN)[0])
-        more, after = self.simplified(more)
+        more, after = self.simplified(more, objective)
         if after < objective:
             network, objective = more, after
         if not objective < self.objective - self.least_decrease:  # nan is no step
@@ -498,11 +502,11 @@ class _Run:
         self.n_iter += 1
         return True
 
-    def simplified(self, network):
+    def simplified(self, network, ceiling):
         """Refit the intercept and merge neurons that act alike; also the objective.
 
-        Merging may cost at most a tenth of the round's decrease. Sub-networks that act
-        alike differ in their leaves: those are kept.
+        Merging must stay below the ceiling and may cost at most a tenth of the round's
+        decrease. Sub-networks that act alike differ in their leaves: those are kept.
         """
         if self.problem.shape.is_tree:
             return self.with_best_intercept(network)
@@ -511,7 +515,8 @@ class _Run:
         merged = network.merged(_MERGED, self.pricer.signature)
         if merged.n_neurons < network.n_neurons:
             merged, after = self.with_best_intercept(merged)
-            if after <= objective + 0.1 * max(self.objective - objective, 0.0):
+            cost, decrease = after - objective, self.objective - objective
+            if after < ceiling and cost <= 0.1 * max(decrease, 0.0):
                 return merged, after
         return network, objective
 
