@@ -8,8 +8,10 @@ from reference import network_objective
 from sklearn_convexrelu import ConvexReLURegressor
 from sklearn_convexrelu.patterns.exact import exact_price
 from sklearn_convexrelu.patterns.pricing import (
+    FAIR,
     HARD,
     LIGHT,
+    TRACK,
     Candidates,
     Pricer,
     Prices,
@@ -61,6 +63,16 @@ def test_blurred_gradients_are_means_over_shifts():
     A = np.tile([[1.0, 0.0]], (6, 1))
     _, same = several.totals_and_gradients(U, A, np.full(6, width))
     assert_allclose(same, G, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("effort", [TRACK, FAIR, HARD])
+def test_no_known_direction_costs_more_than_what_a_search_returns(effort):
+    for seed in range(20):
+        X, N, rng = data(60, 5, 1, seed)
+        pricer = Pricer(X, 1)
+        known = pricer.search(N, np.zeros((5, 0)), HARD, rng).directions[:, :50]
+        before = np.abs(np.maximum(X @ known, 0).T @ N).max()
+        assert pricer.search(N, known, effort, rng).best >= before * (1 - 1e-12)
 
 
 @pytest.mark.parametrize("n_inputs", [2, 3])

@@ -182,6 +182,18 @@ def test_absolute_and_relative_alpha_are_the_same_problem():
     assert_allclose(relative.alpha_, 0.1 * relative.alpha_max_)
 
 
+@pytest.mark.parametrize(("alpha", "tol"), [(0.7, 1e-4), (0.5, 1e-3), (0.3, 1e-4)])
+def test_bounds_stay_below_the_objective_of_few_neurons(alpha, tol):
+    """The price is at least that of the network's own neurons."""
+    for seed in range(8):
+        rng = np.random.default_rng(seed)
+        X = rng.standard_normal((60, 5))
+        y = X @ rng.standard_normal(5) + 0.3 * rng.standard_normal(60)
+        model = ConvexReLURegressor(alpha=alpha, tol=tol, random_state=0).fit(X, y)
+        assert model.status_.name == "CONVERGED"
+        assert model.lower_bound_ <= network_objective(model, X, y) + 1e-9 * y.var()
+
+
 def test_smaller_tolerance_gives_a_smaller_gap():
     X, y = bumps(100, 4)
     for tol in (1e-1, 1e-2, 1e-3, 1e-4):

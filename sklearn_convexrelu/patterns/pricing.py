@@ -310,10 +310,12 @@ class Pricer:
     def search(self, N, known, effort, rng, enough=_never):
         """Search by local ascent from many starts; return Candidates.
 
-        The search is in single precision where that will do; what it finds is priced
-        in double. Many rows are searched on a sample of them first, with few hops, and
-        only the leaders found there and the known directions are ascended on all, in
-        half as many steps; a certificate wants one hop from those too.
+        The search is in single precision where that will do, and what it finds is
+        priced in double; for a certificate so are the known directions, since a
+        network's own neurons bound the price from below. Many rows are searched on a
+        sample of them first, with few hops, and only the leaders found there and the
+        known directions are ascended on all, in half as many steps; a certificate wants
+        one hop from those too.
         """
         X, scale = self._rough_X, max(np.abs(N).max(initial=0.0), 1e-300)
         rough_N = (N / scale).astype(self.precision)
@@ -339,6 +341,8 @@ class Pricer:
                 found = found.joined(*self._ascended(prices, hops, n_steps, _HOP_STEP))
         U = _unit(found.directions[:, :_KEPT].astype(np.float64, copy=False))
         found = Candidates.sorted(U, exact.totals(U))
+        if effort.certifies:
+            found = found.joined(known, exact.totals(known))
         if not effort.n_polished or enough(found.best):
             return found
         return self._polished(N, known, found, effort, rng)
