@@ -138,8 +138,9 @@ Ratio: our median seconds to those of one `MLPRegressor(max_iter=500).fit`, with
 range over repeats. Gap: the largest over repeats of the objective, recomputed from the
 weights, minus `lower_bound_`, as a fraction of the loss of the best constant: what
 `tol` bounds. L-BFGS: how many times longer it takes to the same objective (target:
-{RACE_TARGET}), median of {RACES} starts, of one start where that takes minutes; in the last column to that objective plus the
-tolerance. "> x": not there when stopped after x times, or stuck above it."""
+{RACE_TARGET}), median of {RACES} starts (one where that takes minutes); in the last
+column to that objective plus the tolerance. "> x": not there when stopped after x
+times, or stuck above it."""
 
 
 if __name__ == "__main__":
