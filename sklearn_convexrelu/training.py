@@ -152,22 +152,16 @@ def follow(
     if isinstance(solver, LowRank) and solver.proves:
         reduction = solver.reduction(problem)
 
-    def certificate_of(alpha, network, solved):
-        return _certificate(problem, alpha, network, solved, units, reduction)
+    def certificate_of(alpha, solved):
+        return _certificate(problem, alpha, solved, units, reduction)
 
     for alpha, solved in zip(alphas, path, strict=False):
-        network = units.restore(solved.network)
-        if solved.dual_network is not None:
-            dual_network = units.restore(solved.dual_network)
-            solved = replace(solved, dual_network=dual_network)
-        if pruning:
-            network = prune(network, problem.X)
-        network = network.astype(dtype)
+        solved = _restored(solved, units, problem.X, dtype, pruning)
         status, tolerance = solved.status, solved.tolerance * units.objective
         try:
-            certificate = certificate_of(alpha, network, solved)
+            certificate = certificate_of(alpha, solved)
         except KeyboardInterrupt:  # what was found is not given up uncertified
-            certificate = certificate_of(alpha, network, solved)
+            certificate = certificate_of(alpha, solved)
             status = Status.INTERRUPTED
         low_rank = units.guarantee(solved.low_rank)
         # What was solved on some directions of the features has converged for those.
@@ -177,13 +171,22 @@ def follow(
             status = Status.PRECISION
         yield replace(
             solved,
-            network=network,
             certificate=certificate,
             status=status,
             tolerance=tolerance,
             history=[units.record(record) for record in solved.history],
             low_rank=low_rank,
         )
+
+
+def _restored(solved, units, X, dtype, pruning):
+    """Return a solution with its networks in the user's units, pruned where asked."""
+    network, dual_network = units.restore(solved.network), solved.dual_network
+    if dual_network is not None:
+        dual_network = units.restore(dual_network)
+    if pruning:
+        network = prune(network, X)
+    return replace(solved, network=network.astype(dtype), dual_network=dual_network)
 
 
 def _is_within(gap, tolerance):
@@ -449,14 +452,14 @@ def _distinct_rows(X, Y, sample_weight):
     return order[first], np.add.reduceat(sample_weight[order], first)
 
 
-def _certificate(problem, alpha, network, solved, units, reduction):
-    """Certify ``network`` on ``problem``, pricing the dual point anew.
+def _certificate(problem, alpha, solved, units, reduction):
+    """Certify the network of ``solved`` on ``problem``, pricing the dual point anew.
 
     Rounding to the user's units moves the dual point a little: an exact price is
     computed again, a searched one is taken over the directions that were found. The
     bound of a programme is one of its optimum, and moves with the units alone.
     """
-    problem = problem.with_alpha(alpha)
+    problem, network = problem.with_alpha(alpha), solved.network
     if solved.directions is None:
         return units.certificate(solved.certificate, problem.objective(network))
     priced = network if solved.dual_network is None else solved.dual_network

@@ -8,6 +8,7 @@ outright for data of rank three or less.
 """
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 
@@ -163,9 +164,14 @@ class Prices:
         # One output: the price is linear in the pattern, so one product gives both the
         # price and its gradient, and the activations themselves are never needed.
         self._is_linear = N.shape[1] == 1
-        if self._is_linear:
-            self._half_sum = 0.5 * (X.T @ N)
-            self._weighted = X * N if X.size <= _MOST_WEIGHTED else None
+        self._weighted = None
+        if self._is_linear and X.size <= _MOST_WEIGHTED:
+            self._weighted = X * N
+
+    @cached_property
+    def _half_sum(self):
+        """Half of the pattern sum with all units on; only blurred sums need it."""
+        return 0.5 * (self.X.T @ self.N)
 
     def totals(self, U):
         """Return ``N^T relu(X u)`` for every column of ``U``, (n_directions, C)."""
@@ -345,7 +351,7 @@ class Pricer:
             found = found.joined(known, exact.totals(known))
         if not effort.n_polished or enough(found.best):
             return found
-        return self._polished(N, known, found, effort, rng)
+        return self._polished(exact, known, found, effort, rng)
 
     def _ascended(self, prices, U, n_steps, first):
         """Ascend in the plain metric; where the mean is large, in ``_Offset``'s too.
@@ -358,16 +364,15 @@ class Pricer:
         other = ascend(prices, U, n_steps, first, self._spread, self._offset)
         return np.hstack([found[0], other[0]]), np.concatenate([found[1], other[1]])
 
-    def _polished(self, N, known, found, effort, rng):
+    def _polished(self, prices, known, found, effort, rng):
         """Polish the best of what was found and of copies of the known directions."""
-        prices = Prices(self.X, N)
         if known.shape[1]:
             near = known[:, rng.integers(known.shape[1], size=effort.n_polished)]
             starts = self._near(near, _CLOSEST, 1.0, rng)
             U, _ = self._ascended(prices, starts, effort.n_steps, _HOP_STEP)
             found = found.joined(U, prices.totals(U))
         best = found.distinct(effort.n_polished, _POLISH_COSINE, self.signature)
-        U = polish(self.X, N, best.directions, best.outputs)
+        U = polish(prices.X, prices.N, best.directions, best.outputs)
         return found.joined(U, prices.totals(U))
 
     def _search(self, prices, known, effort, rng, enough=_never):
@@ -481,7 +486,7 @@ def ascend(prices, U, n_steps, first, spread, offset=None):
     V = best = start = U.astype(prices.X.dtype)
     totals, G = prices.totals_and_ascents(V)
     best_totals = start_totals = totals
-    values = start_values = new_values = _row_norms(totals)
+    values = start_values = new_values = column_norms(totals.T)
     steps, ways = np.full(V.shape[1], first, V.dtype), np.zeros_like(V)
     parts = np.linspace(_BLUR * spread, 0.0, n_steps + 1)
     for k, part in enumerate(parts[:-1].astype(V.dtype)):
@@ -492,7 +497,7 @@ def ascend(prices, U, n_steps, first, spread, offset=None):
         V = _unit(V + steps * ways)
         outputs = totals / _positive(new_values)[:, None]
         totals, G = prices.totals_and_ascents(V, outputs, part * steps)
-        new_values = _row_norms(totals)
+        new_values = column_norms(totals.T)
         better = new_values > values
         steps = np.minimum(np.where(better, _LONGER, _SHORTER) * steps, _LONGEST)
         steps = steps.astype(V.dtype, copy=False)
@@ -505,10 +510,6 @@ def ascend(prices, U, n_steps, first, spread, offset=None):
     better = values > start_values
     best_totals = np.where(better[:, None], best_totals, start_totals)
     return np.where(better, best, start), best_totals
-
-
-def _row_norms(A):
-    return np.sqrt(np.einsum("ij,ij->i", A, A))
 
 
 def second_moment_roots(X):

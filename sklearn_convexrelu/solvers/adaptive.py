@@ -265,8 +265,6 @@ class _Run:
         rounds gets many chances to miss one: there two searches in a row must agree.
         """
         care = self.first_care
-        if self.problem.shape.is_tree and accept == _CAREFUL:
-            accept = _WHOLE
         while True:
             candidates, certificate = self.price_and_certify(care)
             self.record(certificate)
@@ -281,7 +279,8 @@ class _Run:
                 continue
             else:
                 status = self.limit(Status.STALLED)
-            if accept == _CAREFUL and certificate.kind != "exact" and self.is_long():
+            doubtful = self.problem.shape.is_tree or self.is_long()
+            if accept == _CAREFUL and doubtful and certificate.kind != "exact":
                 accept = _WHOLE
             if care == _WHOLE or (care >= accept and status is Status.CONVERGED):
                 if self.tol > self.tolerance and self.n_iter < self.solver.max_iter:
