@@ -18,6 +18,7 @@ ORDER = [
     "trees",
     "problem",
     "certificates",
+    "patterns.geometry",
     "patterns.exact",
     "patterns.polish",
     "patterns.pricing",

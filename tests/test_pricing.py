@@ -43,7 +43,7 @@ def test_ascent_does_not_end_below_its_start(n_outputs):
     U /= np.linalg.norm(U, axis=0)
     prices = Prices(X, N)
     before = np.linalg.norm(prices.totals(U), axis=1)
-    V, totals = ascend(prices, U, n_steps=30, first=1.0, spread=1.0)
+    V, totals = ascend(prices, U, n_steps=30, first=0.5, squares=np.ones((5, 1)))
     after = np.linalg.norm(prices.totals(V), axis=1)
     assert (after >= before * (1 - 1e-3)).all()
     assert after.mean() > 1.1 * before.mean()
@@ -109,7 +109,8 @@ def test_directions_near_a_neuron_are_near_on_the_data_too():
     X *= [1e-4, 1.0, 1e4]
     U = rng.standard_normal((3, 100)) / [[1e-4], [1.0], [1e4]]
     U /= np.linalg.norm(U, axis=0)
-    V = Pricer(X, 1)._near(U, 0.1, 0.5, rng)
+    geometry = Pricer(X, 1).geometry
+    V = geometry.axes @ geometry.near(geometry.axes.T @ U, 0.1, 0.5, rng)
     cosines = (X @ U * (X @ V)).sum(axis=0)
     cosines /= np.linalg.norm(X @ U, axis=0) * np.linalg.norm(X @ V, axis=0)
     assert 0.8 < cosines.min() and cosines.max() < 0.9999

@@ -15,7 +15,7 @@ from sklearn.utils.validation import check_scalar
 
 from sklearn_convexrelu.networks import power_of_two
 from sklearn_convexrelu.patterns.exact import merge_parallel, row_space
-from sklearn_convexrelu.patterns.pricing import second_moment_roots
+from sklearn_convexrelu.patterns.geometry import second_moment_roots
 
 __all__ = ["count_patterns", "enumerate_patterns", "patterns_of", "sample_patterns"]
 

@@ -14,6 +14,7 @@ import numpy as np
 
 from sklearn_convexrelu.networks import column_norms, row_blocks
 from sklearn_convexrelu.patterns.exact import ExactPricing, effective_rank, supports
+from sklearn_convexrelu.patterns.geometry import Geometry, positive, steepest, unit
 from sklearn_convexrelu.patterns.polish import polish
 
 __all__ = [
@@ -30,7 +31,6 @@ __all__ = [
     "Effort",
     "Pricer",
     "Prices",
-    "second_moment_roots",
 ]
 
 
@@ -78,13 +78,10 @@ _POLISH_COSINE = 0.99999  # of those that are polished: kinks differ where these
 _CLOSEST = 0.01  # least noise of those copies
 # Lengths of an ascent's first step, for what it starts from: known directions are near
 # a maximum, leaders near one on a sample of the rows.
-_KNOWN_STEP, _LEADER_STEP, _HOP_STEP, _FRESH_STEP, _LONGEST = 0.06, 0.12, 0.2, 0.35, 1.0
+_KNOWN_STEP, _LEADER_STEP, _HOP_STEP, _FRESH_STEP, _LONGEST = 0.03, 0.06, 0.1, 0.18, 1.0
 _LONGER, _SHORTER = 1.2, 0.6  # factors of the next step's length
-_LEAST_WIDTH = 1e-30  # to divide by
-_BLUR = 0.8  # times what a step changes in values: first width of an activation
-_FAR = 50.0  # times the mean variance of the inputs: their mean, squared, is large
-_FAR_BATCHES, _MOST_BATCHES = 4, 24  # times the batches where they are, up to so many
-_MOMENTUM = 0.7  # part of the old way that the next step keeps
+_BLUR = 1.2  # times what a step changes in values: first width of an activation
+_MOMENTUM = 0.5  # part of the old way that the next step keeps
 _KEPT = 400  # of the best that a search finds: enough to choose distinct ones from
 _LEAST_SPREAD = 1e-2  # of a feature, for its size, that single precision resolves
 _MOST_WEIGHTED = 4_000_000  # entries of X up to which a weighted copy is kept
@@ -115,7 +112,7 @@ class Candidates:
         """Return candidates from directions and their ``N^T relu(X u)``, (K, C)."""
         prices = np.linalg.norm(totals, axis=1)
         order = np.argsort(-prices, kind="stable")
-        outputs = -totals[order] / _positive(prices[order])[:, None]
+        outputs = -totals[order] / positive(prices[order])[:, None]
         return cls(directions[:, order], outputs, prices[order])
 
     def joined(self, directions, totals):
@@ -139,7 +136,7 @@ class Candidates:
         """
         n_above = int(np.count_nonzero(self.prices > above))
         U, A = self.directions[:, :n_above], self.outputs[:n_above]
-        V, left, kept = _unit(signature(U)), np.arange(n_above), []
+        V, left, kept = unit(signature(U)), np.arange(n_above), []
         while len(left) and len(kept) < count:
             head = left[:_COMPARED]
             same = (V[:, head].T @ V[:, left] >= cosine) & (A[head] @ A[left].T >= 0.5)
@@ -191,7 +188,7 @@ class Prices:
             totals = np.einsum("ij,ij->j", G, U)
             return totals[:, None], G * np.sign(totals)
         if outputs is None:
-            outputs = _unit(self.totals(U).T).T
+            outputs = unit(self.totals(U).T).T
         return self.totals_and_gradients(U, outputs, widths)
 
     def totals_and_gradients(self, U, A, widths=None):
@@ -253,30 +250,27 @@ class Pricer:
 
     Attributes
     ----------
-    root : ndarray of shape (n_inputs, n_inputs)
-        Root of the second moments, ``root^T root = X^T X / n``: directions u and v act
-        alike on the data when ``root u`` and ``root v`` are close.
+    geometry : Geometry
+        Coordinates of the searches, and when directions act alike on the data.
     precision : dtype
         Precision of searches.
     """
 
     def __init__(self, X, n_outputs, *, exact=True):
         self.X, self.precision = X, search_precision(X)
-        self._rough_X = X.astype(self.precision, copy=False)
-        self.root, self.inverse_root = second_moment_roots(X)
-        self._offset = _Offset.of(self._rough_X)
-        self._spread = max(np.sqrt(np.var(X, axis=0).mean()), _LEAST_WIDTH)
+        self.geometry = Geometry.of(X)
+        self._rough_X = (X @ self.geometry.axes).astype(self.precision, copy=False)
+        self._squares = self.geometry.squares[:, None].astype(self.precision)
         exact = exact and supports(effective_rank(X), len(X), n_outputs)
         self._exact = ExactPricing(X) if exact else None
 
     def signature(self, directions):
         """Return vectors that are close where directions act alike on the data."""
-        return self.root @ directions
+        return self.geometry.signature(directions)
 
     def random_units(self, count, rng):
-        """Return unit columns whose values at the data are Gaussian, up to scale."""
-        noise = rng.standard_normal((self.X.shape[1], count))
-        return _unit(self.inverse_root @ noise)
+        """Return random unit columns that rows lie on both sides of."""
+        return self.geometry.axes @ self.geometry.random_units(count, rng)
 
     def price(self, N, known, rng, effort, enough=_never):
         """Return candidates, and what no price exceeds (None: a search cannot tell).
@@ -316,36 +310,35 @@ class Pricer:
     def search(self, N, known, effort, rng, enough=_never):
         """Search by local ascent from many starts; return Candidates.
 
-        The search is in single precision where that will do, and what it finds is
-        priced in double; for a certificate so are the known directions, since a
-        network's own neurons bound the price from below. Many rows are searched on a
-        sample of them first, with few hops, and only the leaders found there and the
-        known directions are ascended on all, in half as many steps; a certificate wants
-        one hop from those too.
+        The search is along the axes of the geometry and in single precision where that
+        will do; what it finds is priced in double. For a certificate so are the known
+        directions, since a network's own neurons bound the price from below. Many rows
+        are searched on a sample of them first, with few hops, and only the leaders
+        found there and the known directions are ascended on all, in half as many steps;
+        a certificate wants one hop from those too.
         """
         X, scale = self._rough_X, max(np.abs(N).max(initial=0.0), 1e-300)
-        rough_N = (N / scale).astype(self.precision)
-
-        exact = Prices(self.X, N)
+        axes, rough_N = self.geometry.axes, (N / scale).astype(X.dtype)
+        exact, starts = Prices(self.X, N), axes.T @ known
 
         def found_enough(found):
-            best = found.directions[:, :1].astype(np.float64)
+            best = axes @ found.directions[:, :1].astype(np.float64)
             return enough(np.linalg.norm(exact.totals(best)))
 
         if len(X) <= 2 * _SAMPLED_ROWS:
-            found = self._search(Prices(X, rough_N), known, effort, rng, found_enough)
+            found = self._search(Prices(X, rough_N), starts, effort, rng, found_enough)
         else:
             rows = np.sort(rng.choice(len(X), _SAMPLED_ROWS, replace=False))
             sampled = replace(effort, n_hops=min(effort.n_hops, _SAMPLED_HOPS))
-            found = self._search(Prices(X[rows], rough_N[rows]), known, sampled, rng)
-            leaders = found.distinct(_SAMPLED_LEADERS, _HOP_COSINE, self.signature)
-            U, prices = np.hstack([known, leaders.directions]), Prices(X, rough_N)
+            found = self._search(Prices(X[rows], rough_N[rows]), starts, sampled, rng)
+            leaders = self._leaders(found, _SAMPLED_LEADERS)
+            V, prices = np.hstack([starts, leaders]), Prices(X, rough_N)
             n_steps = effort.n_steps // 2
-            found = Candidates.sorted(*self._ascended(prices, U, n_steps, _LEADER_STEP))
+            found = Candidates.sorted(*self._ascended(prices, V, n_steps, _LEADER_STEP))
             if effort.certifies and not found_enough(found):
                 hops = self._hops(found, rng)
                 found = found.joined(*self._ascended(prices, hops, n_steps, _HOP_STEP))
-        U = _unit(found.directions[:, :_KEPT].astype(np.float64, copy=False))
+        U = unit(axes @ found.directions[:, :_KEPT].astype(np.float64))
         found = Candidates.sorted(U, exact.totals(U))
         if effort.certifies:
             found = found.joined(known, exact.totals(known))
@@ -353,23 +346,19 @@ class Pricer:
             return found
         return self._polished(exact, known, found, effort, rng)
 
-    def _ascended(self, prices, U, n_steps, first):
-        """Ascend in the plain metric; where the mean is large, in ``_Offset``'s too.
-
-        There each misses what the other finds.
-        """
-        found = ascend(prices, U, n_steps, first, self._spread)
-        if self._offset is None:
-            return found
-        other = ascend(prices, U, n_steps, first, self._spread, self._offset)
-        return np.hstack([found[0], other[0]]), np.concatenate([found[1], other[1]])
+    def _ascended(self, prices, V, n_steps, first):
+        """Ascend prices from coordinates along the axes."""
+        return ascend(prices, V, n_steps, first, self._squares)
 
     def _polished(self, prices, known, found, effort, rng):
         """Polish the best of what was found and of copies of the known directions."""
         if known.shape[1]:
+            axes = self.geometry.axes
             near = known[:, rng.integers(known.shape[1], size=effort.n_polished)]
-            starts = self._near(near, _CLOSEST, 1.0, rng)
-            U, _ = self._ascended(prices, starts, effort.n_steps, _HOP_STEP)
+            starts = self.geometry.near(axes.T @ near, _CLOSEST, 1.0, rng)
+            rows = Prices(self.X @ axes, prices.N)
+            V, _ = self._ascended(rows, starts, effort.n_steps, _HOP_STEP)
+            U = unit(axes @ V)
             found = found.joined(U, prices.totals(U))
         best = found.distinct(effort.n_polished, _POLISH_COSINE, self.signature)
         U = polish(prices.X, prices.N, best.directions, best.outputs)
@@ -383,15 +372,11 @@ class Pricer:
         """
         if not known.shape[1]:
             known = self._starts(known, rng)
-        n_batches = effort.n_batches
-        if effort.certifies and self._offset is not None:
-            # Maxima are narrower there.
-            n_batches = min(_FAR_BATCHES * n_batches, _MOST_BATCHES)
-        fresh = [self._starts(known, rng) for _ in range(n_batches)]
-        U = np.hstack([known, *fresh])
-        steps = np.full(U.shape[1], _FRESH_STEP)
+        fresh = [self._starts(known, rng) for _ in range(effort.n_batches)]
+        V = np.hstack([known, *fresh])
+        steps = np.full(V.shape[1], _FRESH_STEP)
         steps[: known.shape[1]] = _KNOWN_STEP
-        found = Candidates.sorted(*self._ascended(prices, U, effort.n_steps, steps))
+        found = Candidates.sorted(*self._ascended(prices, V, effort.n_steps, steps))
         for _ in range(effort.n_hops):
             if enough(found):
                 break
@@ -401,131 +386,66 @@ class Pricer:
             )
         return found
 
+    def _leaders(self, found, count):
+        """Return the best coordinates that act differently on the data."""
+        roots = np.sqrt(self._squares)
+        return found.distinct(count, _HOP_COSINE, lambda V: roots * V).directions
+
     def _hops(self, found, rng):
         """Return perturbed copies of the leaders."""
-        leaders = found.distinct(_HOP_LEADERS, _HOP_COSINE, self.signature).directions
+        leaders = self._leaders(found, _HOP_LEADERS)
         copies = max(_BATCH // max(leaders.shape[1], 1), 1)
-        return self._near(np.repeat(leaders, copies, axis=1), 0.1, 0.5, rng)
+        return self.geometry.near(np.repeat(leaders, copies, axis=1), 0.1, 0.5, rng)
 
     def _starts(self, known, rng):
-        """Return a batch of unit starts: Gaussian, and half near known directions."""
-        starts = self.random_units(_BATCH, rng)
+        """Return a batch of unit starts: random, and half near known directions."""
+        starts = self.geometry.random_units(_BATCH, rng)
         if known.shape[1]:
             near = known[:, rng.integers(known.shape[1], size=_BATCH // 2)]
-            starts[:, : _BATCH // 2] = self._near(near, 0.1, 1.0, rng)
+            starts[:, : _BATCH // 2] = self.geometry.near(near, 0.1, 1.0, rng)
         return starts
 
-    def _near(self, U, smallest, largest, rng):
-        """Return unit columns near those of ``U``, noise log-uniform in size.
 
-        Noise and size are in terms of ``root u``, the values that units take at the
-        data: on features of very different scale plain noise would move nothing.
-        """
-        V = self.root @ U
-        size = np.exp(rng.uniform(np.log(smallest), np.log(largest), U.shape[1]))
-        noise = _unit(rng.standard_normal(U.shape)) * column_norms(V)
-        return _unit(self.inverse_root @ (V + size * noise))
-
-
-@dataclass(frozen=True)
-class _Offset:
-    """Metric of an ascent where the mean of the inputs outweighs their spread.
-
-    A step w from a unit u moves its values at all samples by about ``mean w``: where
-    the mean is large, a short step already switches the unit on or off everywhere. So
-    steps are steepest, and of a given length, in ``||w||^2 + (mean w)^2 / v``, v being
-    the mean square of the values.
-
-    Attributes
-    ----------
-    mean : ndarray of shape (n_inputs,)
-        Mean of the inputs.
-    moments : ndarray of shape (n_inputs, n_inputs)
-        Their second moments.
-    """
-
-    mean: np.ndarray
-    moments: np.ndarray
-
-    @classmethod
-    def of(cls, X):
-        """Return the metric for ``X``, None where the mean is small."""
-        mean = X.mean(axis=0, dtype=np.float64)
-        if mean @ mean < _FAR * np.var(X, axis=0, dtype=np.float64).mean():
-            return None
-        return cls(mean.astype(X.dtype), X.T @ X / X.dtype.type(len(X)))
-
-    def ways(self, U, G, ways):
-        """Return the next ways from ``U``: a mean of gradients and earlier ways."""
-        squares = _positive(np.einsum("ij,ij->j", U, self.moments @ U))
-        mean = self.mean
-        steepest = G - np.outer(mean, mean @ G / (squares + mean @ mean))
-        steepest = self.unit(steepest, squares)
-        return self.unit(_MOMENTUM * ways + steepest, squares)
-
-    def unit(self, ways, squares):
-        """Return ways of length one."""
-        lengths = np.einsum("ij,ij->j", ways, ways) + (self.mean @ ways) ** 2 / squares
-        return ways / _positive(np.sqrt(lengths))
-
-
-def ascend(prices, U, n_steps, first, spread, offset=None):
+def ascend(prices, U, n_steps, first, squares):
     """Ascend the price from every column of ``U`` on the unit sphere.
 
     The price has kinks, where gradients zigzag and line searches stall: steps go along
     a running mean of the gradients and are taken whether the price rises or not. Their
     length, ``first`` to begin with (a number, or one for each column), grows where it
-    does and shrinks where it does not. A step cannot resolve kinks closer by than its
-    length, so gradients are means over a part of it, which falls from ``_BLUR`` to
-    nothing: the ascent ends on the price itself. ``spread`` is that of the inputs,
-    ``offset`` the metric of the steps where it is not the plain one.
+    does and shrinks where it does not; it is measured as ``steepest`` does, with the
+    ``squares`` of the axes, (n_inputs, 1). A step cannot resolve kinks closer by than
+    its length, so gradients are means over a part of it, which falls from ``_BLUR`` to
+    nothing: the ascent ends on the price itself.
 
     Returns the best directions of the last steps, or the start where that is better,
     and what their ``N^T relu(X u)`` are, roughly, in the precision of the prices.
     """
-    V = best = start = U.astype(prices.X.dtype)
+    V = start = U.astype(prices.X.dtype)
     totals, G = prices.totals_and_ascents(V)
-    best_totals = start_totals = totals
+    start_totals = totals
     values = start_values = new_values = column_norms(totals.T)
     steps, ways = np.full(V.shape[1], first, V.dtype), np.zeros_like(V)
-    parts = np.linspace(_BLUR * spread, 0.0, n_steps + 1)
+    parts = np.linspace(_BLUR, 0.0, n_steps + 1)
+    last = n_steps - max(n_steps // 4, 1)  # values of more blur do not compare
     for k, part in enumerate(parts[:-1].astype(V.dtype)):
-        if offset is None:
-            ways = _unit(_MOMENTUM * ways + _unit(G))
-        else:
-            ways = offset.ways(V, _unit(G), ways)
-        V = _unit(V + steps * ways)
-        outputs = totals / _positive(new_values)[:, None]
-        totals, G = prices.totals_and_ascents(V, outputs, part * steps)
+        ways, changes = steepest(squares, V, G, ways, _MOMENTUM)
+        V = unit(V + steps * ways)
+        outputs = totals / positive(new_values)[:, None]
+        widths = positive(part * steps * changes)
+        totals, G = prices.totals_and_ascents(V, outputs, widths)
         new_values = column_norms(totals.T)
         better = new_values > values
         steps = np.minimum(np.where(better, _LONGER, _SHORTER) * steps, _LONGEST)
         steps = steps.astype(V.dtype, copy=False)
-        if k == n_steps - max(n_steps // 4, 1):  # values of more blur do not compare
-            better[:] = True
-            values = new_values
-        best = np.where(better, V, best)
-        best_totals = np.where(better[:, None], totals, best_totals)
+        if k == last:
+            best, best_totals, values = V, totals, new_values
+        elif k > last:
+            best = np.where(better, V, best)
+            best_totals = np.where(better[:, None], totals, best_totals)
         values = np.maximum(values, new_values)
     better = values > start_values
     best_totals = np.where(better[:, None], best_totals, start_totals)
     return np.where(better, best, start), best_totals
-
-
-def second_moment_roots(X):
-    """Return R with ``R^T R = X^T X / n`` and its inverse, both floored.
-
-    The root is taken of the correlations, after scaling features to order one, so that
-    features of very different scale do not hide each other.
-    """
-    moments = X.T @ X / len(X)
-    scale = np.sqrt(np.diag(moments))
-    if not scale.any():
-        return np.eye(len(scale)), np.eye(len(scale))
-    scale[scale == 0.0] = 1.0
-    eigenvalues, Q = np.linalg.eigh(moments / scale / scale[:, None])
-    root = np.sqrt(np.maximum(eigenvalues, 1e-12 * eigenvalues[-1]))
-    return (Q * root) @ Q.T * scale, (Q / root) @ Q.T / scale[:, None]
 
 
 def search_precision(X):
@@ -534,13 +454,3 @@ def search_precision(X):
     varies = spreads > 0.0
     drowned = (spreads < _LEAST_SPREAD * sizes)[varies].any()
     return np.float64 if drowned else np.float32
-
-
-def _unit(U):
-    """Return ``U`` with columns of norm one (zero columns stay zero)."""
-    return U / _positive(column_norms(U))
-
-
-def _positive(lengths):
-    """Return lengths to divide by: zero becomes the least positive number."""
-    return np.maximum(lengths, np.finfo(lengths.dtype).tiny)

@@ -16,7 +16,7 @@ from scipy.optimize import linprog
 from sklearn.utils import check_array
 
 from sklearn_convexrelu.patterns.arrangements import enumerate_patterns
-from sklearn_convexrelu.patterns.pricing import second_moment_roots
+from sklearn_convexrelu.patterns.geometry import second_moment_roots
 
 __all__ = ["TreeCells", "enumerate_trees", "sample_trees", "trees_of"]
 

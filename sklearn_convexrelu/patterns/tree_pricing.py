@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from sklearn_convexrelu.patterns.geometry import positive, steepest
 from sklearn_convexrelu.patterns.pricing import (
     FAIR,
     FINE,
@@ -24,7 +25,6 @@ from sklearn_convexrelu.patterns.pricing import (
     Candidates,
     Pricer,
     Prices,
-    second_moment_roots,
 )
 
 __all__ = ["TreePricer", "pricer_of", "totals_of"]
@@ -90,15 +90,27 @@ class TreePricer:
         self.X, self.shape = X, shape
         self.neurons = Pricer(X, n_outputs, exact=False)
         self.precision = self.neurons.precision
-        self.rough_X = X.astype(self.precision, copy=False)
-        root, inverse_root = second_moment_roots(X)
-        self.root = root.astype(self.precision)
-        self.inverse_root = inverse_root.astype(self.precision)
+        self.geometry = self.neurons.geometry
+        # Along the axes of the geometry, as the search of neurons.
+        self.rough_X = (X @ self.geometry.axes).astype(self.precision)
+        self.squares = self.geometry.squares.astype(self.precision)
+        lengths = np.sum(self.rough_X**2 / self.squares, axis=1, keepdims=True)
+        self.alike_X = self.rough_X / positive(np.sqrt(lengths))  # no row outweighs all
 
     def signature(self, directions):
         """Return vectors that are close where sub-networks act alike, (n, K)."""
-        W, signs = self.shape.unpacked(directions.astype(self.precision))
-        values = self.shape.values(self.shape.leaves(W), signs, self.rough_X)
+        return self._values(*self._along_axes(directions))
+
+    def _along_axes(self, directions):
+        """Return coordinates along the axes, and signs, as searches take them."""
+        W, signs = self.shape.unpacked(directions)
+        return (W @ self.geometry.axes).astype(self.precision), signs.astype(
+            self.precision
+        )
+
+    def _values(self, W, signs):
+        """Return values at the rows, scaled to lengths that are alike, (n, K)."""
+        values = self.shape.values(self.shape.leaves(W), signs, self.alike_X)
         return values.astype(np.float64)
 
     def price(self, N, known, rng, effort, enough=None):
@@ -108,8 +120,8 @@ class TreePricer:
         """
         effort, scale = _EFFORTS[effort], max(np.abs(N).max(initial=0.0), 1e-300)
         rough_N = (N / scale).astype(self.precision)
-        prices = _TreePrices(self.rough_X, rough_N, self.shape)
-        W, signs = self.shape.unpacked(known.astype(self.precision))
+        prices = _TreePrices(self.rough_X, rough_N, self.shape, self.squares)
+        W, signs = self._along_axes(known)
         if effort.n_batches:
             W, signs = self._with_neurons(W, signs, N, rng)
         found = _Found.ascended(prices, W, signs, effort)
@@ -125,10 +137,10 @@ class TreePricer:
                 n_leaders = _HOP_LEADERS[i % len(_HOP_LEADERS)]
                 starts = self._hops(prices, found, n_leaders, effort, rng)
             found = found.joined(_Found.ascended(prices, *starts, effort))
-        directions = found.directions.astype(np.float64)
-        totals = _TreePrices(self.X, N, self.shape).totals(
-            *self.shape.unpacked(directions)
-        )
+        W = found.W.astype(np.float64) @ self.geometry.axes.T
+        signs = found.signs.astype(np.float64)
+        totals = _TreePrices(self.X, N, self.shape).totals(W, signs)
+        directions = np.vstack([W.reshape(len(W), -1).T, signs.T])
         return Candidates.sorted(directions, totals), None
 
     def _with_neurons(self, W, signs, N, rng):
@@ -137,7 +149,7 @@ class TreePricer:
         U = neurons.distinct(10, _HOP_COSINE, self.neurons.signature).directions
         collapsed = np.zeros((U.shape[1], *W.shape[1:]), self.precision)
         copies = 1 if self.shape.decays else self.shape.n_leaves
-        collapsed[:, :copies] = U.T[:, None] / np.sqrt(copies)
+        collapsed[:, :copies] = (U.T @ self.geometry.axes)[:, None] / np.sqrt(copies)
         ones = np.ones((len(collapsed), self.shape.n_signs), self.precision)
         return np.concatenate([W, collapsed]), np.concatenate([signs, ones])
 
@@ -177,19 +189,16 @@ class TreePricer:
 
     def _gaussian(self, count, rng):
         """Return random sub-networks, their leaves of different length."""
-        shape = count, self.shape.n_leaves, self.X.shape[1]
-        W = rng.standard_normal(shape, dtype=self.precision) @ self.inverse_root.T
-        W *= rng.uniform(0.0, 1.0, (*shape[:2], 1)).astype(self.precision)
+        m = self.shape.n_leaves
+        W = self.geometry.random_units(count * m, rng).T.reshape(count, m, -1)
+        W *= rng.uniform(0.0, 1.0, (count, m, 1))
         signs = rng.choice([-1.0, 1.0], (count, self.shape.n_signs))
-        return _unit(W), signs.astype(self.precision)
+        return _unit(W.astype(self.precision)), signs.astype(self.precision)
 
     def _near(self, W, smallest, largest, rng):
-        """Return copies with noise, log-uniform in size, in terms of the values."""
-        V = W @ self.root.T
-        noise = _unit(rng.standard_normal(V.shape, dtype=self.precision))
-        size = np.exp(rng.uniform(np.log(smallest), np.log(largest), len(W)))
-        noise *= (size * _lengths(V)).astype(self.precision)[:, None, None]
-        return _unit((V + noise) @ self.inverse_root.T)
+        """Return copies with noise, log-uniform in size, in the metric of steps."""
+        V = self.geometry.near(_columns(W), smallest, largest, rng, W.shape[1])
+        return _unit(V.T.reshape(W.shape).astype(self.precision))
 
     def _swapped(self, W, signs, others, other_signs, rng):
         """Return copies with one leaf of another sub-network, resized."""
@@ -223,11 +232,6 @@ class _Found:
         """Largest price."""
         return float(np.linalg.norm(self.totals[:1], axis=1).max(initial=0.0))
 
-    @property
-    def directions(self):
-        """Sub-networks as columns."""
-        return np.vstack([self.W.reshape(len(self.W), -1).T, self.signs.T])
-
     def joined(self, other):
         """Return these and others, sorted."""
         W, signs, totals = (
@@ -240,10 +244,10 @@ class _Found:
     def distinct(self, count, pricer):
         """Return indices of the best that differ."""
         few = slice(0, _MOST_COMPARED)
-        columns, totals = self.directions[:, few], self.totals[few].astype(np.float64)
+        totals = self.totals[few].astype(np.float64)
         candidates = Candidates.sorted(np.arange(len(totals))[None], totals)
         kept = candidates.distinct(
-            count, _HOP_COSINE, lambda index: pricer.signature(columns[:, index[0]])
+            count, _HOP_COSINE, lambda k: pricer._values(self.W[k[0]], self.signs[k[0]])
         )
         return kept.directions[0]
 
@@ -251,8 +255,10 @@ class _Found:
 class _TreePrices:
     """Prices and their gradients at one dual point, in the precision of X and N."""
 
-    def __init__(self, X, N, shape):
+    def __init__(self, X, N, shape, squares=None):
         self.X, self.N, self.shape = X, N, shape
+        # Those of the axes, for ascents; a sub-network's leaves one after another.
+        self.squares = None if squares is None else np.tile(squares, shape.n_leaves)
 
     def totals(self, W, signs):
         """Return ``N^T phi(X)`` of sub-networks, (K, C)."""
@@ -297,7 +303,13 @@ def _ascend(prices, W, signs, n_steps, settled=1e-4):
     if not len(W):
         return W, np.zeros((0, prices.N.shape[1]), W.dtype)
     totals, G = prices.totals_and_ascents(W, signs)
-    ways, values = _unit(G), np.linalg.norm(totals, axis=1)
+    values, squares = np.linalg.norm(totals, axis=1), prices.squares[:, None]
+
+    def next_ways(W, G, ways, momentum):
+        new, _ = steepest(squares, _columns(W), _columns(G), _columns(ways), momentum)
+        return new.T.reshape(W.shape)
+
+    ways = next_ways(W, G, np.zeros_like(W), 0.0)
     steps = np.ones(len(W), W.dtype)
     live = np.flatnonzero(values > 0.0)
     for i in range(n_steps):
@@ -314,8 +326,8 @@ def _ascend(prices, W, signs, n_steps, settled=1e-4):
         moved = live[better]
         W[moved] = new[better]
         totals[moved], values[moved] = new_totals[better], new_values[better]
-        kept = np.where(better, _MOMENTUM, 1.0).astype(W.dtype)[:, None, None]
-        ways[live] = _unit(kept * ways[live] + _unit(G))
+        kept = np.where(better, _MOMENTUM, 1.0).astype(W.dtype)
+        ways[live] = next_ways(new, G, ways[live], kept)
         steps[live] *= np.where(better, 2.0, 0.5).astype(W.dtype)
         live = live[(steps[live] > 1e-3) & ~(better & (gain < settled))]
     return W, totals
@@ -336,6 +348,11 @@ def _lengths(W):
 def _unit(W):
     """Return coordinates of length one."""
     return W / np.maximum(_lengths(W), _TINY)[:, None, None].astype(W.dtype)
+
+
+def _columns(W):
+    """Return coordinates with one column a sub-network."""
+    return W.reshape(len(W), -1).T
 
 
 def _rows(T):
