@@ -42,7 +42,7 @@ _FAR = 0.25
 _LOST = 0.05
 _FEWEST_TO_JUDGE = 20  # test rows
 
-_INTERRUPTED = "an interrupt"  # why a fold does not count
+_INTERRUPTED = "interrupted"  # why a fold does not count
 
 
 class _CrossValidated:
@@ -876,7 +876,7 @@ def _told_missing(paths):
         if path.missing:
             folds.setdefault(path.missing, []).append(str(k))
     return "; ".join(
-        f"{reason} in {'every fold' if len(which) == len(paths) else _listed(which)}"
+        f"{reason} ({'every fold' if len(which) == len(paths) else _listed(which)})"
         for reason, which in folds.items()
     )
 

@@ -309,8 +309,8 @@ class ConvexReLURegressor(RegressorMixin, BaseConvexReLU):
         """Refuse targets that have no Poisson mean, or settle those of a fold.
 
         Where all targets of a fold are zero its mean goes to zero, if there is an
-        intercept. The smallest number stands for it, since deviances are of positive
-        means.
+        intercept. The root of the smallest number stands for it: deviances are of
+        positive means, by which targets are divided.
         """
         _check_not_negative(Y)
         zero = ~Y.any(axis=0)
@@ -321,7 +321,7 @@ class ConvexReLURegressor(RegressorMixin, BaseConvexReLU):
             raise ValueError(
                 f"loss='poisson' needs targets that are not all zero{where}."
             )
-        return np.where(zero, np.log(np.finfo(dtype).tiny), np.nan)
+        return np.where(zero, np.log(np.finfo(dtype).tiny) / 2, np.nan)
 
     def _loss(self):
         """Return the loss that the parameters name."""
