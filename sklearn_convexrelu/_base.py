@@ -720,13 +720,23 @@ def undone_on_failure(estimator):
         raise
 
 
-@contextmanager
-def kept_on_interrupt(estimator):
-    """Let an interrupt of the block, the last of a fit, not undo what was trained."""
-    try:
-        yield
-    except KeyboardInterrupt:
-        _tell_of_interrupt(estimator)
+class kept_on_interrupt:  # noqa: N801 - used like a function
+    """Let an interrupt of the block, the last of a fit, not undo what was trained.
+
+    A generator would do but for the warning, which would name contextlib as its place.
+    """
+
+    def __init__(self, estimator):
+        self.estimator = estimator
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, kind, value, traceback):
+        interrupted = kind is not None and issubclass(kind, KeyboardInterrupt)
+        if interrupted:
+            _tell_of_interrupt(self.estimator)
+        return interrupted
 
 
 def _tell_of_interrupt(estimator):
