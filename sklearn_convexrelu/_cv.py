@@ -70,7 +70,8 @@ class _CrossValidated:
             Targets, as the estimator without CV takes them.
         sample_weight : array-like of shape (n_samples,), default=None
             Non-negative weights, of the training rows and, where the scorer takes
-            them, of the test rows.
+            them, of the test rows. Rows of zero weight, be it that of their class,
+            are absent from both.
         **params : dict
             For the splitter and the scorer, such as ``groups``; with
             ``sklearn.set_config(enable_metadata_routing=True)`` only.
@@ -270,7 +271,8 @@ class ConvexReLURegressorCV(_CrossValidated, ConvexReLURegressor):
         Whether strengths are fractions of ``alpha_max_``, of each fold's own in the
         folds, or absolute.
     cv : int, cross-validation generator or iterable, default=None
-        Folds, as in scikit-learn; None is five.
+        Folds, as in scikit-learn; None is five. A number is one of folds of the rows of
+        positive weight; others are of all rows, and lose those of zero weight.
     scoring : str or callable, default=None
         What is the best; None is R2.
     selection : {"best", "1se"}, default="best"
@@ -357,7 +359,9 @@ class ConvexReLURegressorCV(_CrossValidated, ConvexReLURegressor):
         Index of the strength chosen.
     cv_scores_ : ndarray of shape (n_alphas, n_folds)
         Held-out scores; nan where a fold's path had passed its best. Only strengths
-        that every fold has scored are chosen from.
+        that every fold has scored are chosen from. A column of nan is a fold that does
+        not count, which a warning names: all its scores are nan, it has no row of
+        positive weight to train or to test, or an interrupt came first.
     cv_n_neurons_, cv_dual_gaps_ : ndarray of shape (n_alphas, n_folds)
         Numbers of neurons and duality gaps of the networks scored. With ``rank`` the
         gaps are those of the problem of that rank.
@@ -382,6 +386,12 @@ class ConvexReLURegressorCV(_CrossValidated, ConvexReLURegressor):
     fraction of the time of as many fits. A fold's path ends early where its score has
     clearly passed its best (with 20 test rows or more). Folds run with one BLAS thread
     each, so that scores do not depend on ``n_jobs``.
+
+    An interrupt ends the folds: alpha is chosen by those that are done, with a warning,
+    and the last fit follows, which another interrupt ends. It raises where no fold is
+    done, and from joblib's multiprocessing, which hands over all folds at the end.
+
+    Where all counts of a fold are zero its Poisson mean is next to zero.
 
     References
     ----------
@@ -495,7 +505,8 @@ class ConvexReLUClassifierCV(_CrossValidated, ConvexReLUClassifier):
         Whether strengths are fractions of ``alpha_max_``, of each fold's own in the
         folds, or absolute.
     cv : int, cross-validation generator or iterable, default=None
-        Folds, as in scikit-learn; None is five.
+        Folds, as in scikit-learn; None is five. A number is one of folds of the rows of
+        positive weight; others are of all rows, and lose those of zero weight.
     scoring : str or callable, default=None
         What is the best; None is the accuracy.
     selection : {"best", "1se"}, default="best"
@@ -582,7 +593,9 @@ class ConvexReLUClassifierCV(_CrossValidated, ConvexReLUClassifier):
         Index of the strength chosen.
     cv_scores_ : ndarray of shape (n_alphas, n_folds)
         Held-out scores; nan where a fold's path had passed its best. Only strengths
-        that every fold has scored are chosen from.
+        that every fold has scored are chosen from. A column of nan is a fold that does
+        not count, which a warning names: all its scores are nan, it has no row of
+        positive weight to train or to test, or an interrupt came first.
     cv_n_neurons_, cv_dual_gaps_ : ndarray of shape (n_alphas, n_folds)
         Numbers of neurons and duality gaps of the networks scored. With ``rank`` the
         gaps are those of the problem of that rank.
@@ -609,6 +622,16 @@ class ConvexReLUClassifierCV(_CrossValidated, ConvexReLUClassifier):
     fraction of the time of as many fits. A fold's path ends early where its score has
     clearly passed its best (with 20 test rows or more). Folds run with one BLAS thread
     each, so that scores do not depend on ``n_jobs``.
+
+    An interrupt ends the folds: alpha is chosen by those that are done, with a warning,
+    and the last fit follows, which another interrupt ends. It raises where no fold is
+    done, and from joblib's multiprocessing, which hands over all folds at the end.
+
+    The networks of the folds know all classes. With the log loss and intercepts, one
+    that a fold's training rows lack has probability zero, the limit of the optimum, and
+    a label that they all share zero or one (``neg_log_loss`` clips these, so it is
+    finite). Other losses train the output. Scorers of probabilities are told the
+    classes too.
 
     References
     ----------
