@@ -25,11 +25,12 @@ from sklearn_convexrelu._callbacks import (
 )
 from sklearn_convexrelu._threads import one_blas_thread
 from sklearn_convexrelu.certificates import certify, dual_point
-from sklearn_convexrelu.losses import Loss
+from sklearn_convexrelu.losses import Loss, SquaredError
 from sklearn_convexrelu.networks import NEURONS, GatedNetwork, power_of_two
 from sklearn_convexrelu.patterns.pricing import FAIR, Pricer
 from sklearn_convexrelu.recovery.decomposition import cone_decomposition
 from sklearn_convexrelu.recovery.pruning import prune
+from sklearn_convexrelu.solution import Status
 from sklearn_convexrelu.solvers.adaptive import AdaptiveSolver
 from sklearn_convexrelu.solvers.fixed_patterns import FixedPatterns
 from sklearn_convexrelu.solvers.low_rank import LowRank
@@ -39,10 +40,17 @@ from sklearn_convexrelu.training import (
     proven,
     state_problem,
     train,
+    warn,
 )
 from sklearn_convexrelu.trees import TreeNetwork, TreeShape
 
-__all__ = ["BaseConvexReLU", "CheckedData", "checked_weights", "undone_on_failure"]
+__all__ = [
+    "BaseConvexReLU",
+    "CheckedData",
+    "checked_weights",
+    "kept_on_interrupt",
+    "undone_on_failure",
+]
 
 _DEFAULT_MAX_ITER = 100
 # A path ends where the loss is less than this part of that of the best constant: no
@@ -69,6 +77,12 @@ class CheckedData:
         light wants it ignored, not regularised less.
     attributes : dict, default={}
         Fitted attributes that only the targets tell.
+    rows : ndarray of shape (n_samples,), default=None
+        Which of the rows given these are: those of positive weight.
+    settled : ndarray of shape (n_all_outputs,), default=None
+        In a fold, outputs without a finite optimum, as of a class that none of its
+        rows has: what they are set to, and nan for those that are trained. None where
+        all are trained.
     """
 
     X: np.ndarray
@@ -77,6 +91,21 @@ class CheckedData:
     loss: Loss
     factors: np.ndarray | None = None
     attributes: dict = field(default_factory=dict)
+    rows: np.ndarray | None = None
+    settled: np.ndarray | None = None
+
+    def settling(self, settled):
+        """Return the data whose other outputs alone are trained.
+
+        Where none is left, a target of zero stands in, which asks for no training.
+        """
+        if settled is None:
+            return self
+        trained = np.isnan(settled)
+        if trained.any():
+            return replace(self, Y=self.Y[:, trained], settled=settled)
+        zero = np.zeros((len(self.Y), 1))
+        return replace(self, Y=zero, loss=SquaredError(), settled=settled)
 
     def problem(self, **options):
         """Return the Problem that is trained on."""
@@ -191,9 +220,16 @@ class BaseConvexReLU(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta):
         self.random_state = random_state
         self.verbose = verbose
 
+    # Outputs that a fold sets instead of training them, see CheckedData.
+    _settled = None
+
     @abstractmethod
-    def _checked(self, X, y, sample_weight):
-        """Return the CheckedData of what ``fit`` was given; raise where it is bad."""
+    def _checked(self, X, y, sample_weight, whole=None):
+        """Return the CheckedData of what ``fit`` was given; raise where it is bad.
+
+        In a fold ``whole`` is the ``attributes`` of the data that it is a part of. It
+        may lack what a fit must have, such as a class.
+        """
 
     @with_callbacks
     def _fit(self, X, y, sample_weight):
@@ -203,7 +239,8 @@ class BaseConvexReLU(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta):
             solver = self._solver()
             data = self._checked(X, y, sample_weight)
             self._train(data, solver, *self._stated(data, solver), task)
-        task.end(attributes={})
+        with kept_on_interrupt(self):
+            task.end(attributes={})
         return self
 
     def _stated(self, data, solver):
@@ -271,18 +308,34 @@ class BaseConvexReLU(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta):
             callback=watcher if self.verbose or task.context is not None else None,
             pruning=self.pruning,
         )
-        watcher.end()
-        self._set_attributes(data, solution, alpha, alpha_max)
+        try:
+            self._set_attributes(data, solution, alpha, alpha_max)
+        except KeyboardInterrupt:  # what was found is not given up
+            self._set_attributes(data, solution, alpha, alpha_max)
+            _tell_of_interrupt(self)
+        with kept_on_interrupt(self):
+            watcher.end()
 
-    def _follow(self, X, y, sample_weight, alphas, relative_alpha, *, proves=True):
+    def _follow(
+        self,
+        X,
+        y,
+        sample_weight,
+        alphas,
+        relative_alpha,
+        *,
+        proves=True,
+        whole=None,
+    ):
         """Fit along a path of decreasing alphas; yield each Solution once it is set.
 
         The path ends where the loss is next to nothing: no smaller alpha can gain.
         Without ``proves`` certificates are of searches even where proofs could be had,
-        and speak of what was solved alone: given patterns, kept directions.
+        and speak of what was solved alone: given patterns, kept directions. ``whole``
+        is that of ``_checked``.
         """
         solver = self._solver(proves)
-        data = self._checked(X, y, sample_weight)
+        data = self._checked(X, y, sample_weight, whole)
         problem, alpha_max = self._stated(data, solver)
         alphas = alphas * alpha_max if relative_alpha else alphas
         callback = _Printer(self.verbose) if self.verbose else None
@@ -407,11 +460,14 @@ class BaseConvexReLU(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta):
 
     def _network_attributes(self, data, network):
         """Return what predictions need; weights in the layout of MLPRegressor."""
+        outputs = network.intercept if data.settled is None else data.settled
         shared = data.attributes | {
             "network_": network,
             "n_neurons_": network.n_neurons,
-            "n_outputs_": len(network.intercept),
+            "n_outputs_": len(outputs),
         }
+        if data.settled is not None:
+            shared["_settled"] = data.settled
         if network.is_gated:
             blocks, intercept = network.blocks, network.intercept
             gated = {"gates_": network.gates, "blocks_": blocks}
@@ -631,7 +687,13 @@ class BaseConvexReLU(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta):
         """Return the network's outputs, (n_samples, n_outputs)."""
         check_is_fitted(self)
         X = validate_data(self, X, dtype=[np.float64, np.float32], reset=False)
-        return self.network_.forward(X)
+        F = self.network_.forward(X)
+        if self._settled is None:
+            return F
+        trained = np.isnan(self._settled)
+        outputs = np.tile(self._settled.astype(F.dtype), (len(F), 1))
+        outputs[:, trained] = F[:, : trained.sum()]  # where none is, of a stand-in
+        return outputs
 
 
 def checked_weights(sample_weight, X):
@@ -656,6 +718,31 @@ def undone_on_failure(estimator):
         now.clear()
         now.update(before | running)
         raise
+
+
+class kept_on_interrupt:  # noqa: N801 - used like a function
+    """Let an interrupt of the block, the last of a fit, not undo what was trained.
+
+    A generator would do but for the warning, which would name contextlib as its place.
+    """
+
+    def __init__(self, estimator):
+        self.estimator = estimator
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, kind, value, traceback):
+        interrupted = kind is not None and issubclass(kind, KeyboardInterrupt)
+        if interrupted:
+            _tell_of_interrupt(self.estimator)
+        return interrupted
+
+
+def _tell_of_interrupt(estimator):
+    """Note and warn that an interrupt came when the network had been trained."""
+    estimator.status_ = Status.INTERRUPTED
+    warn("Interrupted when all was trained: the network is kept.")
 
 
 class _Watcher:

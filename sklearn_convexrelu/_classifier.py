@@ -297,7 +297,7 @@ class ConvexReLUClassifier(ClassifierMixin, BaseConvexReLU):
         """
         return self._fit(X, y, sample_weight)
 
-    def _checked(self, X, y, sample_weight):
+    def _checked(self, X, y, sample_weight, whole=None):
         """Return the CheckedData, without samples of zero weight."""
         X, y = validate_data(
             self, X, y, dtype=[np.float64, np.float32], multi_output=True
@@ -307,28 +307,55 @@ class ConvexReLUClassifier(ClassifierMixin, BaseConvexReLU):
         if y.ndim == 2 and y.shape[1] == 1:
             y = column_or_1d(y, warn=True)
         weights = checked_weights(sample_weight, X)
-        factors = self._class_factors(y, weights)
+        factors = self._class_factors(y, weights, whole)
         live = weights > 0.0 if factors is None else weights * factors > 0.0
         X, y, weights = X[live], y[live], weights[live]
         factors = None if factors is None else factors[live]
-        self._check_kind(y)
-        binarizer = LabelBinarizer(neg_label=0 if self.loss == "log_loss" else -1)
-        Y = binarizer.fit_transform(y).astype(np.float64)
-        multilabel = binarizer.y_type_.startswith("multilabel")
-        classes = binarizer.classes_ if multilabel else np.unique(y)
-        self._check_classes(classes, Y, multilabel)
+        known = whole or self._kind_of(y)
+        Y = self._indicators(y, known)
+        settled = None
+        if whole is None:
+            self._check_classes(known["classes_"], Y, known["_multilabel"])
+        else:
+            settled = self._settled_outputs(Y, X.dtype)
         return CheckedData(
             X,
             Y,
             weights,
-            self._loss(Y.shape[1], multilabel),
+            self._loss(Y.shape[1], known["_multilabel"]),
             factors,
-            attributes={
-                "classes_": classes,
-                "_multilabel": multilabel,
-                "_fitted_loss": self.loss,
-            },
-        )
+            attributes=known,
+            rows=np.flatnonzero(live),
+        ).settling(settled)
+
+    def _kind_of(self, y):
+        """Return the attributes that the targets of positive weight tell."""
+        self._check_kind(y)
+        multilabel = type_of_target(y).startswith("multilabel")
+        return {
+            "classes_": np.arange(y.shape[1]) if multilabel else np.unique(y),
+            "_multilabel": multilabel,
+            "_fitted_loss": self.loss,
+        }
+
+    def _indicators(self, y, known):
+        """Return the targets of the outputs, one for two classes, else one each."""
+        binarizer = LabelBinarizer(neg_label=0 if self.loss == "log_loss" else -1)
+        binarizer.fit(y if known["_multilabel"] else known["classes_"])
+        return binarizer.transform(y).astype(np.float64)
+
+    def _settled_outputs(self, Y, dtype):
+        """Return the outputs of a fold that have no finite optimum, nan for the others.
+
+        With the log loss the intercept of a class that no sample has, or of a label
+        that all share, goes to infinity, and probabilities to zero and one. Half the
+        largest number stands for it, so that differences are finite.
+        """
+        constant = (Y == Y[0]).all(axis=0)
+        if self.loss != "log_loss" or not self.fit_intercept or not constant.any():
+            return None
+        limit = np.finfo(dtype).max / 2
+        return np.where(constant, np.where(Y[0] > 0.0, limit, -limit), np.nan)
 
     def _check_kind(self, y):
         """Refuse what is no indicator, and several outputs where only one is possible.
@@ -345,7 +372,7 @@ class ConvexReLUClassifier(ClassifierMixin, BaseConvexReLU):
                 "activation='gated_relu'; patterns='adaptive' takes any."
             )
 
-    def _class_factors(self, y, weights):
+    def _class_factors(self, y, weights, whole):
         """Return the factor of each sample's weight that its class has, if any."""
         if self.class_weight is None:
             return None
@@ -359,6 +386,8 @@ class ConvexReLUClassifier(ClassifierMixin, BaseConvexReLU):
         if self.class_weight == "balanced":
             return _balanced_factors(y, weights)
         classes, codes = np.unique(y, return_inverse=True)
+        if whole is not None:  # a fold may lack classes that have a weight
+            return np.array([self.class_weight.get(c, 1.0) for c in classes])[codes]
         factors = compute_class_weight(self.class_weight, classes=classes, y=y)
         if factors.min() < 0.0 or not np.isfinite(factors).all():
             raise ValueError("Values of class_weight must be finite and not negative.")

@@ -1,14 +1,18 @@
 """Estimators that choose their penalty strength by cross-validated paths."""
 
+from contextlib import contextmanager
+from copy import copy
 from dataclasses import dataclass, field
 from inspect import signature
 from numbers import Integral, Real
 
 import numpy as np
+from scipy.sparse import issparse
 from sklearn.base import _fit_context, clone, is_classifier
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import check_scoring, get_scorer_names
 from sklearn.model_selection import check_cv
-from sklearn.utils import Bunch, check_random_state, indexable
+from sklearn.utils import Bunch, _safe_indexing, check_random_state, indexable
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.metadata_routing import (
     MetadataRouter,
@@ -21,14 +25,14 @@ from sklearn.utils.metaestimators import _safe_split
 from sklearn.utils.parallel import Parallel, delayed
 from sklearn.utils.validation import _check_method_params, _num_samples
 
-from sklearn_convexrelu._base import undone_on_failure
+from sklearn_convexrelu._base import kept_on_interrupt, undone_on_failure
 from sklearn_convexrelu._callbacks import Task, with_callbacks
 from sklearn_convexrelu._classifier import ConvexReLUClassifier
 from sklearn_convexrelu._path import GRID_CONSTRAINTS, alpha_grid
 from sklearn_convexrelu._regressor import ConvexReLURegressor
 from sklearn_convexrelu._threads import one_blas_thread
 from sklearn_convexrelu.solution import Status
-from sklearn_convexrelu.training import warn_of_path
+from sklearn_convexrelu.training import warn, warn_of_path
 
 __all__ = ["ConvexReLUClassifierCV", "ConvexReLURegressorCV"]
 
@@ -37,6 +41,8 @@ _FAR = 0.25
 # ... and the score has lost this part of what it had gained over the first one.
 _LOST = 0.05
 _FEWEST_TO_JUDGE = 20  # test rows
+
+_INTERRUPTED = "interrupted"  # why a fold does not count
 
 
 class _CrossValidated:
@@ -64,7 +70,8 @@ class _CrossValidated:
             Targets, as the estimator without CV takes them.
         sample_weight : array-like of shape (n_samples,), default=None
             Non-negative weights, of the training rows and, where the scorer takes
-            them, of the test rows.
+            them, of the test rows. Rows of zero weight, be it that of their class,
+            are absent from both.
         **params : dict
             For the splitter and the scorer, such as ``groups``; with
             ``sklearn.set_config(enable_metadata_routing=True)`` only.
@@ -82,14 +89,10 @@ class _CrossValidated:
             solver = self._solver()
             data = self._checked(X, y, sample_weight)
             X, y, sample_weight = indexable(X, y, sample_weight)
+            y = y.toarray() if issparse(y) else y  # an indicator
             if np.ndim(y) == 2 and np.shape(y)[1] == 1:
                 y = np.ravel(y)  # warned of already
-            splitter = check_cv(self.cv, y, classifier=is_classifier(self))
-            folds = list(splitter.split(X, y, **routed.splitter.split))
-            if not folds:
-                raise ValueError(
-                    "cv has no folds; a generator can be used once only: give a list."
-                )
+            folds = self._folds(X, y, data.rows, routed.splitter.split)
             task = Task.of_fit(
                 self,
                 X,
@@ -105,47 +108,93 @@ class _CrossValidated:
             paths = self._score_folds(
                 folds,
                 (X, y, sample_weight),
+                data.attributes,
                 grid if self.relative_alpha else alphas,
                 routed.scorer.score,
                 task,
             )
-            warn_of_path([s for path in paths for s in path.statuses], "the folds")
+            _check_some_count(paths)
             scores = _as_columns(paths, "scores", len(grid))
             best = _chosen(scores, self.selection)
+            chosen = {
+                "alphas_": alphas,
+                "best_index_": best,
+                "cv_scores_": scores,
+                "cv_n_neurons_": _as_columns(paths, "n_neurons", len(grid)),
+                "cv_dual_gaps_": _as_columns(paths, "dual_gaps", len(grid)),
+            }
+            warn_of_path([s for path in paths for s in path.statuses], "the folds")
+            _warn_of_missing(paths)
             refit = task.subtask("refit", task_id=len(folds), max_subtasks=None)
             self._train(data, solver, problem, alpha_max, refit.begin(), alphas[best])
-            refit.end(attributes={})
-            vars(self).update(
-                alphas_=alphas,
-                best_index_=best,
-                cv_scores_=scores,
-                cv_n_neurons_=_as_columns(paths, "n_neurons", len(grid)),
-                cv_dual_gaps_=_as_columns(paths, "dual_gaps", len(grid)),
-            )
-        task.end(attributes={})
+            vars(self).update(chosen)
+            with kept_on_interrupt(self):
+                refit.end(attributes={})
+        with kept_on_interrupt(self):
+            task.end(attributes={})
         return self
 
-    def _score_folds(self, folds, data, grid, score_params, task):
-        """Follow the path of each fold, in parallel; return their _FoldPaths."""
+    def _folds(self, X, y, live, params):
+        """Return the folds, pairs of training and test rows, none of zero weight.
+
+        A number of folds is one of the live rows. What splits by itself, or is split
+        already, means all rows by their index.
+        """
+        rows = np.arange(_num_samples(X))
+        is_live = np.isin(rows, live)
+        if self.cv is None or isinstance(self.cv, Integral):
+            X, y, rows = live, _safe_indexing(y, live), live  # X is but counted
+        splitter = check_cv(self.cv, y, classifier=is_classifier(self))
+        folds = [
+            [part[is_live[part]] for part in (_rows_at(rows, a), _rows_at(rows, b))]
+            for a, b in splitter.split(X, y, **params)
+        ]
+        if not folds:
+            raise ValueError(
+                "cv has no folds; a generator can be used once only: give a list."
+            )
+        return folds
+
+    def _score_folds(self, folds, data, whole, grid, score_params, task):
+        """Follow the path of each fold, in parallel; return their _FoldPaths.
+
+        An interrupt ends this with the folds that are done, if there are any.
+        """
         model, scorer = self._plain(), self._scorer()
+        if is_classifier(self) and not whole["_multilabel"]:
+            scorer = _knowing_classes(scorer, whole["classes_"])
+        paths = [_FoldPath(missing=_lacking(*fold)) for fold in folds]
+        able = [k for k, path in enumerate(paths) if not path.missing]
         contexts = [  # made before they are shared out: pickling freezes them
             task.subtask("fold", task_id=k, max_subtasks=len(grid)).context
-            for k in range(len(folds))
+            for k in able
         ]
-        return Parallel(self.n_jobs)(
+        calls = (
             delayed(_score_path)(
                 clone(model),
                 self,
                 data,
-                rows,
+                folds[k],
+                whole,
                 grid,
                 self.relative_alpha,
                 scorer,
                 score_params,
                 context,
             )
-            for rows, context in zip(folds, contexts, strict=True)
+            for k, context in zip(able, contexts, strict=True)
         )
+        waiting = dict.fromkeys(able)
+        try:
+            for k, path in zip(able, _as_done(calls, self.n_jobs), strict=True):
+                paths[k] = path
+                del waiting[k]
+        except KeyboardInterrupt:
+            if len(waiting) == len(able):
+                raise
+            for k in waiting:
+                paths[k].missing = _INTERRUPTED
+        return paths
 
     def get_metadata_routing(self):
         """Return how metadata given to ``fit`` reach the splitter and the scorer.
@@ -222,7 +271,8 @@ class ConvexReLURegressorCV(_CrossValidated, ConvexReLURegressor):
         Whether strengths are fractions of ``alpha_max_``, of each fold's own in the
         folds, or absolute.
     cv : int, cross-validation generator or iterable, default=None
-        Folds, as in scikit-learn; None is five.
+        Folds, as in scikit-learn; None is five. A number is one of folds of the rows of
+        positive weight; others are of all rows, and lose those of zero weight.
     scoring : str or callable, default=None
         What is the best; None is R2.
     selection : {"best", "1se"}, default="best"
@@ -309,7 +359,9 @@ class ConvexReLURegressorCV(_CrossValidated, ConvexReLURegressor):
         Index of the strength chosen.
     cv_scores_ : ndarray of shape (n_alphas, n_folds)
         Held-out scores; nan where a fold's path had passed its best. Only strengths
-        that every fold has scored are chosen from.
+        that every fold has scored are chosen from. A column of nan is a fold that does
+        not count, which a warning names: all its scores are nan, it has no row of
+        positive weight to train or to test, or an interrupt came first.
     cv_n_neurons_, cv_dual_gaps_ : ndarray of shape (n_alphas, n_folds)
         Numbers of neurons and duality gaps of the networks scored. With ``rank`` the
         gaps are those of the problem of that rank.
@@ -334,6 +386,12 @@ class ConvexReLURegressorCV(_CrossValidated, ConvexReLURegressor):
     fraction of the time of as many fits. A fold's path ends early where its score has
     clearly passed its best (with 20 test rows or more). Folds run with one BLAS thread
     each, so that scores do not depend on ``n_jobs``.
+
+    An interrupt ends the folds: alpha is chosen by those that are done, with a warning,
+    and the last fit follows, which another interrupt ends. It raises where no fold is
+    done, and from joblib's multiprocessing, which hands over all folds at the end.
+
+    Where all counts of a fold are zero its Poisson mean is next to zero.
 
     References
     ----------
@@ -447,7 +505,8 @@ class ConvexReLUClassifierCV(_CrossValidated, ConvexReLUClassifier):
         Whether strengths are fractions of ``alpha_max_``, of each fold's own in the
         folds, or absolute.
     cv : int, cross-validation generator or iterable, default=None
-        Folds, as in scikit-learn; None is five.
+        Folds, as in scikit-learn; None is five. A number is one of folds of the rows of
+        positive weight; others are of all rows, and lose those of zero weight.
     scoring : str or callable, default=None
         What is the best; None is the accuracy.
     selection : {"best", "1se"}, default="best"
@@ -534,7 +593,9 @@ class ConvexReLUClassifierCV(_CrossValidated, ConvexReLUClassifier):
         Index of the strength chosen.
     cv_scores_ : ndarray of shape (n_alphas, n_folds)
         Held-out scores; nan where a fold's path had passed its best. Only strengths
-        that every fold has scored are chosen from.
+        that every fold has scored are chosen from. A column of nan is a fold that does
+        not count, which a warning names: all its scores are nan, it has no row of
+        positive weight to train or to test, or an interrupt came first.
     cv_n_neurons_, cv_dual_gaps_ : ndarray of shape (n_alphas, n_folds)
         Numbers of neurons and duality gaps of the networks scored. With ``rank`` the
         gaps are those of the problem of that rank.
@@ -561,6 +622,16 @@ class ConvexReLUClassifierCV(_CrossValidated, ConvexReLUClassifier):
     fraction of the time of as many fits. A fold's path ends early where its score has
     clearly passed its best (with 20 test rows or more). Folds run with one BLAS thread
     each, so that scores do not depend on ``n_jobs``.
+
+    An interrupt ends the folds: alpha is chosen by those that are done, with a warning,
+    and the last fit follows, which another interrupt ends. It raises where no fold is
+    done, and from joblib's multiprocessing, which hands over all folds at the end.
+
+    The networks of the folds know all classes. With the log loss and intercepts, one
+    that a fold's training rows lack has probability zero, the limit of the optimum, and
+    a label that they all share zero or one (``neg_log_loss`` clips these, so it is
+    finite). Other losses train the output. Scorers of probabilities are told the
+    classes too.
 
     References
     ----------
@@ -663,6 +734,14 @@ class _FoldPath:
     dual_gaps: list = field(default_factory=list)
     statuses: list = field(default_factory=list)
     settled: bool = False  # whether smaller alphas would change nothing
+    missing: str = ""  # why it counts for nothing, if so
+
+    def add(self, score, model, status):
+        """Add the point at which the model now is."""
+        self.scores.append(score)
+        self.n_neurons.append(model.n_neurons_)
+        self.dual_gaps.append(model.dual_gap_)
+        self.statuses.append(status)
 
     def column(self, name, length):
         """Return one quantity as a column, nan beyond the end.
@@ -677,7 +756,9 @@ class _FoldPath:
         return column
 
 
-def _score_path(model, caller, data, rows, grid, relative, scorer, params, context):
+def _score_path(
+    model, caller, data, rows, whole, grid, relative, scorer, params, context
+):
     """Follow the path on the training rows of a fold; score it on the test rows."""
     X, y, sample_weight = data
     train, test = rows
@@ -685,41 +766,92 @@ def _score_path(model, caller, data, rows, grid, relative, scorer, params, conte
     X_test, y_test = _safe_split(model, X, y, test, train)
     weights = None if sample_weight is None else np.asarray(sample_weight)[train]
     params = _check_method_params(X, params, indices=test)
-    task = Task(context, caller, X_train, y_train, weights).begin()
+    # Few test rows make scores too rough to tell when a path is past its best.
+    judged = len(test) >= _FEWEST_TO_JUDGE
     path, verbose = _FoldPath(), model.verbose
     model.set_params(verbose=max(verbose - 1, 0))
-    with one_blas_thread():
-        # Proofs would take longer than the training, and nobody sees them.
-        solutions = model._follow(
-            X_train, y_train, weights, grid, relative, proves=False
-        )
+    # Proofs would take longer than the training, and nobody sees them.
+    solutions = model._follow(
+        X_train, y_train, weights, grid, relative, proves=False, whole=whole
+    )
+    root = Task(context, caller, X_train, y_train, weights)
+    with one_blas_thread(), _begun(root) as task:
         for point in range(len(grid)):
-            step = task.subtask("alpha").begin()
-            solution = next(solutions, None)
-            if solution is None:
-                path.settled = True
-                step.end()
-                break
-            if solution.status is Status.INTERRUPTED:
-                raise KeyboardInterrupt
-            path.scores.append(_number(scorer(model, X_test, y_test, **params)))
-            path.n_neurons.append(model.n_neurons_)
-            path.dual_gaps.append(model.dual_gap_)
-            path.statuses.append(solution.status)
+            with _begun(task.subtask("alpha")) as step:
+                solution = next(solutions, None)
+                if solution is None:
+                    path.settled = True
+                    step.end()
+                    break
+                if solution.status is Status.INTERRUPTED:
+                    raise KeyboardInterrupt
+                score = _number(scorer(model, X_test, y_test, **params))
+            path.add(score, model, solution.status)
             if verbose:
                 print(
-                    f"alpha {model.alpha_:.3e}  score {path.scores[-1]:.4f}  "
+                    f"alpha {model.alpha_:.3e}  score {score:.4f}  "
                     f"gap {model.dual_gap_:.3e}  neurons {model.n_neurons_}"
                 )
             if step.end(lambda: vars(model)):
                 path.statuses[point] = Status.STOPPED
                 break
-            # Few test rows make scores too rough to tell when a path is past its best.
-            enough = len(y_test) >= _FEWEST_TO_JUDGE
-            if enough and _has_passed_its_best(path.scores, grid):
+            if judged and _has_passed_its_best(path.scores, grid):
                 break
     task.end()
+    if np.isnan(path.scores).all():
+        path.missing = "the scorer returned nan"
     return path
+
+
+@contextmanager
+def _begun(task):
+    """Begin a task, which an interrupt ends too."""
+    task.begin()
+    try:
+        yield task
+    except KeyboardInterrupt:
+        task.end()
+        raise
+
+
+def _as_done(calls, n_jobs):
+    """Return the results of calls, one after the other where the backend can."""
+    try:
+        parallel = Parallel(n_jobs, return_as="generator")
+    except ValueError:  # multiprocessing hands over all at the end
+        parallel = Parallel(n_jobs)
+    return parallel(calls)
+
+
+def _rows_at(rows, index):
+    """Return the rows at an index, or of a mask, as folds may be given."""
+    index = np.asarray(index)
+    return rows[index if len(index) else index.astype(int)]
+
+
+def _lacking(train, test):
+    """Return why a fold can score nothing, if so."""
+    if not len(train):
+        return "no training row of positive weight"
+    return "" if len(test) else "no test row of positive weight"
+
+
+def _knowing_classes(scorer, classes):
+    """Return a scorer that knows the classes, which the test rows may lack.
+
+    Who scores probabilities would otherwise take the classes from those rows.
+    """
+    function = getattr(scorer, "_score_func", None)
+    if function is None or scorer._response_method == "predict":
+        return scorer
+    names, known = signature(function).parameters, {}
+    if "labels" in names:
+        known["labels"] = classes
+        if len(classes) == 2 and "pos_label" in names:
+            known["pos_label"] = classes[1]
+    scorer = copy(scorer)
+    scorer._kwargs = known | scorer._kwargs
+    return scorer
 
 
 def _number(score):
@@ -743,11 +875,53 @@ def _as_columns(paths, name, n_alphas):
     return np.column_stack([path.column(name, n_alphas) for path in paths])
 
 
+def _check_some_count(paths):
+    """Raise where no fold has a score."""
+    if all(path.missing for path in paths):
+        raise ValueError(f"No fold tells which alpha is best: {_told_missing(paths)}.")
+
+
+def _warn_of_missing(paths):
+    """Warn of folds that do not count."""
+    reasons = {path.missing for path in paths} - {""}
+    if reasons:
+        n_missing = sum(bool(path.missing) for path in paths)
+        warn(
+            f"{n_missing} of {len(paths)} folds do not count: {_told_missing(paths)}.",
+            ConvergenceWarning if _INTERRUPTED in reasons else UserWarning,
+        )
+
+
+def _told_missing(paths):
+    """Return which folds do not count, and why."""
+    folds = {}
+    for k, path in enumerate(paths):
+        if path.missing:
+            folds.setdefault(path.missing, []).append(str(k))
+    return "; ".join(
+        f"{reason} ({'every fold' if len(which) == len(paths) else _listed(which)})"
+        for reason, which in folds.items()
+    )
+
+
+def _listed(which):
+    """Return numbers of folds in words."""
+    return f"fold{'s' if len(which) > 1 else ''} {', '.join(which)}"
+
+
 def _chosen(scores, selection):
-    """Return the index of the alpha to choose; among equals the largest alpha."""
-    mean = scores.mean(axis=1)  # nan unless every fold has a score
+    """Return the index of the alpha to choose; among equals the largest alpha.
+
+    Folds without any score do not count.
+    """
+    scores = scores[:, ~np.isnan(scores).all(axis=0)]
+    # nan unless each of these folds has a score
+    mean = scores.mean(axis=1) if scores.size else np.full(len(scores), np.nan)
     if np.isnan(mean).all():
-        raise ValueError(f"The scorer returned nan on every path: {scores[0]}.")
+        raise ValueError(
+            "No alpha has a score in every fold: where one fold has scores, another "
+            "has nan."
+        )
     best = int(np.nanargmax(mean))
     if selection == "best" or scores.shape[1] < 2:
         return best

@@ -277,7 +277,7 @@ class ConvexReLURegressor(RegressorMixin, BaseConvexReLU):
         """
         return self._fit(X, y, sample_weight)
 
-    def _checked(self, X, y, sample_weight):
+    def _checked(self, X, y, sample_weight, whole=None):
         """Return the CheckedData."""
         X, y = validate_data(
             self,
@@ -293,10 +293,35 @@ class ConvexReLURegressor(RegressorMixin, BaseConvexReLU):
         weights = checked_weights(sample_weight, X)
         live = weights > 0.0
         X, targets, weights = X[live], targets[live], weights[live]
+        settled = None
         if self.loss == "poisson":
-            _check_counts(targets)
-        attributes = {"_fitted_loss": self.loss}
-        return CheckedData(X, targets, weights, self._loss(), attributes=attributes)
+            settled = self._settled_counts(targets, X.dtype, whole is not None)
+        return CheckedData(
+            X,
+            targets,
+            weights,
+            self._loss(),
+            attributes={"_fitted_loss": self.loss},
+            rows=np.flatnonzero(live),
+        ).settling(settled)
+
+    def _settled_counts(self, Y, dtype, in_fold):
+        """Refuse targets that have no Poisson mean, or settle those of a fold.
+
+        Where all targets of a fold are zero its mean goes to zero, if there is an
+        intercept. The root of the smallest number stands for it: deviances are of
+        positive means, by which targets are divided.
+        """
+        _check_not_negative(Y)
+        zero = ~Y.any(axis=0)
+        if not zero.any():
+            return None
+        if not (in_fold and self.fit_intercept):
+            where = ", without an intercept in no fold" if in_fold else ""
+            raise ValueError(
+                f"loss='poisson' needs targets that are not all zero{where}."
+            )
+        return np.where(zero, np.log(np.finfo(dtype).tiny) / 2, np.nan)
 
     def _loss(self):
         """Return the loss that the parameters name."""
@@ -329,12 +354,10 @@ class ConvexReLURegressor(RegressorMixin, BaseConvexReLU):
         return tags
 
 
-def _check_counts(Y):
+def _check_not_negative(Y):
     """Refuse targets that have no Poisson mean."""
     if Y.min() < 0.0:
         raise ValueError(
             "Some value(s) of y are out of the valid range of the loss 'poisson': "
             "they must not be negative."
         )
-    if not Y.any(axis=0).all():
-        raise ValueError("loss='poisson' needs targets that are not all zero.")

@@ -31,6 +31,7 @@ __all__ = [
     "proven",
     "state_problem",
     "train",
+    "warn",
     "warn_of_path",
 ]
 
@@ -104,7 +105,7 @@ def train(
     )
     solution = next(path)
     if solution.status is not Status.CONVERGED:
-        _warn(
+        warn(
             f"Stopped with a duality gap of {solution.certificate.gap:.3e}, tolerance "
             f"{solution.tolerance:.3e}: {solution.status.value}. The best network so "
             "far is kept."
@@ -264,7 +265,7 @@ def warn_of_path(statuses, what):
     missed = [status for status in statuses if status is not Status.CONVERGED]
     if missed:
         reasons = "; ".join(sorted({status.value for status in missed}))
-        _warn(
+        warn(
             f"{len(missed)} of {len(statuses)} points of {what} did not converge: "
             f"{reasons}."
         )
@@ -563,9 +564,9 @@ def _adaptive_constant(problem):
     )
 
 
-def _warn(message):
+def warn(message, category=ConvergenceWarning):
     """Warn in the name of the first caller outside of the packages."""
     frame, level = sys._getframe(), 1
     while frame.f_back and frame.f_globals.get("__name__", "").startswith(_INTERNAL):
         frame, level = frame.f_back, level + 1
-    warnings.warn(message, ConvergenceWarning, stacklevel=level)
+    warnings.warn(message, category, stacklevel=level)

@@ -241,3 +241,112 @@ def test_an_interrupted_search_is_unfitted(monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         model.fit(X, y)
     assert not hasattr(model, "coefs_") and not hasattr(model, "alphas_")
+
+
+class Interrupter(Recorder):
+    """A callback that is interrupted at the end of a task, from an event on."""
+
+    def __init__(self, name, from_event=0):
+        super().__init__()
+        self.name, self.from_event = name, from_event
+
+    def on_fit_task_end(self, estimator, context, *, X, y, fitted_estimator):
+        self.events.append(("end", context.task_name, context.task_id))
+        if context.task_name == self.name and len(self.events) > self.from_event:
+            raise KeyboardInterrupt
+
+
+@callbacks
+@pytest.mark.parametrize("kind", [ConvexReLURegressor, ConvexReLURegressorCV])
+def test_an_interrupt_at_the_end_of_a_fit_keeps_it(kind):
+    X, y = bumps()
+    options = {} if kind is ConvexReLURegressor else {"n_alphas": 3, "cv": 2}
+    model = kind(random_state=0, **options)
+    silent = kind(random_state=0, **options).fit(X, y)
+    recorder = Recorder()
+    model.set_callbacks(recorder).fit(X, y)
+    names = [event[1] for event in recorder.events if event[0] == "end"]
+    ends = {names[-1]: 0}  # the whole fit
+    if kind is ConvexReLURegressor:
+        ends["round"] = len(recorder.events) - 3  # one that was not needed
+    else:
+        ends["refit"] = 0
+    for name, from_event in ends.items():
+        model = kind(random_state=0, **options)
+        model.set_callbacks(Interrupter(name, from_event))
+        with pytest.warns(ConvergenceWarning, match="Interrupted when all was") as told:
+            assert model.fit(X, y) is model
+        assert len(told) == 1 and told[0].filename == __file__
+        assert model.status_.name == "INTERRUPTED"
+        assert_array_equal(model.coefs_[0], silent.coefs_[0])
+        fitted = {name for name in vars(silent) if name.endswith("_")}
+        assert fitted <= set(vars(model))
+
+
+@pytest.mark.parametrize("refit", [False, True])
+@pytest.mark.parametrize("kind", [ConvexReLURegressor, ConvexReLURegressorCV])
+def test_an_interrupt_while_attributes_are_set_keeps_the_network(
+    monkeypatch, kind, refit
+):
+    X, y = bumps()
+    options = {} if kind is ConvexReLURegressor else {"n_alphas": 3, "cv": 2}
+    silent = kind(random_state=0, **options).fit(X, y)
+    model = kind(random_state=0, **options)
+    if refit:
+        model.fit(X[:40], y[:40])
+    attributes, calls = kind._network_attributes, []
+
+    def interrupted(self, *args):
+        calls.append(args)
+        if len(calls) == 1:
+            raise KeyboardInterrupt
+        return attributes(self, *args)
+
+    monkeypatch.setattr(kind, "_network_attributes", interrupted)
+    with pytest.warns(ConvergenceWarning, match="Interrupted when all was trained"):
+        model.fit(X, y)
+    assert model.status_.name == "INTERRUPTED" and len(calls) == 2
+    assert_array_equal(model.predict(X), silent.predict(X))
+    monkeypatch.setattr(kind, "_network_attributes", attributes)
+    assert model.fit(X, y).status_.name == "CONVERGED"
+
+
+@pytest.mark.parametrize("kind", [ConvexReLURegressor, ConvexReLURegressorCV])
+def test_a_fit_that_is_interrupted_before_it_has_a_network_is_undone(monkeypatch, kind):
+    X, y = bumps()
+    options = {} if kind is ConvexReLURegressor else {"n_alphas": 3, "cv": 2}
+    model = kind(random_state=0, **options).fit(X, y)
+    before = pickle.dumps(vars(model))
+
+    def interrupted(*args, **kwargs):
+        raise KeyboardInterrupt
+
+    for name in ("_checked", "_stated", "_train"):
+        with monkeypatch.context() as patch:
+            patch.setattr(kind, name, interrupted)
+            with pytest.raises(KeyboardInterrupt):
+                model.fit(X[:40, :2], y[:40])
+        assert pickle.dumps(vars(model)) == before
+
+
+@callbacks
+def test_tasks_of_a_fold_that_is_interrupted_are_ended(monkeypatch):
+    X, y = bumps()
+    scored = []
+
+    def r2(model, X, y):
+        scored.append(model)
+        if len(scored) == 5:
+            raise KeyboardInterrupt
+        return model.score(X, y)
+
+    recorder = Recorder()
+    model = ConvexReLURegressorCV(
+        n_alphas=3, eps=0.1, cv=4, random_state=0, scoring=r2
+    ).set_callbacks(recorder)
+    with pytest.warns(ConvergenceWarning, match=r"interrupted \(folds 1, 2, 3\)"):
+        model.fit(X, y)
+    assert begun_and_ended(recorder.events[1:-1])
+    assert ("end", "fold", 1) in recorder.events
+    assert ("begin", "fold", 2) not in recorder.events
+    assert ("end", "refit", 4) in recorder.events
