@@ -15,7 +15,7 @@ from sklearn_convexrelu.solution import Status
 from sklearn_convexrelu.solvers.adaptive import AdaptiveSolver
 
 N_CASES = 40
-LARGEST = 400  # entries of X
+LARGEST = 300  # entries of X
 
 
 def small_cases():
@@ -30,8 +30,8 @@ def small_cases():
 
 def is_small(case):
     """Tell whether a case takes a second at most, as a rule."""
-    long = case.mode in ("sub-networks", "weight decay", "proven")
-    return case.size <= (LARGEST // 10 if long else LARGEST)
+    parts = {"sub-networks": 10, "weight decay": 10, "proven": 4}
+    return case.size <= LARGEST // parts.get(case.mode, 1)
 
 
 @pytest.mark.parametrize("case", small_cases(), ids=lambda case: str(case.index))

@@ -162,7 +162,8 @@ def refusals(outcomes):
     texts = Counter(
         re.sub(r"\d[\d.e+-]*", "#", o.refused) for o in outcomes if o.refused
     )
-    return markdown([{"cases": n, "message": text} for text, n in texts.most_common()])
+    rows = [{"cases": n, "message": text} for text, n in texts.most_common()]
+    return markdown(rows) if rows else "None."
 
 
 def slowest(outcomes):

@@ -381,10 +381,10 @@ def claims_of(label, certificate, family="all"):
         family = "given"
     proven = certificate.kind != "priced"
     source = f"{label}, {certificate.kind}"
-    claims = [
-        Claim(certificate.lower_bound, family, proven, source),
-        Claim(certificate.proven_lower_bound, family, True, f"{source}, proven"),
-    ]
+    claims = [Claim(certificate.lower_bound, family, proven, source)]
+    if not (proven and certificate.proven_lower_bound == certificate.lower_bound):
+        also = certificate.proven_lower_bound
+        claims.append(Claim(also, family, True, f"{source}, proven"))
     if certificate.over_all is not None:
         claims += claims_of(f"{label}, over all", certificate.over_all)
     return claims
