@@ -30,7 +30,7 @@ def small_cases():
 
 def is_small(case):
     """Tell whether a case takes a second at most, as a rule."""
-    parts = {"sub-networks": 10, "weight decay": 10, "proven": 4}
+    parts = {"sub-networks": 10, "weight decay": 10, "proven": 4, "random": 2}
     return case.size <= LARGEST // parts.get(case.mode, 1)
 
 
