@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from benchmarks.campaign.__main__ import report, violations
+from benchmarks.campaign.__main__ import report, too_many, violations
 from benchmarks.campaign.audit import Outcome, _Audit, claims_of, is_refusal, run
 from benchmarks.campaign.cases import FEATURES, MODES, PROBLEMS, draw
 from benchmarks.campaign.descent import Descent
@@ -85,6 +85,7 @@ def found(audit):
 def test_nothing_is_found_where_nothing_is_wrong(audit):
     assert audit.model.n_neurons_ > 0
     assert found(audit) == set()
+    assert too_many([audit.outcome]) is False
 
 
 def test_a_proof_of_too_much_is_found(audit):
@@ -101,6 +102,7 @@ def test_an_estimate_of_too_much_is_counted(audit):
     audit.model.certificate_ = certificate
     assert found(audit) <= {"priced"}
     assert max(audit.outcome.excesses) >= 0.7
+    assert too_many([audit.outcome]) is True
     assert "1 (" in report([audit.outcome])
 
 

@@ -99,7 +99,7 @@ def excesses(outcomes):
 def too_many(outcomes):
     """Tell whether more estimates are far above the evidence than may be."""
     found = excesses(outcomes)
-    return bool(len(found)) and np.mean(found > 0.5) > ALLOWED
+    return int((found > 0.5).sum()) > ALLOWED * len(found)
 
 
 def report(outcomes):
