@@ -5,7 +5,7 @@ READY := .venv/.ready
 # Two test workers on two cores: one BLAS thread each, or they get in each other's way.
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: help demo test bench bench-full bench-quick reproduce lint format clean
+.PHONY: help demo test bench bench-full bench-quick campaign reproduce lint format clean
 
 help:
 	@echo "make demo    train on the diabetes data beside MLPRegressor, with a picture"
@@ -13,6 +13,7 @@ help:
 	@echo "make bench-quick  count the work of a few fits against committed figures"
 	@echo "make bench   small benchmarks beside rivals: benchmarks/results/quick/report.md"
 	@echo "make bench-full  all of them: benchmarks/results/full/report.md"
+	@echo "make campaign  2000 varied fits, every bound held against known networks"
 	@echo "make reproduce  the experiments of the seed papers: a report in benchmarks/results"
 	@echo "make lint    style checks alone"
 	@echo "make format  put the code into the style"
@@ -34,6 +35,9 @@ bench: $(READY)
 bench-full: $(READY)
 	$(BIN)/python -m pip install --quiet --editable '.[bench,reproduce]'
 	$(BIN)/python -m benchmarks --full
+
+campaign: $(READY)
+	$(BIN)/python -m benchmarks.campaign
 
 reproduce: $(READY)
 	$(BIN)/python -m pip install --quiet --editable '.[reproduce]'
