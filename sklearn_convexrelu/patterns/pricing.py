@@ -64,10 +64,10 @@ NEAR = Effort(n_batches=1, n_hops=1, n_steps=6)
 LIGHT = Effort(n_batches=1, n_hops=1, n_steps=12)
 TRACK = Effort(n_batches=2, n_hops=1, n_steps=12, certifies=True)
 FIRST = Effort(n_batches=1, n_hops=1, n_steps=14, certifies=True)
-FAIR = Effort(n_batches=6, n_hops=2, n_steps=16, certifies=True)
-HARD = Effort(n_batches=6, n_hops=8, n_steps=20, certifies=True)
+FAIR = Effort(n_batches=5, n_hops=2, n_steps=14, certifies=True)
+HARD = Effort(n_batches=6, n_hops=5, n_steps=18, certifies=True)
 # For runs of many rounds, whose prices hide.
-WIDE = Effort(n_batches=24, n_hops=8, n_steps=24, certifies=True)
+WIDE = Effort(n_batches=12, n_hops=8, n_steps=20, certifies=True)
 FINE = Effort(n_batches=6, n_hops=4, n_steps=20, certifies=True, n_polished=200)
 _BATCH = 80  # directions ascended at a time
 _COMPARED = 96  # directions compared with all others at a time
