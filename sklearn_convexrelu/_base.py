@@ -24,12 +24,9 @@ from sklearn_convexrelu._callbacks import (
     with_callbacks,
 )
 from sklearn_convexrelu._threads import one_blas_thread
-from sklearn_convexrelu.certificates import certify, dual_point
 from sklearn_convexrelu.losses import Loss, SquaredError
-from sklearn_convexrelu.networks import NEURONS, GatedNetwork, power_of_two
-from sklearn_convexrelu.patterns.pricing import FAIR, Pricer
+from sklearn_convexrelu.networks import NEURONS, GatedNetwork
 from sklearn_convexrelu.recovery.decomposition import cone_decomposition
-from sklearn_convexrelu.recovery.pruning import prune
 from sklearn_convexrelu.solution import Status
 from sklearn_convexrelu.solvers.adaptive import AdaptiveSolver
 from sklearn_convexrelu.solvers.fixed_patterns import FixedPatterns
@@ -38,6 +35,8 @@ from sklearn_convexrelu.training import (
     follow,
     largest_alpha,
     proven,
+    pruned,
+    searched,
     state_problem,
     train,
     warn,
@@ -47,6 +46,7 @@ from sklearn_convexrelu.trees import TreeNetwork, TreeShape
 __all__ = [
     "BaseConvexReLU",
     "CheckedData",
+    "absolute",
     "checked_weights",
     "kept_on_interrupt",
     "undone_on_failure",
@@ -253,6 +253,7 @@ class BaseConvexReLU(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta):
             "fit_intercept": self.fit_intercept,
             "hidden_bias": self.hidden_bias,
             "shape": self._shape(),
+            "names": getattr(self, "feature_names_in_", None),
         }
 
     def _problem_params(self):
@@ -298,7 +299,8 @@ class BaseConvexReLU(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta):
     def _train(self, data, solver, problem, alpha_max, task, alpha=None):
         """Train on a problem at the absolute ``alpha``, by default the parameter's."""
         if alpha is None:
-            alpha = self.alpha * alpha_max if self.relative_alpha else float(self.alpha)
+            unit = alpha_max if self.relative_alpha else 1.0
+            alpha = float(absolute(self.alpha, unit))
         watcher = _Watcher(self, data, task)
         solution = train(
             problem.with_alpha(alpha),
@@ -337,7 +339,7 @@ class BaseConvexReLU(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta):
         solver = self._solver(proves)
         data = self._checked(X, y, sample_weight, whole)
         problem, alpha_max = self._stated(data, solver)
-        alphas = alphas * alpha_max if relative_alpha else alphas
+        alphas = absolute(alphas, alpha_max if relative_alpha else 1.0)
         callback = _Printer(self.verbose) if self.verbose else None
         path = follow(
             problem,
@@ -520,7 +522,7 @@ class BaseConvexReLU(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta):
         """
         data, problem = self._training_problem(X, y, sample_weight)
         with one_blas_thread():
-            network = prune(self.network_, problem.X).astype(data.X.dtype)
+            network = pruned(problem, self.network_).astype(data.X.dtype)
         objective = problem.objective(network)
         certificate, over_all = self.certificate_, self.certificate_.over_all
         if over_all is not None:
@@ -629,13 +631,7 @@ class BaseConvexReLU(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta):
         with one_blas_thread():
             network = cone_decomposition(self.network_, problem.X)
             network = network.astype(data.X.dtype)
-            N = dual_point(problem, network.forward(problem.X))
-            known, rng = network.directions()[0], np.random.default_rng(0)
-            size = power_of_two(np.abs(problem.X).max())  # searches are in single
-            pricer = Pricer(problem.X / size, problem.n_outputs)
-            candidates, bound = pricer.price(N, known, rng, FAIR)
-        bound = None if bound is None else bound * size
-        over_all = certify(problem, network, candidates.best * size, bound)
+            over_all = searched(problem, network)
         gated = self.certificate_
         certificate = replace(gated, objective=over_all.objective, over_all=over_all)
         relu = copy(self).set_params(activation="relu")
@@ -694,6 +690,15 @@ class BaseConvexReLU(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta):
         outputs = np.tile(self._settled.astype(F.dtype), (len(F), 1))
         outputs[:, trained] = F[:, : trained.sum()]  # where none is, of a stand-in
         return outputs
+
+
+def absolute(alpha, unit):
+    """Return penalty strengths in ``unit``; what overflows is the largest there is.
+
+    Beyond the strength at which a constant is the best network all are alike.
+    """
+    with np.errstate(over="ignore"):
+        return np.minimum(np.multiply(alpha, unit), np.finfo(float).max)
 
 
 def checked_weights(sample_weight, X):

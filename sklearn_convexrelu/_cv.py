@@ -25,7 +25,7 @@ from sklearn.utils.metaestimators import _safe_split
 from sklearn.utils.parallel import Parallel, delayed
 from sklearn.utils.validation import _check_method_params, _num_samples
 
-from sklearn_convexrelu._base import kept_on_interrupt, undone_on_failure
+from sklearn_convexrelu._base import absolute, kept_on_interrupt, undone_on_failure
 from sklearn_convexrelu._callbacks import Task, with_callbacks
 from sklearn_convexrelu._classifier import ConvexReLUClassifier
 from sklearn_convexrelu._path import GRID_CONSTRAINTS, alpha_grid
@@ -104,7 +104,7 @@ class _CrossValidated:
             problem, alpha_max = self._stated(data, solver)
             grid = alpha_grid(self.alphas, self.n_alphas, self.eps)
             unit = alpha_max if self.relative_alpha or self.alphas is None else 1.0
-            alphas = grid * unit
+            alphas = absolute(grid, unit)
             paths = self._score_folds(
                 folds,
                 (X, y, sample_weight),

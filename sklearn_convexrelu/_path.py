@@ -7,6 +7,7 @@ import numpy as np
 from sklearn.utils import check_array
 from sklearn.utils._param_validation import Interval, StrOptions, validate_params
 
+from sklearn_convexrelu._base import absolute
 from sklearn_convexrelu._classifier import ConvexReLUClassifier
 from sklearn_convexrelu._regressor import ConvexReLURegressor
 from sklearn_convexrelu._threads import one_blas_thread
@@ -188,7 +189,8 @@ def convex_relu_path(
         interrupted = [Status.INTERRUPTED]
     statuses = [solution.status for solution in solutions]
     warn_of_path(statuses + interrupted, "the path")
-    strengths = grid[: len(solutions)] * (model.alpha_max_ if relative else 1.0)
+    unit = model.alpha_max_ if relative else 1.0
+    strengths = absolute(grid[: len(solutions)], unit)
     return RegularizationPath(
         alphas=strengths,
         alpha_max=model.alpha_max_,

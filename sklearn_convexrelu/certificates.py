@@ -110,7 +110,8 @@ def certify(
         From exact pricing: what no price exceeds, rounding included. It makes the
         certificate's kind "exact"; without it the kind is "priced".
     prove : bool, default=True
-        Whether to bound the price rigorously too, beside one that is not exact.
+        Whether to bound the price rigorously too, beside one that is not exact, and to
+        claim no smaller gap than the search is known to resolve.
     known_bound : float, default=inf
         A rigorous bound on the price that is known already.
     dual_network : Network, default=None
@@ -138,10 +139,14 @@ def certify(
             bound = max(price, min(known_bound, price_bound(problem, N)))
     if np.isfinite(bound):
         proven = lower_bound(problem, N, bound)
+    lower = proven if exact else lower_bound(problem, N, price)
+    if prove and not exact and problem.shape.resolution:
+        least = problem.shape.resolution * problem.loss_scale()
+        lower = max(min(lower, objective - least), proven)
     return Certificate(
         kind="exact" if exact else "priced",
         objective=objective,
-        lower_bound=proven if exact else lower_bound(problem, N, price),
+        lower_bound=lower,
         price=price,
         price_bound=bound,
         proven_lower_bound=proven,

@@ -162,6 +162,7 @@ class _NeuronShape:
 
     is_tree = False
     reach = 1.0
+    resolution = 0.0
 
     def features(self, X, directions):
         """Return the values of unit directions at the rows of X, (n_samples, K)."""

@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from sklearn_convexrelu.losses import Loss
+from sklearn_convexrelu.losses import ROUNDED, Loss
 from sklearn_convexrelu.networks import NEURONS
 from sklearn_convexrelu.trees import TreeShape
 
@@ -82,8 +82,10 @@ class Problem:
         one where that is perfect too: nothing is left to fit.
         """
         zero = np.zeros_like(self.Y)
+        if np.ptp(self.Y, axis=0).max() > ROUNDED * np.abs(self.Y).max():
+            constant = zero + self.best_constant()
+            value = self.loss.value(constant, self.Y, self.weights)
+            if value > 0.0:
+                return value
         at_zero = self.loss.value(zero, self.Y, self.weights)
-        constant = self.loss.value(zero + self.best_constant(), self.Y, self.weights)
-        if constant > 1e-12 * at_zero:
-            return constant
         return at_zero if at_zero > 0.0 else 1.0

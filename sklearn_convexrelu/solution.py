@@ -21,6 +21,10 @@ class Status(Enum):
         "the solver met it, but not the weights rounded to the precision of X in its "
         "units; pass X as float64, standardised, and targets closer to zero"
     )
+    UNRESOLVED = (
+        "the solver met it, but a search of sub-networks resolves no gap below 5e-4 of "
+        "the loss of the best constant; increase tol"
+    )
     INTERRUPTED = "it was interrupted"
     INACCURATE = (
         "the solver stopped before that; ask it for more accuracy, or for more "

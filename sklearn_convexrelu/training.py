@@ -15,20 +15,23 @@ from sklearn.exceptions import ConvergenceWarning
 
 from sklearn_convexrelu.bounds.search import semidefinite_bound
 from sklearn_convexrelu.certificates import Certificate, certify, dual_point
+from sklearn_convexrelu.losses import TargetUnits
 from sklearn_convexrelu.networks import NEURONS, power_of_two
 from sklearn_convexrelu.patterns.exact import ExactPricing, affordable
-from sklearn_convexrelu.patterns.pricing import FIRST
+from sklearn_convexrelu.patterns.pricing import FAIR, FIRST
 from sklearn_convexrelu.patterns.tree_pricing import pricer_of, totals_of
 from sklearn_convexrelu.problem import Problem
 from sklearn_convexrelu.recovery.pruning import prune
 from sklearn_convexrelu.solution import Solution, Status
 from sklearn_convexrelu.solvers.fixed_patterns import FixedPatterns
-from sklearn_convexrelu.solvers.low_rank import LowRank, LowRankGuarantee
+from sklearn_convexrelu.solvers.low_rank import LowRank, LowRankGuarantee, on_basis
 
 __all__ = [
     "follow",
     "largest_alpha",
     "proven",
+    "pruned",
+    "searched",
     "state_problem",
     "train",
     "warn",
@@ -38,12 +41,23 @@ __all__ = [
 _MOST_REGIONS = 64  # of the sphere, where time allows
 _LARGEST = 1e30  # feature beside the hidden bias
 _SMALLEST = 1e-150  # feature without one
+_LEAST_SPREAD = 1e-9  # of a feature, for its size, that double precision resolves
+_ROUNDED = 8.0 * np.finfo(float).eps  # spread that is rounding: a constant
+# Constant columns are a hidden bias that is all but free once they are so many times
+# as long as any row of the others: what more would change prices by is the square of
+# its inverse, less than rounding matters. Numbers of 1e10 beside ones hurt the solver.
+_FREE = 1e5
+_LARGEST_ALPHA = 1e100
+# Times the objective: smaller gaps drown in the rounding of it and of its bound, and
+# searches in single precision resolve prices to about the root of this.
+_RESOLVED = 1e-8
+_LARGEST_LOSS = 1e290  # unit of a loss, or its inverse, that leaves room in double
 
 _INTERNAL = ("sklearn.", "sklearn_convexrelu.", "joblib.")
 
 
 def state_problem(
-    X, Y, sample_weight, loss, *, fit_intercept, hidden_bias, shape=NEURONS
+    X, Y, sample_weight, loss, *, fit_intercept, hidden_bias, shape=NEURONS, names=None
 ):
     """Return the Problem of the data, its alpha still open.
 
@@ -52,7 +66,7 @@ def state_problem(
     give the same problem (to the last bit for integer weights).
     """
     X = np.asarray(X, dtype=np.float64)
-    _check_spread(X, hidden_bias)
+    _check_spread(X, hidden_bias, names)
     rows, weights = _distinct_rows(X, Y, sample_weight)
     inputs = np.ones((len(rows), X.shape[1] + hidden_bias))
     inputs[:, : X.shape[1]] = X[rows]
@@ -105,10 +119,11 @@ def train(
     )
     solution = next(path)
     if solution.status is not Status.CONVERGED:
+        F = solution.network.forward(problem.X)
         warn(
             f"Stopped with a duality gap of {solution.certificate.gap:.3e}, tolerance "
             f"{solution.tolerance:.3e}: {solution.status.value}. The best network so "
-            "far is kept."
+            "far is kept." + problem.loss.advice(F, problem.Y)
         )
     return solution
 
@@ -141,23 +156,27 @@ def follow(
         solution = _constant_solution(problem.with_alpha(0.0), solver, dtype)
         yield from (solution for _ in alphas)
         return
-    units = _Units.of(problem)
-    scaled = units.scaled(problem)
+    units = _Units.of(problem, solver)
+    scaled, solver = units.scaled(problem), units.solver(solver)
     path = solver.solve_path(
         scaled,
-        alphas / units.alpha,
+        units.strengths(alphas),
         None if start is None else units.shrink(start),
         None if callback is None else units.translated(callback),
     )
     reduction = None
     if isinstance(solver, LowRank) and solver.proves:
-        reduction = solver.reduction(problem)
+        reduction = solver.reduction(scaled)
 
     def certificate_of(alpha, solved):
-        return _certificate(problem, alpha, solved, units, reduction)
+        own = float(units.strengths(alpha))
+        at_alpha = problem.with_alpha(alpha), scaled.with_alpha(own)
+        return _certificate(*at_alpha, solved, units, reduction)
 
     for alpha, solved in zip(alphas, path, strict=False):
-        solved = _restored(solved, units, problem.X, dtype, pruning)
+        if pruning:
+            solved = replace(solved, network=prune(solved.network, scaled.X))
+        solved = _restored(solved, units, dtype)
         status, tolerance = solved.status, solved.tolerance * units.objective
         try:
             certificate = certificate_of(alpha, solved)
@@ -168,8 +187,8 @@ def follow(
         # What was solved on some directions of the features has converged for those.
         own = certificate if low_rank is None else low_rank.certificate
         gap = certificate.objective - own.lower_bound
-        if status is Status.CONVERGED and not _is_within(gap, tolerance):
-            status = Status.PRECISION
+        if status is Status.CONVERGED:
+            status = _confirmed(gap, tolerance, own, problem)
         yield replace(
             solved,
             certificate=certificate,
@@ -180,14 +199,27 @@ def follow(
         )
 
 
-def _restored(solved, units, X, dtype, pruning):
-    """Return a solution with its networks in the user's units, pruned where asked."""
+def _restored(solved, units, dtype):
+    """Return a solution with its networks in the user's units."""
     network, dual_network = units.restore(solved.network), solved.dual_network
     if dual_network is not None:
         dual_network = units.restore(dual_network)
-    if pruning:
-        network = prune(network, X)
     return replace(solved, network=network.astype(dtype), dual_network=dual_network)
+
+
+def pruned(problem, network):
+    """Return a network of linearly independent units that predicts the same."""
+    units = _Units.of(problem)
+    return units.restore(prune(units.shrink(network), units.scaled(problem).X))
+
+
+def _confirmed(gap, tolerance, certificate, problem):
+    """Return whether a gap in the user's units has converged, and if not why."""
+    if _is_within(gap, tolerance) and tolerance >= _RESOLVED * certificate.objective:
+        return Status.CONVERGED
+    least = problem.shape.resolution * problem.loss_scale()
+    unresolved = certificate.kind == "priced" and tolerance < least
+    return Status.UNRESOLVED if unresolved else Status.PRECISION
 
 
 def _is_within(gap, tolerance):
@@ -279,11 +311,11 @@ def largest_alpha(problem, solver=None):
     finds. The search has a seed of its own: the figure belongs to the problem and must
     not depend on the solver's seed. A solver over fixed patterns computes its own.
     """
+    units = _Units.of(problem, solver)
+    scaled, solver = units.scaled(problem), units.solver(solver)
     if isinstance(solver, LowRank):
-        reduction = solver.reduction(problem)
-        problem, solver = reduction.problem, solver.inner(reduction.basis)
-    units = _Units.of(problem)
-    scaled = units.scaled(problem)
+        reduction = solver.reduction(scaled)
+        scaled, solver = reduction.problem, solver.inner(reduction.basis)
     N = dual_point(scaled, scaled.null_network().forward(scaled.X))
     if isinstance(solver, FixedPatterns):
         largest = solver.largest_alpha(scaled)
@@ -293,66 +325,130 @@ def largest_alpha(problem, solver=None):
             N, none_known, np.random.default_rng(0), FIRST
         )
         largest = candidates.best
-    rounding = 1e-13 * np.linalg.norm(N) * np.linalg.norm(scaled.X)
-    return largest * units.alpha if largest > rounding else 0.0
+    return largest * units.alpha if largest > _rounding(scaled, N) else 0.0
+
+
+def _rounding(problem, N):
+    """Return a price at the dual point N that may be rounding."""
+    return 1e-13 * np.linalg.norm(N) * np.linalg.norm(problem.X)
+
+
+def searched(problem, network):
+    """Return the certificate over all networks of one that no solver has priced."""
+    units = _Units.of(problem)
+    scaled, own = units.scaled(problem), units.shrink(network)
+    N = dual_point(scaled, own.forward(scaled.X))
+    candidates, bound = pricer_of(scaled).price(
+        N, own.directions()[0], np.random.default_rng(0), FAIR
+    )
+    certificate = certify(scaled, own, candidates.best, units.exact(bound))
+    return units.certificate(certificate, problem.objective(network))
 
 
 @dataclass(frozen=True)
 class _Units:
     """Units in which inputs, targets and objective are of order one.
 
-    With ``X' = X / inputs`` and ``Y' = (Y - offset) / targets``, a network ``f'`` of
-    the scaled problem is ``f = targets * f' + offset`` of the original one; its path
-    norm is ``targets / inputs`` and its loss ``objective`` times as large.
+    A network f' of the scaled problem, on the inputs ``X'`` with ``X = inputs X'
+    there``, is ``f = size f' + offset`` of the original one; its hidden weights are
+    those of f' times ``back``.
+
+    Attributes
+    ----------
+    inputs : float
+        Unit of the inputs.
+    targets : TargetUnits
+        Units of targets, predictions and loss.
+    back : ndarray of shape (n_inputs, n_scaled_inputs) or None
+        Takes weights of the scaled inputs to those of the user's; None where they are
+        the same inputs. Where constant columns outweigh all others they are one.
+    there : ndarray of shape (n_scaled_inputs, n_inputs) or None
+        Takes weights the other way: ``back`` but for the length of that column.
     """
 
     inputs: float
-    targets: float
-    offset: np.ndarray
-    objective: float
+    targets: TargetUnits
+    back: np.ndarray | None = None
+    there: np.ndarray | None = None
 
     @classmethod
-    def of(cls, problem):
-        """Return the units of ``problem``."""
-        inputs = power_of_two(np.abs(problem.X).max(initial=0.0))
-        targets, offset = 1.0, np.zeros(problem.n_outputs)
-        if problem.loss.is_homogeneous:
-            if problem.fit_intercept:
-                offset = problem.best_constant()
-            targets = _spread(problem.Y - offset, np.abs(problem.Y).max())
-        objective = targets * targets if problem.loss.is_homogeneous else 1.0
-        if not np.finfo(float).tiny < objective < np.inf:
+    def of(cls, problem, solver=None):
+        """Return the units of ``problem``, for a solver that may be of gated units."""
+        gated = getattr(getattr(solver, "solver", solver), "gated", False)
+        back, there = _joined_constants(problem, problem.fit_intercept and not gated)
+        X = problem.X if back is None else problem.X @ back
+        constant = problem.best_constant() if problem.fit_intercept else None
+        targets = problem.loss.target_units(problem.Y, constant)
+        if not 1.0 / _LARGEST_LOSS < targets.factor < _LARGEST_LOSS:
+            size = np.abs(problem.Y - targets.shift).max()
             raise ValueError(
-                f"Targets of size {targets:.0e} have squares beyond double precision; "
+                f"Targets of size {size:.0e} have a loss beyond double precision; "
                 "rescale them."
             )
-        return cls(inputs, targets, offset, objective)
+        return cls(power_of_two(np.abs(X).max(initial=0.0)), targets, back, there)
+
+    @property
+    def objective(self):
+        """Unit of the objective."""
+        return self.targets.factor
 
     @property
     def alpha(self):
         """Unit of the penalty strength."""
-        return self.objective * self.inputs / self.targets
+        return self.objective * self.inputs / self.targets.size
+
+    def strengths(self, alpha):
+        """Return penalty strengths in these units.
+
+        Where prices are of order one, what is far beyond them needs no exact number.
+        """
+        with np.errstate(over="ignore"):
+            return np.minimum(np.divide(alpha, self.alpha), _LARGEST_ALPHA)
 
     def scaled(self, problem):
         """Return ``problem`` in these units."""
+        X = problem.X if self.back is None else _without_rounding(problem.X, self.back)
         return replace(
             problem,
-            X=problem.X / self.inputs,
-            Y=(problem.Y - self.offset) / self.targets,
-            loss=problem.loss.in_units(self.targets),
-            alpha=problem.alpha / self.alpha,  # nan while it is open
+            X=X / self.inputs,
+            Y=(problem.Y - self.targets.shift) / self.targets.divisor,
+            loss=problem.loss.in_units(self.targets.size),
+            alpha=float(self.strengths(problem.alpha)),  # nan while it is open
         )
+
+    def solver(self, solver):
+        """Return the solver of the scaled problem: its patterns are of its inputs."""
+        if self.back is None:
+            return solver
+        if isinstance(solver, LowRank):
+            rank = min(solver.rank, self.back.shape[1] - 1)
+            return replace(
+                solver, solver=self.solver(solver.solver), rank=rank, has_bias=True
+            )
+        return on_basis(solver, self.there.T)
 
     def restore(self, network):
         """Return a network of the scaled problem in the user's units."""
-        return network.rescaled(self.targets / self.inputs, self.targets, self.offset)
+        if self.back is not None:
+            network = network.mapped(self.back)
+        targets = self.targets
+        return network.rescaled(
+            targets.size / self.inputs, targets.size, targets.offset
+        )
 
     def shrink(self, network):
         """Return a network of the user's problem in these units."""
-        factor = 1.0 / self.targets
-        return network.rescaled(
-            self.inputs * factor, factor, -self.offset * factor
+        factor = 1.0 / self.targets.size
+        network = network.rescaled(
+            self.inputs * factor, factor, -self.targets.offset * factor
         ).astype(np.float64)
+        return network if self.there is None else network.mapped(self.there)
+
+    def exact(self, bound):
+        """Return a bound on prices for inputs as they were, from one for the scaled."""
+        if bound is None or self.back is None:
+            return bound
+        return bound * (1.0 + 1.0 / _FREE**2)
 
     def certificate(self, certificate, objective):
         """Return a certificate of the scaled problem in the user's units."""
@@ -400,31 +496,84 @@ class _Units:
         return {key: value * unit.get(key, 1) for key, value in record.items()}
 
 
-def _spread(residual, size):
-    """Return the unit of residuals, or of ``size`` where residuals are rounding."""
-    largest = np.abs(residual).max()
-    return power_of_two(largest if largest > 1e-13 * size else size)
+def _joined_constants(problem, cut):
+    """Return maps that make constant columns one, and back, where they outweigh all.
+
+    Only the sum of what constant columns contribute matters, and it costs least spread
+    in proportion to their values: they act as one column of their joint length. With an
+    intercept a ReLU needs no bias beyond the longest row of the others, and beyond
+    ``_FREE`` times as much the column's length makes no difference: ``cut`` there.
+    """
+    X = problem.X
+    constant = _are_constant(X)
+    values = X[0, constant]
+    largest = np.abs(values).max(initial=0.0)
+    if largest == 0.0 or constant.all():
+        return None, None
+    length = largest * np.linalg.norm(values / largest)
+    others = X[:, ~constant]
+    size = np.abs(others).max()
+    free = _FREE * size * np.linalg.norm(others / size, axis=1).max()
+    if length <= free:
+        return None, None
+    kept = free if cut else length
+    back = np.eye(X.shape[1])[:, np.append(np.flatnonzero(~constant), 0)]
+    there = back.T.copy()
+    back[:, -1], there[-1] = 0.0, 0.0
+    back[constant, -1] = values / length * (kept / length)
+    there[-1, constant] = values / kept
+    return back, there
 
 
-def _check_spread(X, hidden_bias):
-    """Refuse features whose variation would drown in rounding beside their size."""
-    sizes = np.maximum(np.abs(X).max(axis=0), float(hidden_bias))
-    spreads = X.max(axis=0) - X.min(axis=0)
-    ratio = np.max(spreads / np.maximum(sizes, 1e-300))
-    if 0.0 < ratio < 1e-9:
+def _without_rounding(X, back):
+    """Return ``X @ back``, its last column constant to the last bit."""
+    product = X @ back
+    product[:, -1] = np.median(product[:, -1])
+    return product
+
+
+def _are_constant(X):
+    """Tell which columns are constant, but for rounding."""
+    return np.ptp(X, axis=0) <= _ROUNDED * np.abs(X).max(axis=0)
+
+
+def _check_spread(X, hidden_bias, names):
+    """Refuse features whose variation would drown in rounding beside their size.
+
+    Constant ones tell nothing, and are no harm whatever their size.
+    """
+    sizes, spreads = np.abs(X).max(axis=0), np.ptp(X, axis=0)
+    varying = np.flatnonzero(~_are_constant(X))
+    if not len(varying):
+        return
+
+    def named(column):
+        return f"Feature {column if names is None else repr(str(names[column]))}"
+
+    ratios = spreads[varying] / sizes[varying]
+    worst = varying[ratios.argmin()]
+    if ratios.min() < _LEAST_SPREAD:
         raise ValueError(
-            f"The features vary by {ratio:.0e} of their size (the hidden bias has size "
-            "one), too little for double precision; standardise them."
+            f"{named(worst)} varies by {ratios.min():.0e} of its size, too little for "
+            "double precision; standardise it."
         )
-    if 0.0 < sizes.max() < _SMALLEST:
+    largest = varying[sizes[varying].argmax()]
+    size = sizes[largest]
+    if hidden_bias and spreads[varying].max() < _LEAST_SPREAD:
         raise ValueError(
-            f"Features of size {sizes.max():.0e} have squares beyond double precision; "
+            f"The features vary by {spreads[varying].max():.0e} at most, beside the "
+            "hidden bias, of size one, too little for double precision; standardise "
+            "them."
+        )
+    if size < _SMALLEST:
+        raise ValueError(
+            f"Features of size {size:.0e} have squares beyond double precision; "
             "standardise them."
         )
-    if hidden_bias and sizes.max() > _LARGEST:
+    if hidden_bias and size > _LARGEST:
         raise ValueError(
-            f"Features of size {sizes.max():.0e} drown the hidden bias, of size one; "
-            "standardise them."
+            f"{named(largest)}, of size {size:.0e}, drowns the hidden bias, of size "
+            "one; standardise it."
         )
 
 
@@ -453,36 +602,41 @@ def _distinct_rows(X, Y, sample_weight):
     return order[first], np.add.reduceat(sample_weight[order], first)
 
 
-def _certificate(problem, alpha, solved, units, reduction):
+def _certificate(problem, scaled, solved, units, reduction):
     """Certify the network of ``solved`` on ``problem``, pricing the dual point anew.
 
     Rounding to the user's units moves the dual point a little: an exact price is
     computed again, a searched one is taken over the directions that were found. The
-    bound of a programme is one of its optimum, and moves with the units alone.
+    bound of a programme is one of its optimum, and moves with the units alone. All but
+    the objective is computed in the units of ``scaled``: the user's may be such that
+    the bound is the small difference of large numbers.
     """
-    problem, network = problem.with_alpha(alpha), solved.network
+    objective = problem.objective(solved.network)
     if solved.directions is None:
-        return units.certificate(solved.certificate, problem.objective(network))
-    priced = network if solved.dual_network is None else solved.dual_network
-    N = dual_point(problem, priced.forward(problem.X))
+        return units.certificate(solved.certificate, objective)
+    network, dual_network = units.shrink(solved.network), None
+    if solved.dual_network is not None:
+        dual_network = units.shrink(solved.dual_network)
+    N = dual_point(scaled, (dual_network or network).forward(scaled.X))
     bound, known_bound = None, np.inf
     if solved.certificate.kind == "exact":
-        pricing = ExactPricing(problem.X)
+        pricing = ExactPricing(scaled.X)
         price = float(pricing.price(N).prices[0])
         bound = price + pricing.slack(N)
     else:
-        totals = totals_of(problem, N, solved.directions)
+        totals = totals_of(scaled, N, solved.directions)
         price = float(np.linalg.norm(totals, axis=1).max(initial=0.0))
         if reduction is not None:
             known_bound = reduction.price_bound(N)
-    return certify(
-        problem,
+    certificate = certify(
+        scaled,
         network,
         price,
-        bound,
-        known_bound=known_bound,
-        dual_network=solved.dual_network,
+        units.exact(bound),
+        known_bound=units.exact(known_bound),
+        dual_network=dual_network,
     )
+    return units.certificate(certificate, objective)
 
 
 def _constant_solution(problem, solver, dtype):
@@ -550,10 +704,18 @@ def _reduced_constant(problem, solver):
 
 
 def _adaptive_constant(problem):
-    """Return the best constant and its certificate among all networks."""
-    network = problem.null_network()
-    exact = affordable(problem)
-    objective = problem.objective(network)
+    """Return the best constant and its certificate among all networks.
+
+    It is proven where a bound on the price is rounding too, and not the price alone.
+    """
+    network, units = problem.null_network(), _Units.of(problem)
+    scaled, objective = units.scaled(problem), problem.objective(network)
+    N = dual_point(scaled, scaled.null_network().forward(scaled.X))
+    exact = not N.any() or bool(_are_constant(problem.X).all())
+    if not exact and affordable(scaled):
+        pricing = ExactPricing(scaled.X)
+        price = float(pricing.price(N).prices[0]) + pricing.slack(N)
+        exact = price <= 10.0 * _rounding(scaled, N)
     return network, Certificate(
         kind="exact" if exact else "priced",
         objective=objective,

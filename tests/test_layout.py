@@ -13,8 +13,8 @@ import sklearn_convexrelu
 
 ROOT = Path(sklearn_convexrelu.__file__).parent
 ORDER = [
-    "losses",
     "networks",
+    "losses",
     "trees",
     "problem",
     "certificates",

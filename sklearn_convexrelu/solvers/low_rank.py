@@ -25,7 +25,18 @@ from sklearn_convexrelu.patterns.pricing import FAIR
 from sklearn_convexrelu.patterns.tree_pricing import pricer_of
 from sklearn_convexrelu.solvers.fixed_patterns import FixedPatterns
 
-__all__ = ["LowRank", "LowRankGuarantee"]
+__all__ = ["LowRank", "LowRankGuarantee", "on_basis"]
+
+
+def on_basis(solver, basis):
+    """Return a solver on the inputs ``X basis``: its gates, where given, on these."""
+    patterns = getattr(solver, "patterns", "adaptive")
+    if isinstance(patterns, str):
+        return solver
+    gates = np.asarray(patterns, dtype=np.float64)
+    if gates.ndim < 2 or gates.shape[-1] != len(basis):
+        return solver  # which refuses them
+    return replace(solver, patterns=gates @ basis)
 
 
 @dataclass(frozen=True)
@@ -114,13 +125,7 @@ class LowRank:
 
     def inner(self, basis):
         """Return the solver of the reduced problem; given gates are projected."""
-        patterns = getattr(self.solver, "patterns", "adaptive")
-        if isinstance(patterns, str):
-            return self.solver
-        gates = np.asarray(patterns, dtype=np.float64)
-        if gates.ndim < 2 or gates.shape[-1] != len(basis):
-            return self.solver  # which refuses them
-        return replace(self.solver, patterns=gates @ basis)
+        return on_basis(self.solver, basis)
 
     def solve_path(self, problem, alphas, start=None, callback=None):
         """Solve at one penalty strength after another, as the solver does.
