@@ -283,7 +283,8 @@ class ConvexReLUClassifier(ClassifierMixin, BaseConvexReLU):
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
-            Features. The weights are returned in their precision.
+            Features. The weights are returned in their precision, or in double where
+            theirs is not enough for ``tol``.
         y : array-like of shape (n_samples,) or (n_samples, n_labels)
             Class labels of any type, or an indicator matrix for multilabel targets.
         sample_weight : array-like of shape (n_samples,), default=None

@@ -65,7 +65,8 @@ class _CrossValidated:
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
-            Features. The weights are returned in their precision.
+            Features. The weights are returned in their precision, or in double where
+            theirs is not enough for ``tol``.
         y : array-like of shape (n_samples,) or (n_samples, n_outputs)
             Targets, as the estimator without CV takes them.
         sample_weight : array-like of shape (n_samples,), default=None

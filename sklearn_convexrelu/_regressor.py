@@ -263,7 +263,8 @@ class ConvexReLURegressor(RegressorMixin, BaseConvexReLU):
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
-            Features. The weights are returned in their precision.
+            Features. The weights are returned in their precision, or in double where
+            theirs is not enough for ``tol``.
         y : array-like of shape (n_samples,) or (n_samples, n_targets)
             Targets.
         sample_weight : array-like of shape (n_samples,), default=None

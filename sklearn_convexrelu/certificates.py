@@ -111,7 +111,7 @@ def certify(
         certificate's kind "exact"; without it the kind is "priced".
     prove : bool, default=True
         Whether to bound the price rigorously too, beside one that is not exact, and to
-        claim no smaller gap than the search is known to resolve.
+        take from the lower bound what searches of sub-networks are known to miss.
     known_bound : float, default=inf
         A rigorous bound on the price that is known already.
     dual_network : Network, default=None
@@ -141,8 +141,8 @@ def certify(
         proven = lower_bound(problem, N, bound)
     lower = proven if exact else lower_bound(problem, N, price)
     if prove and not exact and problem.shape.resolution:
-        least = problem.shape.resolution * problem.loss_scale()
-        lower = max(min(lower, objective - least), proven)
+        missed = problem.shape.resolution * problem.loss_scale()
+        lower = max(lower - missed, proven)
     return Certificate(
         kind="exact" if exact else "priced",
         objective=objective,

@@ -18,12 +18,12 @@ class Status(Enum):
     ITERATION_LIMIT = "the iteration limit was reached; increase max_iter or tol"
     NEURON_LIMIT = "max_neurons neurons were not enough; increase max_neurons or tol"
     PRECISION = (
-        "the solver met it, but not the weights rounded to the precision of X in its "
-        "units; pass X as float64, standardised, and targets closer to zero"
+        "the solver met it, but rounding in the units of X and y is larger; "
+        "standardise X, and bring targets closer to zero"
     )
     UNRESOLVED = (
-        "the solver met it, but a search of sub-networks resolves no gap below 5e-4 of "
-        "the loss of the best constant; increase tol"
+        "the solver met it, but searches of sub-networks are known to miss more (5e-4 "
+        "of the loss of the best constant for each of subnetwork_widths); increase tol"
     )
     INTERRUPTED = "it was interrupted"
     INACCURATE = (

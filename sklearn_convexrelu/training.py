@@ -48,6 +48,7 @@ _ROUNDED = 8.0 * np.finfo(float).eps  # spread that is rounding: a constant
 # its inverse, less than rounding matters. Numbers of 1e10 beside ones hurt the solver.
 _FREE = 1e5
 _LARGEST_ALPHA = 1e100
+_ALIKE = 1e-6  # times the objective: what roundings of it may differ by
 # Times the objective: smaller gaps drown in the rounding of it and of its bound, and
 # searches in single precision resolve prices to about the root of this.
 _RESOLVED = 1e-8
@@ -89,6 +90,7 @@ def train(
         Where to start.
     dtype : dtype, default=np.float64
         Precision of the returned weights; the certificate is of these very weights.
+        Where it is not enough for the tolerance they are in double.
     callback : callable, default=None
         Called with every record of the solver and its network, in the user's units.
     pruning : bool, default=False
@@ -168,35 +170,61 @@ def follow(
     if isinstance(solver, LowRank) and solver.proves:
         reduction = solver.reduction(scaled)
 
-    def certificate_of(alpha, solved):
-        own = float(units.strengths(alpha))
-        at_alpha = problem.with_alpha(alpha), scaled.with_alpha(own)
-        return _certificate(*at_alpha, solved, units, reduction)
-
     for alpha, solved in zip(alphas, path, strict=False):
         if pruning:
             solved = replace(solved, network=prune(solved.network, scaled.X))
-        solved = _restored(solved, units, dtype)
-        status, tolerance = solved.status, solved.tolerance * units.objective
-        try:
-            certificate = certificate_of(alpha, solved)
-        except KeyboardInterrupt:  # what was found is not given up uncertified
-            certificate = certificate_of(alpha, solved)
-            status = Status.INTERRUPTED
-        low_rank = units.guarantee(solved.low_rank)
-        # What was solved on some directions of the features has converged for those.
-        own = certificate if low_rank is None else low_rank.certificate
-        gap = certificate.objective - own.lower_bound
-        if status is Status.CONVERGED:
-            status = _confirmed(gap, tolerance, own, problem)
-        yield replace(
-            solved,
-            certificate=certificate,
-            status=status,
-            tolerance=tolerance,
-            history=[units.record(record) for record in solved.history],
-            low_rank=low_rank,
-        )
+        own = scaled.with_alpha(float(units.strengths(alpha)))
+        for precision in dict.fromkeys([dtype, np.float64]):
+            restored = _certified(
+                problem.with_alpha(alpha), own, solved, units, reduction, precision
+            )
+            # Single precision may not hold what features far from zero need.
+            if restored.status is not Status.PRECISION and _layers_agree(
+                problem.with_alpha(alpha), restored
+            ):
+                break
+        yield restored
+
+
+def _certified(problem, scaled, solved, units, reduction, dtype):
+    """Return a solution of the scaled problem in the user's units, certified anew."""
+    solved = _restored(solved, units, dtype)
+    status, tolerance = solved.status, solved.tolerance * units.objective
+    try:
+        certificate = _certificate(problem, scaled, solved, units, reduction)
+    except KeyboardInterrupt:  # what was found is not given up uncertified
+        certificate = _certificate(problem, scaled, solved, units, reduction)
+        status = Status.INTERRUPTED
+    low_rank = units.guarantee(solved.low_rank)
+    # What was solved on some directions of the features has converged for those.
+    own = certificate if low_rank is None else low_rank.certificate
+    gap = certificate.objective - own.lower_bound
+    if status is Status.CONVERGED:
+        status = _confirmed(gap, tolerance, own, problem)
+    return replace(
+        solved,
+        certificate=certificate,
+        status=status,
+        tolerance=tolerance,
+        history=[units.record(record) for record in solved.history],
+        low_rank=low_rank,
+    )
+
+
+def _layers_agree(problem, solved):
+    """Tell whether the layers of a network, which users see, predict as it does.
+
+    Those of sub-networks are rounded once more.
+    """
+    network, objective = solved.network, solved.certificate.objective
+    if not problem.shape.is_tree or network.is_gated:
+        return True
+    *hidden, output = network.layers()
+    H = problem.X
+    for weights in hidden:
+        H = np.maximum(H @ weights, 0.0)
+    other = problem.objective(network, H @ output + network.intercept)
+    return abs(other - objective) <= _ALIKE * objective
 
 
 def _restored(solved, units, dtype):

@@ -6,15 +6,17 @@ from numpy.testing import assert_allclose
 from problems import bumps, diabetes
 from reference import wide_network
 
-from sklearn_convexrelu import ConvexReLUClassifier, ConvexReLURegressor
+from sklearn_convexrelu import ConvexReLUClassifier, ConvexReLURegressor, training
 
 
-def test_diabetes_is_proven_to_seventy_per_cent_and_more():
+def test_diabetes_is_proven_to_seventy_per_cent_and_more(monkeypatch):
+    # How far it gets is a matter of the work done, whatever the time it takes.
+    monkeypatch.setattr(training, "_MOST_REGIONS", 1)
     X, y = diabetes()
     model = ConvexReLURegressor(alpha=0.1, fit_intercept=False, random_state=0)
     model.fit(X, y)
     priced, weak = model.lower_bound_, model.certificate_.proven_lower_bound
-    assert model.certify(X, y, time_limit=5.0) is model
+    assert model.certify(X, y, time_limit=np.inf) is model
     certificate = model.certificate_
     assert certificate.kind == "bound"
     assert certificate.lower_bound == certificate.proven_lower_bound
@@ -83,8 +85,8 @@ def test_refusals():
 def test_constant_targets_are_proven():
     X, y = bumps(30, 4)
     model = ConvexReLURegressor().fit(X, 0 * y + 3.1).certify(X, 0 * y + 3.1)
-    assert model.certificate_.kind == "bound"
-    assert_allclose(model.certificate_.proven_lower_bound, model.objective_)
+    assert model.certificate_.kind == "exact"  # nothing is below a loss of zero
+    assert model.certificate_.proven_lower_bound == model.objective_ < 1e-25
 
 
 def test_a_constant_for_given_patterns_is_not_proven_best_of_all():

@@ -227,14 +227,17 @@ def test_targets_beyond_double_precision_are_refused():
             largest_alpha(problem(X, scale * y))
 
 
-def test_single_precision_weights_that_miss_the_gap_are_told():
+def test_weights_are_double_where_single_precision_misses_the_gap():
     X, y = bumps(100, 3)
     stated = problem(X, y + 1e7)
     stated = stated.with_alpha(0.05 * largest_alpha(stated))
-    with pytest.warns(ConvergenceWarning, match="float64"):
-        solution = train(stated, AdaptiveSolver(), dtype=np.float32)
-    assert solution.status is Status.PRECISION
-    assert train(stated, AdaptiveSolver()).status is Status.CONVERGED
+    double = train(stated, AdaptiveSolver())
+    solution = train(stated, AdaptiveSolver(), dtype=np.float32)
+    assert solution.status is double.status is Status.CONVERGED
+    assert solution.network.intercept.dtype == np.float64
+    assert stated.objective(solution.network) == double.certificate.objective
+    near = train(problem(X, y, alpha=stated.alpha), AdaptiveSolver(), dtype=np.float32)
+    assert near.network.intercept.dtype == np.float32
 
 
 def test_losses_of_problem_states():

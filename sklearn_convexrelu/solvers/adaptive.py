@@ -243,6 +243,9 @@ class _Run:
         self.n_iter, self.priced = 0, None
         self.cap_binds, self.stopped = False, False
         self.tol = self.tolerance
+        if problem.shape.is_tree:  # whose certificate will take this from the bound
+            missed = problem.shape.resolution * self.scale
+            self.tol = max(self.tolerance - missed, 0.5 * self.tolerance)
         if self.finishes and is_affordable(problem, _MOST_FINISHING):
             self.tol = max(self.tol, _LOOP_TOL * self.scale)
         network = self.corrected(*self.network.directions(), self.network.intercept)
