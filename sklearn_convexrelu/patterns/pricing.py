@@ -82,7 +82,7 @@ _CLOSEST = 0.01  # least noise of those copies
 # Lengths of an ascent's first step, for what it starts from: known directions are near
 # a maximum, leaders near one on a sample of the rows. On the same points searches of
 # HARD's size lacked 2.5 with these and 3.3 with twice as much, 3.0 with 0.6 times.
-_KNOWN_STEP, _LEADER_STEP, _HOP_STEP, _FRESH_STEP, _LONGEST = 0.03, 0.06, 0.1, 0.18, 1.0
+_KNOWN_STEP, _LEADER_STEP, _HOP_STEP, _FRESH_STEP, _LONGEST = 0.03, 0.06, 0.2, 0.7, 1.0
 # Factors of the next step's length; 0.5 or 0.7 to shorten by lacked a tenth and a fifth
 # more.
 _LONGER, _SHORTER = 1.2, 0.6
@@ -125,10 +125,14 @@ class Candidates:
 
     def joined(self, directions, totals):
         """Return these candidates and others, from directions and their totals."""
-        own_totals = -self.outputs * self.prices[:, None]
         return Candidates.sorted(
-            np.hstack([self.directions, directions]), np.vstack([own_totals, totals])
+            np.hstack([self.directions, directions]), np.vstack([self.totals, totals])
         )
+
+    @property
+    def totals(self):
+        """What they were made from, ``N^T relu(X u)``."""
+        return -self.outputs * self.prices[:, None]
 
     @property
     def best(self):
@@ -375,24 +379,41 @@ class Pricer:
     def _search(self, prices, known, effort, rng, enough=_never):
         """Search at given prices: from known and new starts, then from the leaders.
 
-        What a search misses tends to lie near the current neurons and the best finds.
+        What a search misses lies near the current neurons and the best finds, or far
+        from all of them. So there are two pools, with hops in turn: what random starts
+        led to, whose leaders would else be the neurons, since an ascent alone rarely
+        gets as high; and the known directions and what starts near them led to.
         ``enough`` tells of Candidates, whose prices are rough, whether to end early.
         """
-        if not known.shape[1]:
-            known = self._starts(known, rng)
-        fresh = [self._starts(known, rng) for _ in range(effort.n_batches)]
-        V = np.hstack([known, *fresh])
-        steps = np.full(V.shape[1], _FRESH_STEP)
-        steps[: known.shape[1]] = _KNOWN_STEP
-        found = Candidates.sorted(*self._ascended(prices, V, effort.n_steps, steps))
-        for _ in range(effort.n_hops):
-            if enough(found):
+        count = effort.n_batches * _BATCH
+        n_near = count // 2 if known.shape[1] else 0
+        pools = []
+        if known.shape[1]:
+            near = known[:, rng.integers(known.shape[1], size=n_near)]
+            near = self.geometry.near(near, 0.1, 1.0, rng)
+            steps = np.full(known.shape[1] + n_near, _FRESH_STEP)
+            steps[: known.shape[1]] = _KNOWN_STEP
+            starts = np.hstack([known, near])
+            pools.append(self._found(prices, starts, effort, steps))
+        if count > n_near or not pools:
+            starts = self.geometry.random_units(max(count - n_near, _BATCH), rng)
+            pools.append(self._found(prices, starts, effort, _FRESH_STEP))
+        for k in range(effort.n_hops):
+            if any(enough(pool) for pool in pools):
                 break
-            hops = self._hops(found, rng)
-            found = found.joined(
-                *self._ascended(prices, hops, effort.n_steps, _HOP_STEP)
-            )
-        return found
+            pool = pools[-1 - k % len(pools)]
+            hops = self._hops(pool, rng)
+            hopped = self._ascended(prices, hops, effort.n_steps, _HOP_STEP)
+            pools[-1 - k % len(pools)] = pool.joined(*hopped)
+        first, *rest = pools
+        for pool in rest:
+            first = first.joined(pool.directions, pool.totals)
+        return first
+
+    def _found(self, prices, starts, effort, steps):
+        """Return Candidates that ascents from ``starts`` lead to."""
+        ascended = self._ascended(prices, starts, effort.n_steps, steps)
+        return Candidates.sorted(*ascended)
 
     def _leaders(self, found, count):
         """Return the best coordinates that act differently on the data."""
@@ -404,14 +425,6 @@ class Pricer:
         leaders = self._leaders(found, _HOP_LEADERS)
         copies = max(_BATCH // max(leaders.shape[1], 1), 1)
         return self.geometry.near(np.repeat(leaders, copies, axis=1), 0.1, 0.5, rng)
-
-    def _starts(self, known, rng):
-        """Return a batch of unit starts: random, and half near known directions."""
-        starts = self.geometry.random_units(_BATCH, rng)
-        if known.shape[1]:
-            near = known[:, rng.integers(known.shape[1], size=_BATCH // 2)]
-            starts[:, : _BATCH // 2] = self.geometry.near(near, 0.1, 1.0, rng)
-        return starts
 
 
 def ascend(prices, U, n_steps, first, squares):
