@@ -95,12 +95,14 @@ class TreePricer:
         self.root = root.astype(self.precision)
         self.inverse_root = inverse_root.astype(self.precision)
 
+    @np.errstate(over="ignore", invalid="ignore")  # as ``Pricer.search``
     def signature(self, directions):
         """Return vectors that are close where sub-networks act alike, (n, K)."""
         W, signs = self.shape.unpacked(directions.astype(self.precision))
         values = self.shape.values(self.shape.leaves(W), signs, self.rough_X)
         return values.astype(np.float64)
 
+    @np.errstate(over="ignore", invalid="ignore")  # as ``Pricer.search``
     def price(self, N, known, rng, effort, enough=None):
         """Return Candidates and None: a search bounds nothing.
 
