@@ -8,13 +8,16 @@ classifiers on the breast cancer and digits data.
 
 import argparse
 import csv
+import io
 import os
+import stat
 import sys
 import textwrap
 import time
 import warnings
 from collections import Counter
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -49,9 +52,23 @@ SEARCH_TOL = 0.01
 OUTER_FOLDS = 5
 INNER_FOLDS = 3
 MIN_ROWS = 10
-MISSING = {"", "?", "na", "n/a", "nan", "null"}
+# No value, in any case of letters: among them what pandas writes and Excel computes.
+MISSING = {"", "?", "na", "n/a", "nan", "-nan", "null", "<na>"}
+MISSING |= {"#n/a", "#n/a n/a", "#na", "-1.#ind", "-1.#qnan", "1.#ind", "1.#qnan"}
+# No value among numbers; among words they may well be one: a garage of kind "None".
+MISSING_NUMBERS = MISSING | {"none", "-", "."}
+DELIMITERS = ",;\t"
+SNIFFED_ROWS = 50
 CLASSES = {"breast cancer": load_breast_cancer, "digits": load_digits}
 PICTURE = "convex_relu_convergence.png"
+# Pictures by suffix: how such files begin, and the field that says who made them.
+FORMATS = {
+    "png": (b"\x89PNG", "Software"),
+    "svg": (b"<?xml", "Creator"),
+    "pdf": (b"%PDF", "Creator"),
+}
+MAKER = "python -m sklearn_convexrelu"
+MOST_BYTES = 10_000_000  # a file larger than that is no picture of ours
 
 
 def main(argv=None):
@@ -77,11 +94,17 @@ def main(argv=None):
     mlp = evaluate(regressor, MLP_ALPHAS, table)
     print("\n" + format_comparison(convex, mlp, table))
     print("\n" + explain_gap(convex.network))
+    failure = None
     if args.picture is not None:
-        print("\n" + draw_convergence(convex.network, args.picture))
+        try:
+            print("\n" + draw_convergence(convex.network, args.picture))
+        except DataError as error:  # the file came, or the space went, while training
+            failure = f"no picture: {error}"
     if args.csv is None:
         for name, loader in CLASSES.items():
             print("\n" + compare_classifiers(name, *loader(return_X_y=True)))
+    if failure is not None:
+        sys.exit(failure)
 
 
 def _parser():
@@ -96,7 +119,8 @@ def _parser():
         nargs="?",
         metavar="data.csv",
         help="CSV file with a header line; numeric columns are scaled, others one-hot "
-        "encoded; empty cells, NA, N/A, NaN, null and ? are missing values",
+        "encoded; empty cells, ?, NA, N/A, #N/A, NaN, null and the like are missing "
+        "values, None, - and . where a column has only numbers beside them",
     )
     parser.add_argument("--target", metavar="NAME", help="numeric column to predict")
     parser.add_argument(
@@ -109,7 +133,8 @@ def _parser():
         "--picture",
         default=PICTURE,
         metavar="PATH",
-        help="where to draw the convergence (default: %(default)s)",
+        help="where to draw the convergence, as PNG, SVG or PDF; of files that exist "
+        "only an earlier picture is overwritten (default: %(default)s)",
     )
     parser.add_argument(
         "--no-picture",
@@ -190,10 +215,11 @@ def read_table(path, target):
         If the file or the target cannot be used.
     """
     header, lines = _read_cells(path)
+    path, names = _shown(path), _listed(header)
     if target is None:
-        raise DataError(f"--target NAME is missing; columns: {', '.join(header)}")
+        raise DataError(f"--target NAME is missing; columns: {names}")
     if target not in header:
-        raise DataError(f"no column {target!r} in {path}; columns: {', '.join(header)}")
+        raise DataError(f"no column {target!r} in {path}; columns: {names}")
     where = header.index(target)
     known = {i: row for i, row in lines.items() if not _is_missing(row[where])}
     y = _target_values(known, where, target)
@@ -203,7 +229,7 @@ def read_table(path, target):
         raise DataError(f"target {target!r} is {y[0]:g} in every row")
     cells = dict(zip(header, zip(*known.values(), strict=True), strict=True))
     features = {name: cells[name] for name in header if name != target}
-    X, numeric, categorical, empty = _features(features)
+    X, numeric, categorical, empty, marks = _features(features)
     summary = (
         f"{path}: {len(y)} rows, {len(numeric)} numeric and {len(categorical)} "
         f"categorical columns, target {target!r}"
@@ -211,7 +237,9 @@ def read_table(path, target):
     if len(known) < len(lines):
         summary += f"\nleft out {len(lines) - len(known)} rows without a target"
     if empty:
-        summary += f"\nleft out columns without values: {', '.join(empty)}"
+        summary += f"\nleft out columns without values: {_listed(empty)}"
+    if marks:
+        summary += f"\nread as missing values: {_listed(marks)}"
     return Table(X, y, numeric, categorical, summary)
 
 
@@ -219,20 +247,46 @@ def _read_cells(path):
     """Return the column names, and the cells of each row by line number."""
     try:
         with open(path, newline="", encoding="utf-8-sig") as file:
-            delimiter = max(",;\t", key=file.readline().count)
-            file.seek(0)
-            reader = csv.reader(file, delimiter=delimiter)
-            rows = [(reader.line_num, [cell.strip() for cell in row]) for row in reader]
+            text = file.read()
+        rows = list(_records(text, _delimiter(text)))
     except OSError as error:
-        raise DataError(f"cannot read {path}: {error.strerror}") from error
+        raise DataError(f"cannot read {_shown(path)}: {error.strerror}") from error
     except (UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{path} is not a CSV file in UTF-8: {error}") from error
-    rows = [(line, row) for line, row in rows if any(row)]
+        raise DataError(
+            f"{_shown(path)} is not a CSV file in UTF-8: {error}"
+        ) from error
     if not rows:
-        raise DataError(f"{path} is empty")
+        raise DataError(f"{_shown(path)} is empty")
     _, header = rows.pop(0)
-    _check_cells(path, header, rows)
+    _check_cells(_shown(path), header, rows)
     return header, dict(rows)
+
+
+def _records(text, delimiter):
+    """Yield the line number and the cells of every record that is not empty."""
+    lines = io.StringIO(text, newline="")
+    reader = csv.reader(lines, delimiter=delimiter, skipinitialspace=True)
+    for row in reader:
+        cells = [cell.strip() for cell in row]
+        if any(cells):
+            yield reader.line_num, cells
+
+
+def _delimiter(text):
+    """Return what separates the cells: most, and evenly in header and first rows.
+
+    A header alone can mislead: names may contain any of them, in quotes or not.
+    """
+    ranks = {}
+    for delimiter in DELIMITERS:
+        try:
+            rows = [row for _, row in islice(_records(text, delimiter), SNIFFED_ROWS)]
+        except csv.Error:  # read with the wrong one a cell may have no end
+            continue
+        widths = [len(row) for row in rows] or [0]
+        is_even = widths[0] > 1 and len(set(widths)) == 1
+        ranks[delimiter] = is_even, widths[0]
+    return max(ranks, key=ranks.get, default=DELIMITERS[0])
 
 
 def _check_cells(path, header, rows):
@@ -257,23 +311,31 @@ def _target_values(rows, where, target):
 
 
 def _features(columns):
-    """Return X, its numeric and its categorical columns, and the names left out."""
-    arrays, kinds, empty = [], [], []
+    """Return X, its numeric and its categorical columns, and the names left out.
+
+    And the marks, other than empty cells, that stood for missing values.
+    """
+    arrays, kinds, empty, marks = [], [], [], {}
     for name, cells in columns.items():
-        numbers = [_number(cell) for cell in cells]
-        numeric = None not in numbers
         if all(map(_is_missing, cells)):
             empty.append(name)
             continue
-        strings = ["" if _is_missing(cell) else cell for cell in cells]
-        arrays.append(np.array(numbers if numeric else strings, dtype=object))
+        numbers = [_number(cell) for cell in cells]
+        numeric = None not in numbers
+        if numeric:
+            lost, values = np.isnan(numbers), numbers
+        else:
+            lost = [cell.casefold() in MISSING for cell in cells]
+            values = ["" if no else c for c, no in zip(cells, lost, strict=True)]
+        marks |= dict.fromkeys(c for c, no in zip(cells, lost, strict=True) if no and c)
+        arrays.append(np.array(values, dtype=object))
         kinds.append(numeric)
     if not arrays:
         raise DataError("no column to predict the target from")
     X = np.column_stack(arrays).astype(float if all(kinds) else object)
     numeric = [j for j, kind in enumerate(kinds) if kind]
     categorical = [j for j, kind in enumerate(kinds) if not kind]
-    return X, numeric, categorical, empty
+    return X, numeric, categorical, empty, list(marks)
 
 
 def _is_missing(cell):
@@ -284,13 +346,24 @@ def _is_missing(cell):
 
 def _number(cell):
     """Return the number in a cell: nan if missing, None if it holds something else."""
-    if cell.casefold() in MISSING:
+    if cell.casefold() in MISSING_NUMBERS:
         return np.nan
     try:
         number = float(cell)
     except ValueError:
         return None
     return number if np.isfinite(number) else np.nan
+
+
+def _listed(texts):
+    return ", ".join(map(_shown, texts))
+
+
+def _shown(text):
+    """Return text of a file for a terminal, which obeys control characters."""
+    return "".join(
+        c if c.isprintable() else c.encode("unicode_escape").decode() for c in str(text)
+    )
 
 
 # ------------------------------------------------------------------------ training
@@ -607,8 +680,57 @@ def explain_gap(network):
 
 
 def _check_picture(path):
-    if path is not None and not Path(path).absolute().parent.is_dir():
-        raise DataError(f"no folder for the picture {path}")
+    """Refuse a picture that could not be written after training, or replaces a file."""
+    if path is None:
+        return
+    _format(path)
+    with _opened(path) as file:
+        is_new = file.mode == "xb"
+    if is_new:
+        os.remove(path)
+
+
+def _format(path):
+    """Return the format of a picture by its suffix; none is PNG."""
+    suffix = Path(path).suffix[1:].casefold() or "png"
+    if suffix not in FORMATS:
+        raise DataError(
+            f"a picture is a file .{', .'.join(FORMATS)}, and {_shown(path)} is none"
+        )
+    return suffix
+
+
+def _opened(path):
+    """Open for writing what is new, empty or a picture of ours; refuse all else."""
+    shown = _shown(path)
+    try:
+        try:
+            file = open(path, "r+b")
+        except FileNotFoundError:
+            return open(path, "xb")
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise DataError(f"no folder for the picture {shown}") from error
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise DataError(f"cannot write the picture {shown}: {reason}") from error
+    if not _is_replaceable(file):
+        file.close()
+        raise DataError(
+            f"{shown} exists and is no picture of this demo: --picture names another, "
+            "or remove it"
+        )
+    return file
+
+
+def _is_replaceable(file):
+    """Tell whether an open file is empty or a picture of ours."""
+    status = os.fstat(file.fileno())
+    if not stat.S_ISREG(status.st_mode) or status.st_size > MOST_BYTES:
+        return False
+    content = file.read()
+    file.seek(0)
+    starts = tuple(start for start, _ in FORMATS.values())
+    return not content or (content.startswith(starts) and MAKER.encode() in content)
 
 
 def draw_convergence(network, path):
@@ -619,13 +741,19 @@ def draw_convergence(network, path):
     network : ConvexReLURegressor
         Fitted.
     path : str
-        Where to write the picture, as PNG.
+        Where to write the picture: PNG, or what its suffix tells.
 
     Returns
     -------
     str
         What was done, for the user.
+
+    Raises
+    ------
+    DataError
+        If it cannot be written, or what is there is no picture of this demo.
     """
+    kind = _format(path)
     try:
         # No pyplot: it would pick a window system and keep global state.
         from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -636,11 +764,22 @@ def draw_convergence(network, path):
         )
     figure = Figure(figsize=(9.0, 3.8), dpi=150, layout="constrained")
     ConvergenceDisplay.from_estimator(network, ax=figure.subplots(1, 2))
-    FigureCanvasAgg(figure).print_png(path)
-    return f"wrote {path}"
+    FigureCanvasAgg(figure)
+    picture, maker = io.BytesIO(), FORMATS[kind][1]
+    figure.savefig(picture, format=kind, metadata={maker: MAKER})
+    with _opened(path) as file:
+        try:
+            file.write(picture.getvalue())
+            file.truncate()
+            file.flush()
+        except OSError as error:
+            raise DataError(f"cannot write {_shown(path)}: {error.strerror}") from error
+    return f"wrote {_shown(path)}"
 
 
 if __name__ == "__main__":
+    # Names of columns may have letters that the terminal has not.
+    sys.stdout.reconfigure(errors="backslashreplace")
     try:
         main()
         sys.stdout.flush()

@@ -39,7 +39,8 @@ class RegularizationPath:
     alpha_max : float
         Least strength at which the best network is a constant.
     networks : list of Network
-        The network at each strength; ``network.forward(X)`` are its outputs.
+        The network at each strength; ``network.forward(X)`` are its outputs,
+        (n_samples, n_outputs), at any array-like X of the features.
     certificates : list of Certificate
         The certificate of each.
     statuses : list of Status

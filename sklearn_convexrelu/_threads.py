@@ -5,6 +5,7 @@ of 442 to 100000 rows take 1.3 to 3.3 times as long (``python -m benchmarks.thre
 and sums would depend on how many threads there are.
 """
 
+import os
 import threading
 from contextlib import contextmanager
 from functools import cache
@@ -13,7 +14,75 @@ from threadpoolctl import ThreadpoolController
 
 __all__ = ["one_blas_thread"]
 
-_lock, _inside, _before = threading.Lock(), 0, []
+# A fork waits so long for a thread that sets limits, which takes microseconds.
+_PATIENCE = 1.0
+
+
+class _Process:
+    """What the threads of one process have set; a forked process starts anew.
+
+    Attributes
+    ----------
+    lock : RLock
+        Held while limits are set.
+    blocks : dict
+        The thread of every block that is not left yet, and the threads of the libraries
+        that it found, by a key of its own.
+    before : list of int or None
+        What was set before the first of blocks that overlap. It is there before
+        limits are set and until they are restored, so that a fork in between knows.
+    """
+
+    def __init__(self):
+        self.lock = threading.RLock()
+        self.blocks, self.before = {}, None
+
+    def enter(self, key):
+        """Limit BLAS to one thread, for a block."""
+        with self.lock:
+            libraries = _libraries()
+            found = [library.num_threads for library in libraries]
+            if self.before is None:
+                self.before = found
+            self.blocks[key] = threading.get_ident(), found
+            for library in libraries:
+                _set(library, 1)
+
+    def leave(self, key):
+        """Restore what was before a block, or before all that overlap."""
+        with self.lock:
+            if key not in self.blocks:  # interrupted on the way in
+                return
+            _, found = self.blocks.pop(key)
+            for library, own, first in zip(
+                _libraries(), found, self.before, strict=True
+            ):
+                if _is_per_thread(library):
+                    _set(library, own)
+                elif not self.blocks:
+                    _set(library, first)
+            if not self.blocks:
+                self.before = None
+
+    def restore_in_child(self):
+        """Restore in a forked process what its parent had before all blocks.
+
+        Without the lock, which a thread may hold that the child does not have.
+        """
+        if self.before is None:
+            return
+        this = threading.get_ident()
+        own = [found for thread, found in self.blocks.values() if thread == this]
+        own = own[0] if own else [None] * len(self.before)
+        for library, mine, first in zip(_libraries(), own, self.before, strict=True):
+            if not _is_per_thread(library):
+                _set(library, first)
+            elif mine is not None:
+                _set(library, mine)
+
+
+_process = _Process()
+_forking = threading.local()
 
 
 @contextmanager
@@ -21,27 +90,50 @@ def one_blas_thread():
     """Limit BLAS to one thread until the last block that overlaps is left.
 
     Most libraries have one limit for the whole process: where fits overlap in several
-    threads, each restoring what it found would leave the limit of another behind.
+    threads, each restoring what it found would leave the limit of another behind. A
+    process that is forked within a block has the limits from before it.
     """
-    global _inside, _before
-    with _lock:
-        libraries = _libraries()
-        found = [library.num_threads for library in libraries]
-        if not _inside:
-            _before = found
-        _inside += 1
-        for library in libraries:
-            _set(library, 1)
+    process, key = _process, object()
     try:
+        process.enter(key)
         yield
     finally:
-        with _lock:
-            _inside -= 1
-            for library, own, first in zip(libraries, found, _before, strict=True):
-                if getattr(library, "threading_layer", "") == "openmp":
-                    _set(library, own)  # a limit of this thread alone
-                elif not _inside:
-                    _set(library, first)
+        if process is _process:  # else this is a child, where nothing is left to undo
+            process.leave(key)
+
+
+def _before_fork():
+    """Let a thread that sets limits finish, so that the child inherits no half of it.
+
+    After a while the fork goes on: whoever holds the lock so long may wait for it.
+    """
+    _forking.lock = _process.lock
+    _forking.is_held = _forking.lock.acquire(timeout=_PATIENCE)
+
+
+def _after_fork_in_parent():
+    if _forking.is_held:
+        _forking.lock.release()
+
+
+def _after_fork_in_child():
+    """Start anew: of the threads that are in blocks the child has at most its own."""
+    global _process
+    parent, _process = _process, _Process()
+    parent.restore_in_child()
+
+
+if hasattr(os, "register_at_fork"):  # not on Windows
+    os.register_at_fork(
+        before=_before_fork,
+        after_in_parent=_after_fork_in_parent,
+        after_in_child=_after_fork_in_child,
+    )
+
+
+def _is_per_thread(library):
+    """Tell whether the limit of a library is of the calling thread alone."""
+    return getattr(library, "threading_layer", "") == "openmp"
 
 
 def _set(library, count):

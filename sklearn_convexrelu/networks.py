@@ -3,12 +3,14 @@
 from dataclasses import dataclass
 
 import numpy as np
+from sklearn.utils import check_array
 
 __all__ = [
     "NEURONS",
     "GatedNetwork",
     "Network",
     "column_norms",
+    "inputs_of",
     "power_of_two",
     "row_blocks",
 ]
@@ -67,10 +69,11 @@ class Network:
         return [self.hidden, self.output]
 
     def forward(self, X):
-        """Return the predictions at ``X``, (n_samples, n_outputs).
+        """Return the predictions at an array-like ``X``, (n_samples, n_outputs).
 
         ``X`` may leave out the column of ones, whose weights are then the hidden bias.
         """
+        X = inputs_of(X, self.n_inputs)
         n_columns = X.shape[1]
         weights, bias = self.hidden[:n_columns], self.hidden[n_columns:].sum(axis=0)
         F = np.empty((X.shape[0], len(self.intercept)), np.result_type(X, weights))
@@ -206,10 +209,11 @@ class GatedNetwork:
         return len(self.gates)
 
     def forward(self, X):
-        """Return the predictions at ``X``, (n_samples, n_outputs).
+        """Return the predictions at an array-like ``X``, (n_samples, n_outputs).
 
         ``X`` may leave out the column of ones, whose weights are then biases.
         """
+        X = inputs_of(X, self.gates.shape[1])
         d = X.shape[1]
         F = np.empty((X.shape[0], len(self.intercept)), np.result_type(X, self.blocks))
         for rows in row_blocks(
@@ -256,6 +260,34 @@ class GatedNetwork:
         """Return the network with weights of another precision; gates keep theirs."""
         blocks, intercept = self.blocks.astype(dtype), self.intercept.astype(dtype)
         return GatedNetwork(self.gates, blocks, intercept)
+
+
+def inputs_of(X, n_inputs):
+    """Return an array-like as a table of floats, with or without a column of ones.
+
+    What a solver passes, an array of floats, is returned as it is, without a look at
+    its values.
+
+    Raises
+    ------
+    ValueError
+        If there are other columns than the ``n_inputs``, but for the last.
+    """
+    if not (isinstance(X, np.ndarray) and X.ndim == 2 and X.dtype.kind == "f"):
+        X = check_array(
+            X,
+            dtype=[np.float64, np.float32],
+            ensure_all_finite=False,
+            ensure_min_samples=0,
+            ensure_min_features=0,
+            input_name="X",
+        )
+    if X.shape[1] not in (n_inputs, n_inputs - 1):
+        raise ValueError(
+            f"X has {X.shape[1]} columns, but the network takes {n_inputs}, of which "
+            "a last column of ones, where it has one, may be left out."
+        )
+    return X
 
 
 def row_blocks(n_rows, width):

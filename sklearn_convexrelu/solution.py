@@ -36,6 +36,18 @@ class Status(Enum):
         "size, or increase tol"
     )
 
+    @classmethod
+    def _missing_(cls, name):
+        return cls.__members__.get(name) if isinstance(name, str) else None
+
+    def __reduce__(self):
+        # By name, so that a message may change. A call of the class itself is what
+        # skops, which does not ask for __reduce_ex__, can load without state.
+        return Status, (self.name,)
+
+    def __reduce_ex__(self, protocol):
+        return self.__reduce__()
+
 
 @dataclass(frozen=True)
 class Solution:

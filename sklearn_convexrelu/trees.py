@@ -21,7 +21,7 @@ from functools import cached_property
 
 import numpy as np
 
-from sklearn_convexrelu.networks import column_norms, row_blocks
+from sklearn_convexrelu.networks import column_norms, inputs_of, row_blocks
 
 __all__ = ["GatedTreeNetwork", "TreeNetwork", "TreeShape"]
 
@@ -254,15 +254,16 @@ class TreeNetwork:
         return self.shape.leaves(self.coordinates)
 
     def forward(self, X):
-        """Return the predictions at ``X``, (n_samples, n_outputs).
+        """Return the predictions at an array-like ``X``, (n_samples, n_outputs).
 
         ``X`` may leave out the column of ones, whose weights are then the hidden bias.
         """
-        if X.shape[1] < self.coordinates.shape[2]:
-            X = np.column_stack([X, np.ones(len(X), X.dtype)])
-        return self.shape.values(self.leaves, self.signs, X) @ self.output + (
-            self.intercept
-        )
+        X, V = inputs_of(X, self.n_inputs), self.leaves
+        F = np.empty((len(X), len(self.intercept)), np.result_type(X, V))
+        for rows in row_blocks(len(X), self.n_neurons):
+            part = _with_ones(X[rows], self.n_inputs)
+            F[rows] = self.shape.values(V, self.signs, part) @ self.output
+        return F + self.intercept
 
     def costs(self):
         """Return the cost of every sub-network, (n_subnetworks,)."""
@@ -425,16 +426,17 @@ class GatedTreeNetwork:
         return np.einsum("gmn,gmnc->ngc", masks, H)
 
     def forward(self, X):
-        """Return the predictions at ``X``, (n_samples, n_outputs).
+        """Return the predictions at an array-like ``X``, (n_samples, n_outputs).
 
         ``X`` may leave out the column of ones, whose weights are then biases.
         """
-        if X.shape[1] < self.gates.shape[2]:
-            X = np.column_stack([X, np.ones(len(X), X.dtype)])
+        n_inputs = self.gates.shape[2]
+        X = inputs_of(X, n_inputs)
         F = np.empty((len(X), len(self.intercept)), np.result_type(X, self.blocks))
         width = self.gates.shape[0] * self.gates.shape[1] * F.shape[1]
         for rows in row_blocks(len(X), width):
-            F[rows] = self.unit_values(X[rows]).sum(axis=1)
+            part = _with_ones(X[rows], n_inputs)
+            F[rows] = self.unit_values(part).sum(axis=1)
         return F + self.intercept
 
     def penalties(self):
@@ -479,3 +481,10 @@ class GatedTreeNetwork:
         """Return the network with weights of another precision; gates keep theirs."""
         blocks, intercept = self.blocks.astype(dtype), self.intercept.astype(dtype)
         return replace(self, blocks=blocks, intercept=intercept)
+
+
+def _with_ones(X, n_inputs):
+    """Return rows with the column of ones, which may be left out."""
+    if X.shape[1] == n_inputs:
+        return X
+    return np.column_stack([X, np.ones(len(X), X.dtype)])

@@ -1,5 +1,6 @@
 """The demo: what it prints, the picture, the user's own CSV, and every error."""
 
+import os
 import re
 import subprocess
 import sys
@@ -241,6 +242,41 @@ ROWS = "".join(f"{i},{i % 3}\n" for i in range(12))
             ["--target", "y", "--picture", "nowhere/p.png"],
             "no folder for the picture nowhere/p.png",
         ),
+        (
+            "x,y\n" + ROWS,
+            ["--target", "y", "--picture", "data.csv"],
+            "a picture is a file .png, .svg, .pdf, and data.csv is none",
+        ),
+        (
+            "x,y\n" + ROWS,
+            ["--target", "y", "--picture", "data.csv/p.png"],
+            "no folder for the picture data.csv/p.png",
+        ),
+        (
+            "x,y\n" + ROWS,
+            ["--target", "y", "--picture", "."],
+            "cannot write the picture .: Is a directory",
+        ),
+        (
+            "x,y\n" + ROWS,
+            ["--target", "y", "--picture", "n" * 300 + ".png"],
+            "n.png: File name too long",
+        ),
+        (
+            "x,\x1b[31mred\x08\x07,y\n" + "1,2,3\n" * 12,
+            ["--target", "z"],
+            r"columns: x, \x1b[31mred\x08\x07, y",
+        ),
+        (
+            "x,y\n" + ROWS + "3,\x1b]0;title\x07\n",
+            ["--target", "y"],
+            r"target 'y' is not numeric: '\x1b]0;title\x07' on line 14",
+        ),
+        (
+            'x,"\u202eesrever\u2028!","a\nb",y\n' + "1,2,3,4\n" * 12,
+            [],
+            r"columns: x, \u202eesrever\u2028!, a\nb, y",
+        ),
     ],
 )
 def test_errors_are_one_clear_line(capsys, tmp_path, text, options, message):
@@ -254,6 +290,226 @@ def test_errors_are_one_clear_line(capsys, tmp_path, text, options, message):
     usage, error = output.err.splitlines()
     assert usage.startswith("usage: python -m sklearn_convexrelu")
     assert message in error
+
+
+# Files that are there before, and are no pictures of the demo.
+OTHERS = {
+    "data": ("notes", b"x,y\n1,2\n"),
+    "data called a picture": ("notes.png", b"x,y\n1,2\n"),
+    "picture of someone else": (
+        "photo.png",
+        b"\x89PNG\r\n\x1a\n" + b"tEXtSoftware\0Matplotlib version3.11, more" * 9,
+    ),
+    "drawing": ("drawing.SVG", b"<?xml version='1.0'?><svg></svg>"),
+    "document": ("thesis.pdf", b"%PDF-1.4 sklearn_convexrelu"),
+    "our name in a text": ("text.svg", b"python -m sklearn_convexrelu"),
+    "the default": (demo.PICTURE, b"mine"),
+}
+
+
+@pytest.mark.parametrize("name, content", OTHERS.values(), ids=OTHERS)
+def test_a_file_that_is_no_picture_of_ours_is_kept(capsys, tmp_path, name, content):
+    (tmp_path / "data.csv").write_text("x,y\n" + ROWS)
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(SystemExit, match="2"):
+        demo.main(["data.csv", "--target", "y", "--picture", name])
+    output = capsys.readouterr()
+    assert output.out == ""
+    assert f"{name} exists and is no picture of this demo" in output.err
+    assert (tmp_path / name).read_bytes() == content
+    with pytest.raises(demo.DataError, match="no picture of this demo"):
+        demo.draw_convergence(a_model(), name)  # it came while training
+    assert (tmp_path / name).read_bytes() == content
+
+
+def test_a_picture_under_the_name_of_the_data_is_refused(capsys, tmp_path):
+    (tmp_path / "data").write_text("x,y\n" + ROWS)
+    (tmp_path / "link.png").symlink_to("data")
+    (tmp_path / "loop.png").symlink_to("loop.png")
+    (tmp_path / "nowhere.png").symlink_to("absent/p.png")
+    for name in ("data", "./data", "link.png", "loop.png", "nowhere.png"):
+        with pytest.raises(SystemExit, match="2"):
+            demo.main(["data", "--target", "y", "--picture", name])
+        output = capsys.readouterr()
+        assert output.out == "" and len(output.err.splitlines()) == 2
+    assert (tmp_path / "data").read_text() == "x,y\n" + ROWS
+    assert not (tmp_path / "absent").exists()
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no such files here")
+def test_devices_and_pipes_are_no_pictures(tmp_path):
+    os.mkfifo(tmp_path / "pipe.png")
+    for name in ("pipe.png", "/dev/zero", "/dev/null"):
+        with pytest.raises(demo.DataError, match="not seekable|no picture of this"):
+            demo._check_picture(name)
+
+
+@pytest.mark.skipif(
+    not hasattr(os, "geteuid") or os.geteuid() == 0, reason="everything is writable"
+)
+def test_what_cannot_be_written_is_refused(tmp_path):
+    (tmp_path / "locked").mkdir(mode=0o500)
+    (tmp_path / "kept.png").touch(mode=0o400)
+    for name in ("locked/p.png", "kept.png"):
+        with pytest.raises(demo.DataError, match="cannot write.*Permission denied"):
+            demo._check_picture(name)
+
+
+def a_model():
+    X = np.random.default_rng(0).normal(size=(50, 6))
+    return ConvexReLURegressor(0.1, tol=0.1).fit(X, np.abs(X).sum(axis=1))
+
+
+@pytest.mark.parametrize("name", ["p", "p.png", "p.PNG", "p.svg", "p.pdf"])
+def test_a_picture_of_ours_is_drawn_again(tmp_path, name):
+    model, path = a_model(), tmp_path / name
+    demo._check_picture(name)
+    assert not path.exists()  # the check leaves nothing behind
+    assert demo.draw_convergence(model, name) == f"wrote {name}"
+    first = path.read_bytes()
+    path.write_bytes(first + b"longer than the next one")
+    demo._check_picture(name)
+    assert path.read_bytes().startswith(first)
+    assert demo.draw_convergence(model, name) == f"wrote {name}"
+    start = demo.FORMATS[(path.suffix or ".png")[1:].lower()][0]
+    assert path.read_bytes().startswith(start)
+    assert b"longer than" not in path.read_bytes()
+    path.write_bytes(b"")  # as of mktemp
+    assert demo.draw_convergence(model, name) == f"wrote {name}"
+
+
+def test_a_picture_that_fails_in_the_end_costs_no_results(
+    monkeypatch, capsys, tmp_path
+):
+    (tmp_path / "data.csv").write_text("x,y\n" + ROWS)
+    monkeypatch.setattr(demo, "_check_picture", lambda path: None)
+    (tmp_path / "p.png").write_bytes(b"mine")
+    with pytest.raises(SystemExit) as stop:
+        demo.main(["data.csv", "--target", "y", "--picture", "p.png"])
+    assert stop.value.code == (
+        "no picture: p.png exists and is no picture of this demo: --picture names "
+        "another, or remove it"
+    )
+    assert "lower bound" in capsys.readouterr().out
+    assert (tmp_path / "p.png").read_bytes() == b"mine"
+
+
+PANDAS = ["#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND"]
+PANDAS += ["1.#QNAN", "<NA>", "N/A", "NA", "NULL", "NaN", "None", "n/a", "nan", "null"]
+
+
+def read(text, target="y"):
+    Path("read.csv").write_bytes(text.encode())
+    return demo.read_table("read.csv", target)
+
+
+@pytest.mark.parametrize(
+    "mark", [*PANDAS, "-", "?", ".", "NONE", "#n/a", " NA ", "inf"]
+)
+def test_a_mark_of_a_missing_value_leaves_a_column_numeric(mark):
+    table = read(f"x,z,y\n{mark},1,5\n" + "".join(f"{i},{i},{i}\n" for i in range(12)))
+    assert table.numeric == [0, 1]
+    assert np.isnan(table.X[0, 0]) and not np.isnan(table.X[1:]).any()
+    assert f"read as missing values: {mark.strip()}" in table.summary
+
+
+def test_marks_that_are_categories_among_words_stay():
+    words = ["None", "-", ".", "none", "box", "NA", "N/A", "#N/A", "<NA>", "?", "", "x"]
+    text = "kind,y\n" + "".join(f"{word},{i}\n" for i, word in enumerate(words))
+    table = read(text)
+    assert table.categorical == [0]
+    assert table.X[:, 0].tolist() == ["None", "-", ".", "none", "box"] + 6 * [""] + [
+        "x"
+    ]
+    assert "read as missing values: NA, N/A, #N/A, <NA>, ?" in table.summary
+    assert "None" not in table.summary
+
+
+def test_targets_may_be_missing_in_every_way():
+    marks = [*PANDAS, "-", ".", ""]
+    rows = "".join(f"1,{mark}\n" for mark in marks) + "".join(
+        f"{i},{i}\n" for i in range(12)
+    )
+    table = read("x,y\n" + rows)
+    np.testing.assert_array_equal(table.y, np.arange(12.0))
+    assert f"left out {len(marks)} rows without a target" in table.summary
+
+
+@pytest.mark.parametrize("separator", [",", ";", "\t"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "x, in m; by hand\tor not, or so",
+        "x\nin m",
+        "x\r\n, in; m",
+        'the "best", or; so',
+        "a,b,c,d,e",
+        "1;2;3;4;5",
+        '"',
+        "",
+    ],
+)
+def test_quoted_names_hold_anything(separator, name):
+    quoted = '"' + name.replace('"', '""') + '"'
+    lines = [separator.join([quoted, "z", "y"])]
+    lines += [f"{i}{separator}{separator}{-i}" for i in range(12)]
+    table = read("\n".join(lines).replace(separator * 2, f"{separator}1{separator}"))
+    np.testing.assert_array_equal(table.X, [[i, 1] for i in range(12)])
+    with pytest.raises(demo.DataError) as error:
+        read("\n".join(lines), target=None)
+    assert str(error.value).isprintable()
+    assert str(error.value).endswith(f"columns: {demo._shown(name)}, z, y")
+
+
+@pytest.mark.parametrize(
+    "text, names, first",
+    [
+        # A separator in every name and every number, but another one between them.
+        ("a,b;y\n" + "1,5;2\n2,5;3\n" * 6, None, None),
+        ('"a,b";y\n' + '"1,5";2\n"2,5";3\n' * 6, "a,b", "1,5"),
+        ("x (a;b;c;d),y\n" + "1,2\n2,3\n" * 6, "x (a;b;c;d)", 1.0),
+        ('z;"a,b,c,d";y\n' + "1;4;2\n2;4;3\n" * 6, "z", 1.0),
+        ('\ufeff\n\n"x\n1" ; y\n' + "1;2\n2;3\n" * 6, "x\n1", 1.0),
+        ('x, "a, b", y\n' + "1, 2, 3\n2, 3, 5\n" * 6, "x", 1.0),
+        ('name;y\n"Smith; John, jr";2\n' + '"Li; Wei";3\n' * 11, "name", None),
+    ],
+)
+def test_separators_are_told_by_names_and_rows_together(text, names, first):
+    if names is None:  # nobody can tell: two columns either way
+        with pytest.raises(demo.DataError, match=r"columns: a, b;y$"):
+            read(text)
+        return
+    table = read(text)
+    if first is not None:
+        assert table.X[0, 0] == first
+    with pytest.raises(demo.DataError) as error:
+        read(text, target="?")
+    assert f"columns: {demo._shown(names)}, " in str(error.value)
+
+
+def test_control_characters_reach_no_terminal(capsys):
+    text = "x,\x1b[2Jempty,\x9b31m,y\n" + "".join(f"{i},,{i},{i}\n" for i in range(12))
+    table = read(text)
+    assert r"left out columns without values: \x1b[2Jempty" in table.summary
+    evil = "\x1b[8mhidden.csv"
+    Path(evil).write_text("x,\x1by\n" + ROWS)
+    for path, target in [(evil, "\x1by"), (evil, None), (evil, "x\x07")]:
+        try:
+            shown = demo.read_table(path, target).summary
+        except demo.DataError as error:
+            shown = str(error)
+        assert "\x1b" not in shown and "\x07" not in shown
+    for path in ("\x1b[2J", "\x1b\udcff"):
+        with pytest.raises(demo.DataError) as error:
+            demo.read_table(path, "y")
+        assert str(error.value).isprintable()
+    for path in ("\x1b/p.png", "\x1b.csv", "\x1b\udcff.png\0", evil):
+        with pytest.raises(demo.DataError) as error:
+            demo._check_picture(path)
+        assert str(error.value).isprintable()
+    assert demo._shown("naïve 価格 e\u0301 \ud800\u200b") == (
+        "naïve 価格 é \\ud800\\u200b".replace("é", "e\u0301")
+    )
 
 
 def test_target_without_file_is_an_error(capsys):
@@ -278,3 +534,17 @@ def test_module_runs_from_the_command_line():
         command, capture_output=True, text=True, check=True, cwd=root
     )
     assert "--target NAME" in result.stdout
+
+
+def test_names_that_the_terminal_cannot_write_are_escaped(tmp_path):
+    (tmp_path / "d.csv").write_text("x,価格\n" + ROWS, encoding="utf-8")
+    command = [sys.executable, "-m", "sklearn_convexrelu", "d.csv", "--target", "価格"]
+    root = str(Path(demo.__file__).parents[1])
+    result = subprocess.run(
+        [*command, "--alpha", "0.5", "--no-picture"],
+        capture_output=True,
+        text=True,
+        env=os.environ | {"PYTHONIOENCODING": "ascii", "PYTHONPATH": root},
+    )
+    assert result.returncode == 0, result.stderr
+    assert r"target '\u4fa1\u683c'" in result.stdout

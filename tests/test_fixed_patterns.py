@@ -1,11 +1,13 @@
 """Estimators over fixed patterns: recovery, certificates, gates, what is refused."""
 
 import pickle
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
+from problems import problem
 from reference import all_patterns, cone_programme
 from sklearn.base import clone
 from sklearn.datasets import load_diabetes
@@ -21,8 +23,12 @@ from sklearn_convexrelu import (
     convex_relu_path,
     sample_patterns,
 )
+from sklearn_convexrelu.networks import NEURONS
 from sklearn_convexrelu.solution import Status
+from sklearn_convexrelu.solvers import fixed_patterns
 from sklearn_convexrelu.solvers.cvxpy_backend import CvxpyBackend
+from sklearn_convexrelu.solvers.fixed_patterns import FixedPatterns
+from sklearn_convexrelu.trees import TreeShape
 
 
 def bumps(n_samples=60, n_features=3):
@@ -492,3 +498,101 @@ def test_patterns_that_a_rank_cut_may_miss_prove_nothing_for_all():
     assert objective < model.objective_
     assert model.certificate_.kind == "restricted"
     assert model.certificate_.over_all.proven_lower_bound <= objective
+
+
+def lines(shape=NEURONS, seed=0):
+    """Return a problem over fixed patterns with a bias and rows of rank three."""
+    X, y = bumps(12, 2)
+    return replace(problem(np.roll(X, seed, axis=1), y), shape=shape)
+
+
+def gates_chosen(solver, stated):
+    """Return the gates of what a solver chooses for a problem."""
+    chosen = solver.chosen(stated)
+    return chosen.gates if stated.shape.is_tree else chosen[1]
+
+
+RECORDS = {
+    "patterns": np.eye(3) + 0.1,
+    "n_patterns": 3,
+    "seed": 1,
+}
+
+
+@pytest.mark.parametrize("name", RECORDS)
+@pytest.mark.parametrize("shape", [NEURONS, TreeShape((2,))])
+def test_a_replaced_record_chooses_for_itself(name, shape):
+    stated = lines(shape)
+    options = {"patterns": "random", "n_patterns": 6}
+    value = RECORDS[name]
+    if name == "patterns" and shape.is_tree:
+        value = np.random.default_rng(0).standard_normal((4, 2, 3))
+    solver = FixedPatterns(**options)
+    before = gates_chosen(solver, stated)
+    replaced = gates_chosen(replace(solver, **{name: value}), stated)
+    fresh = gates_chosen(FixedPatterns(**options | {name: value}), stated)
+    assert_array_equal(replaced, fresh)
+    assert before.shape != fresh.shape or not np.array_equal(before, fresh)
+    assert_array_equal(gates_chosen(solver, stated), before)
+
+
+def test_a_replaced_record_refuses_for_itself():
+    stated = lines()
+    on_a_sample = np.cross(stated.X[0], [1.0, 2.0, 3.0])[None]
+    gated = FixedPatterns(on_a_sample, gated=True)
+    gated.chosen(stated)
+    with pytest.raises(ValueError, match="orthogonal to a sample"):
+        replace(gated, gated=False).chosen(stated)
+
+
+def test_one_record_chooses_anew_for_every_kind_of_network():
+    solver = FixedPatterns("random", n_patterns=5)
+    for shape in (NEURONS, TreeShape((2,)), TreeShape((3,)), NEURONS):
+        fresh = FixedPatterns("random", n_patterns=5)
+        assert_array_equal(
+            gates_chosen(solver, lines(shape)), gates_chosen(fresh, lines(shape))
+        )
+
+
+@pytest.mark.parametrize("changed", ["X", "patterns"])
+def test_arrays_changed_in_place_are_seen(changed):
+    stated, gates = lines(), np.eye(3) + 0.1
+    patterns = "random" if changed == "X" else gates
+    solver = FixedPatterns(patterns, n_patterns=6)
+    before = gates_chosen(solver, stated)
+    array = stated.X if changed == "X" else gates
+    array[:, 0] = array[::-1, 0].copy() * 3.0
+    after = gates_chosen(FixedPatterns(patterns, n_patterns=6), stated)
+    assert not np.array_equal(before, after)
+    assert_array_equal(gates_chosen(solver, stated), after)
+
+
+def test_threads_that_share_a_record_get_their_own_choice():
+    solver = FixedPatterns("random", n_patterns=20)
+    problems = [lines(seed=seed) for seed in (0, 1)] * 100
+    expected = [
+        gates_chosen(FixedPatterns("random", n_patterns=20), stated)
+        for stated in problems[:2]
+    ] * 100
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda stated: gates_chosen(solver, stated), problems))
+    for gates, own in zip(found, expected, strict=True):
+        assert_array_equal(gates, own)
+
+
+@pytest.mark.parametrize("rank", [None, 1])
+@pytest.mark.parametrize("call", ["fit", "path"])
+def test_patterns_are_listed_once_a_fit(call, rank, monkeypatch):
+    X, y = bumps(12, 2)
+    calls, enumerate_ = [], fixed_patterns.enumerate_patterns
+    monkeypatch.setattr(
+        fixed_patterns,
+        "enumerate_patterns",
+        lambda X: calls.append(len(X)) or enumerate_(X),
+    )
+    options = {"patterns": "exact", "rank": rank, "tol": 1e-2}
+    if call == "fit":
+        ConvexReLURegressor(0.3, **options).fit(X, y)
+    else:
+        convex_relu_path(X, y, n_alphas=3, eps=0.1, **options)
+    assert len(calls) == 1

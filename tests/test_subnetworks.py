@@ -21,7 +21,7 @@ from sklearn_convexrelu import (
 )
 from sklearn_convexrelu.patterns import tree_arrangements
 from sklearn_convexrelu.patterns.exact import exact_price
-from sklearn_convexrelu.patterns.pricing import FIRST
+from sklearn_convexrelu.patterns.pricing import FAIR, FIRST
 from sklearn_convexrelu.patterns.tree_arrangements import (
     TreeCells,
     enumerate_trees,
@@ -470,3 +470,28 @@ def test_widths_that_are_no_list_are_refused_everywhere():
     model = ConvexReLURegressor(tol=1e-2, random_state=0).fit(X, y)
     with pytest.raises(ValueError, match="must hold positive integers"):
         model.set_params(subnetwork_widths=3).prune(X, y)
+
+
+def flagged(function):
+    """Return a function that also raises the flags that BLAS may, at random."""
+
+    def wrapped(*args, **kwargs):
+        np.array([np.inf], np.float32) - np.float32(np.inf)
+        np.array([1e38], np.float32) * np.float32(1e38)
+        return function(*args, **kwargs)
+
+    return wrapped
+
+
+@pytest.mark.parametrize("name", ["up", "down", "values"])
+def test_flags_of_the_processor_are_no_warnings_of_a_search(name, monkeypatch):
+    X, y = bumps(60, 4)
+    shape, rng = TreeShape((2,)), np.random.default_rng(0)
+    N, none = -y[:, None] / 60, np.zeros((2 * 4 + shape.n_signs, 0))
+    expected = TreePricer(X, 1, shape).price(N, none, rng, FAIR)[0]
+    monkeypatch.setattr(TreeShape, name, flagged(getattr(TreeShape, name)))
+    pricer, rng = TreePricer(X, 1, shape), np.random.default_rng(0)
+    found = pricer.price(N, none, rng, FAIR)[0]
+    assert found.best == expected.best
+    values = pricer.signature(found.directions[:, :3])
+    assert values.shape == (60, 3)

@@ -97,6 +97,7 @@ class TreePricer:
         lengths = np.sum(self.rough_X**2 / self.squares, axis=1, keepdims=True)
         self.alike_X = self.rough_X / positive(np.sqrt(lengths))  # no row outweighs all
 
+    @np.errstate(over="ignore", invalid="ignore")  # as ``Pricer.search``
     def signature(self, directions):
         """Return vectors that are close where sub-networks act alike, (n, K)."""
         return self._values(*self._along_axes(directions))
@@ -113,6 +114,7 @@ class TreePricer:
         values = self.shape.values(self.shape.leaves(W), signs, self.alike_X)
         return values.astype(np.float64)
 
+    @np.errstate(over="ignore", invalid="ignore")  # as ``Pricer.search``
     def price(self, N, known, rng, effort, enough=None):
         """Return Candidates and None: a search bounds nothing.
 

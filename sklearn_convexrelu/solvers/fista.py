@@ -101,7 +101,7 @@ class _Descent:
                 status = self.check()
                 if status is not None:
                     return self.solution(status, step)
-            new_V, new_b, new_F, loss_at = self.descended(V, b, F)
+            new_V, new_b, new_F = self.descended(V, b, F)
             against = np.vdot(V - new_V, new_V - self.V)
             against += np.vdot(b - new_b, new_b - self.b)
             after = (1.0 + np.sqrt(1.0 + 4.0 * momentum**2)) / 2.0
@@ -116,7 +116,7 @@ class _Descent:
         return self.solution(Status.ITERATION_LIMIT, self.solver.max_iter)
 
     def descended(self, V, b, F):
-        """Return the proximal step from a point, its predictions, and the loss there.
+        """Return the proximal step from a point, and its predictions.
 
         The step is shortened until the quadratic model is above the loss.
         """
@@ -134,7 +134,7 @@ class _Descent:
             if reached <= model + _ROUNDING * max(abs(loss), 1e-300):
                 break
             self.curvature *= 1.5
-        return new_V, new_b, new_F, loss
+        return new_V, new_b, new_F
 
     def shrunk(self, V, by):
         """Apply the proximal operator of the norms."""

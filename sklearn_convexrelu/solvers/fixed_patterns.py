@@ -1,5 +1,6 @@
 """Training over fixed patterns: choose them, state the programme, solve, recover."""
 
+import hashlib
 import time
 from dataclasses import dataclass, field, fields, replace
 from functools import partial
@@ -43,6 +44,29 @@ _SMALL = 1_000_000  # up to here CVXPY is tried where Newton's method has stalle
 _METHODS = {"interior_point": InteriorPoint, "fista": Fista}
 
 
+class _Memory:
+    """The last thing that was made, and the key to all that it was made from."""
+
+    def __init__(self):
+        self._last = None, None
+
+    def recall(self, key, make):
+        """Return what was made for the key, or make it."""
+        known, made = self._last  # one pair: another thread may put its own there
+        if known != key:
+            made = make()
+            self._last = key, made
+        return made
+
+
+def _fingerprint(array):
+    """Return what tells arrays apart without keeping them."""
+    array = np.ascontiguousarray(array)
+    content = array.tobytes() if array.dtype.hasobject else array
+    digest = hashlib.blake2b(content, digest_size=16).digest()
+    return array.shape, array.dtype.str, digest
+
+
 @dataclass(frozen=True)
 class FixedPatterns:
     """The convex programme over patterns that are chosen before training.
@@ -78,7 +102,10 @@ class FixedPatterns:
     max_iter: int | None = None
     seed: int = 0
     proves: bool = True
-    _last: dict = field(default_factory=dict, repr=False, compare=False)
+    # A record that ``dataclasses.replace`` makes has a memory of its own.
+    _memory: _Memory = field(
+        default_factory=_Memory, init=False, repr=False, compare=False
+    )
 
     def kind(self, X):
         """Return the kind of certificates for ``X``.
@@ -130,13 +157,18 @@ class FixedPatterns:
     def chosen(self, problem):
         """Return the patterns (n_patterns, n_samples) and their gates, or TreeCells.
 
-        They are kept for the same data, which are asked for ``largest_alpha`` first.
+        The last choice is kept: a fit asks for ``largest_alpha`` first and states its
+        problem anew, but listing patterns may take longer than all the rest.
         """
-        X = problem.X
-        if not ("X" in self._last and np.array_equal(self._last["X"], X)):
-            cells = self._trees(problem) if problem.shape.is_tree else self._chosen(X)
-            self._last.update(X=X, chosen=cells)
-        return self._last["chosen"]
+        given = self.patterns
+        arrays = [problem.X] if isinstance(given, str) else [problem.X, given]
+        key = problem.shape, *map(_fingerprint, arrays)
+        return self._memory.recall(key, lambda: self._made(problem))
+
+    def _made(self, problem):
+        return (
+            self._trees(problem) if problem.shape.is_tree else self._chosen(problem.X)
+        )
 
     def _trees(self, problem):
         X, shape = problem.X, problem.shape

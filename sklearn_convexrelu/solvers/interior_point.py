@@ -24,7 +24,6 @@ from sklearn_convexrelu.solvers.group_lasso import (
 
 __all__ = ["InteriorPoint"]
 
-_ENTRIES = 4_000_000  # floats of a temporary
 _LOOSE = 0.1  # part of the gap to which a working set is solved that will grow
 _FEW_MORE = 0.2  # of a working set that is solved to the end though some are missing
 _TO_BOUNDARY = 0.99  # part of the way to the boundary that a step goes
