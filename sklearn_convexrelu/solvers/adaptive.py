@@ -47,7 +47,9 @@ _SINGLE = 1e-6  # least decrease, in objectives, that single precision resolves
 # few starts, in the first round; the effort that may accept it, ended early by a price
 # that refutes it; all of that effort. The last is for networks of cone programmes.
 _GLANCE, _CAREFUL, _WHOLE, _FINISHING = range(4)
-_FAIR_TOL = 3e-3  # from this tolerance on, a fair effort is hard enough
+# From these tolerances on a fair effort is hard enough, and a hard one. At 1e-4 bounds
+# that rest on hard ones were up to 1.6 tolerances too high in the campaign.
+_FAIR_TOL, _HARD_TOL = 3e-3, 5e-4
 _FINISH_TOL = 1e-4  # below this tolerance the loop ends on cone programmes
 _LOOP_TOL = 1e-3  # tolerance at which they take over
 _MOST_FINISHING = 40  # candidates a programme
@@ -187,8 +189,9 @@ class _Run:
         self.rng = np.random.default_rng(solver.seed)
         self.pricer = pricer_of(problem, exact=solver.proves)
         self.leaders = problem.null_network().directions()[0]
-        loose = solver.tol >= _FAIR_TOL
-        self.first_care, self.careful = _GLANCE, FAIR if loose else HARD
+        self.first_care, self.careful = _GLANCE, FAIR
+        if solver.tol < _FAIR_TOL:
+            self.careful = HARD if solver.tol >= _HARD_TOL else WIDE
         self.finishes = solver.tol < _FINISH_TOL
         self.tracks, self.seen = False, (None, None)
         self.problem, self.network = problem, problem.null_network()
