@@ -25,7 +25,6 @@ _MOST_ROUNDS, _SETTLED = 20, np.log(1.5)
 _RIDGE = 1e-12  # of the scatter, where columns depend on one another
 _RESOLVED = 1e-8  # of the largest square: eigenvectors below it may be rounding
 _NULL = 1e-20  # of the largest square: no value to speak of along such an axis
-_CONSTANT = 1e-3  # times the root mean square of a column: its median is no size
 # What a relative change of the values counts for beside a turn, in squares: the price
 # bends with the values. On 32 dual points of 16 kinds of tables searches lacked 2.7
 # thousandths of the largest price known; with 1 3.3, with 0.25 4.5, with 16 2.9.
@@ -160,11 +159,15 @@ def positive(lengths):
 
 
 def _column_sizes(X):
-    """Return a size for each column that few far rows do not change."""
-    means = np.sqrt(np.mean(X * X, axis=0))
-    medians = np.median(np.abs(X), axis=0)
-    sizes = np.where(medians > _CONSTANT * means, medians, means)
-    return np.where(sizes > 0.0, sizes, 1.0)
+    """Return a size for each column that few far rows do not change.
+
+    That is the median, of the entries that are not zero where most are.
+    """
+    sizes = np.median(np.abs(X), axis=0)
+    for j in np.flatnonzero(sizes == 0.0):
+        entries = np.abs(X[X[:, j] != 0.0, j])
+        sizes[j] = np.median(entries) if len(entries) else 1.0
+    return sizes
 
 
 def _alike(Z):
