@@ -13,7 +13,7 @@ help:
 	@echo "make bench-quick  count the work of a few fits against committed figures"
 	@echo "make bench   small benchmarks beside rivals: benchmarks/results/quick/report.md"
 	@echo "make bench-full  all of them: benchmarks/results/full/report.md"
-	@echo "make campaign  2000 varied fits, every bound held against known networks"
+	@echo "make campaign  some 2000 varied fits, every bound held against known networks"
 	@echo "make reproduce  the experiments of the seed papers: a report in benchmarks/results"
 	@echo "make lint    style checks alone"
 	@echo "make format  put the code into the style"

@@ -58,6 +58,10 @@ class Effort:
     certifies: bool = False
     n_polished: int = 0
 
+    def doubled(self):
+        """Return twice the effort, for rows so unlike that prices hide."""
+        return replace(self, n_batches=2 * self.n_batches, n_hops=2 * self.n_hops)
+
 
 # Measured by what searches lack of the largest price known, in thousandths, on 32 dual
 # points of 16 kinds of tables (Gaussian, far rows, raw units, offsets, heavy tails,
@@ -329,6 +333,8 @@ class Pricer:
         found there and the known directions are ascended on all, in half as many steps;
         a certificate wants one hop from those too.
         """
+        if effort.certifies and self.geometry.unlike:
+            effort = effort.doubled()
         X, scale = self._rough_X, max(np.abs(N).max(initial=0.0), 1e-300)
         axes, rough_N = self.geometry.axes, (N / scale).astype(X.dtype)
         exact, starts = Prices(self.X, N), axes.T @ known
