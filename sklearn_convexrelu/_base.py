@@ -522,7 +522,8 @@ class BaseConvexReLU(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta):
         """
         data, problem = self._training_problem(X, y, sample_weight)
         with one_blas_thread():
-            network = pruned(problem, self.network_).astype(data.X.dtype)
+            network = pruned(problem, self.network_)
+            network = network.astype(self.network_.intercept.dtype)
         objective = problem.objective(network)
         certificate, over_all = self.certificate_, self.certificate_.over_all
         if over_all is not None:
@@ -630,7 +631,7 @@ class BaseConvexReLU(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta):
         data, problem = self._training_problem(X, y, sample_weight)
         with one_blas_thread():
             network = cone_decomposition(self.network_, problem.X)
-            network = network.astype(data.X.dtype)
+            network = network.astype(self.network_.intercept.dtype)
             over_all = searched(problem, network)
         gated = self.certificate_
         certificate = replace(gated, objective=over_all.objective, over_all=over_all)
@@ -693,12 +694,15 @@ class BaseConvexReLU(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta):
 
 
 def absolute(alpha, unit):
-    """Return penalty strengths in ``unit``; what overflows is the largest there is.
+    """Return penalty strengths in ``unit``, within what double precision holds.
 
-    Beyond the strength at which a constant is the best network all are alike.
+    Beyond the strength at which a constant is the best network all are alike. None that
+    is positive underflows to zero, which would mean that constant.
     """
-    with np.errstate(over="ignore"):
-        return np.minimum(np.multiply(alpha, unit), np.finfo(float).max)
+    numbers = np.finfo(float)
+    least = numbers.tiny if unit > 0.0 else 0.0
+    with np.errstate(over="ignore", under="ignore"):
+        return np.clip(np.multiply(alpha, unit), least, numbers.max)
 
 
 def checked_weights(sample_weight, X):

@@ -318,7 +318,7 @@ class ConvexReLURegressor(RegressorMixin, BaseConvexReLU):
         if not zero.any():
             return None
         if not (in_fold and self.fit_intercept):
-            where = ", without an intercept in no fold" if in_fold else ""
+            where = "; without an intercept, in every fold" if in_fold else ""
             raise ValueError(
                 f"loss='poisson' needs targets that are not all zero{where}."
             )
@@ -345,7 +345,9 @@ class ConvexReLURegressor(RegressorMixin, BaseConvexReLU):
         """
         predicted = self._forward(X)
         if self._fitted_loss == "poisson":
-            predicted = np.exp(predicted)
+            means = np.exp(predicted, dtype=np.float64)
+            holds = np.max(means, initial=0.0) <= np.finfo(predicted.dtype).max
+            predicted = means.astype(predicted.dtype) if holds else means
         return predicted[:, 0] if self.n_outputs_ == 1 else predicted
 
     def __sklearn_tags__(self):

@@ -11,13 +11,20 @@ maximum of ``||N^T relu(X u)||``. So the certificate is as good as the price: ho
 price was found is its ``kind``.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from sklearn_convexrelu.networks import column_norms
 
-__all__ = ["Certificate", "certify", "dual_point", "lower_bound", "price_bound"]
+__all__ = [
+    "Certificate",
+    "certify",
+    "dual_point",
+    "less_missed",
+    "lower_bound",
+    "price_bound",
+]
 
 
 @dataclass(frozen=True)
@@ -140,10 +147,7 @@ def certify(
     if np.isfinite(bound):
         proven = lower_bound(problem, N, bound)
     lower = proven if exact else lower_bound(problem, N, price)
-    if prove and not exact and problem.shape.resolution:
-        missed = problem.shape.resolution * problem.loss_scale()
-        lower = max(lower - missed, proven)
-    return Certificate(
+    certificate = Certificate(
         kind="exact" if exact else "priced",
         objective=objective,
         lower_bound=lower,
@@ -151,6 +155,16 @@ def certify(
         price_bound=bound,
         proven_lower_bound=proven,
     )
+    return less_missed(problem, certificate) if prove else certificate
+
+
+def less_missed(problem, certificate):
+    """Return a certificate less what searches of sub-networks are known to miss."""
+    if certificate.kind != "priced" or not problem.shape.resolution:
+        return certificate
+    missed = problem.shape.resolution * problem.loss_scale()
+    lower = certificate.lower_bound - missed
+    return replace(certificate, lower_bound=max(lower, certificate.proven_lower_bound))
 
 
 def lower_bound(problem, N, price):

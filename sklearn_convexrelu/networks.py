@@ -119,7 +119,7 @@ class Network:
     def mapped(self, basis):
         """Return the network on inputs X that is this one on ``X basis``.
 
-        ``basis`` (n_inputs, n_reduced) has orthonormal columns, so norms stay.
+        Norms stay where the columns of ``basis`` (n_inputs, n_reduced) are orthonormal.
         """
         return Network(basis @ self.hidden, self.output, self.intercept)
 
@@ -166,6 +166,9 @@ class _NeuronShape:
     is_tree = False
     reach = 1.0
     resolution = 0.0
+
+    def __repr__(self):
+        return "neurons"
 
     def features(self, X, directions):
         """Return the values of unit directions at the rows of X, (n_samples, K)."""

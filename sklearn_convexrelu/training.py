@@ -45,8 +45,10 @@ _LEAST_SPREAD = 1e-9  # of a feature, for its size, that double precision resolv
 _ROUNDED = 8.0 * np.finfo(float).eps  # spread that is rounding: a constant
 # Constant columns are a hidden bias that is all but free once they are so many times
 # as long as any row of the others: what more would change prices by is the square of
-# its inverse, less than rounding matters. Numbers of 1e10 beside ones hurt the solver.
-_FREE = 1e5
+# its inverse, which certificates allow for. Cone programmes want few orders of
+# magnitude: with 1e5 gaps of 1e-5 stalled, with 1e3 the same ones converged.
+_FREE = 1e3
+_LEAST_WEIGHT = 1e-150  # of a row, for the largest: less is none, losses divide by it
 _LARGEST_ALPHA = 1e100
 _ALIKE = 1e-6  # times the objective: what roundings of it may differ by
 # Times the objective: smaller gaps drown in the rounding of it and of its bound, and
@@ -158,7 +160,7 @@ def follow(
         solution = _constant_solution(problem.with_alpha(0.0), solver, dtype)
         yield from (solution for _ in alphas)
         return
-    units = _Units.of(problem, solver)
+    units = _Units.of(problem, _is_gated(solver))
     scaled, solver = units.scaled(problem), units.solver(solver)
     path = solver.solve_path(
         scaled,
@@ -175,13 +177,15 @@ def follow(
             solved = replace(solved, network=prune(solved.network, scaled.X))
         own = scaled.with_alpha(float(units.strengths(alpha)))
         for precision in dict.fromkeys([dtype, np.float64]):
-            restored = _certified(
-                problem.with_alpha(alpha), own, solved, units, reduction, precision
-            )
+            with np.errstate(over="ignore", invalid="ignore"):  # of single precision
+                restored = _certified(
+                    problem.with_alpha(alpha), own, solved, units, reduction, precision
+                )
             # Single precision may not hold what features far from zero need.
-            if restored.status is not Status.PRECISION and _layers_agree(
+            holds = np.isfinite(restored.certificate.gap) and _layers_agree(
                 problem.with_alpha(alpha), restored
-            ):
+            )
+            if holds and restored.status is not Status.PRECISION:
                 break
         yield restored
 
@@ -237,7 +241,7 @@ def _restored(solved, units, dtype):
 
 def pruned(problem, network):
     """Return a network of linearly independent units that predicts the same."""
-    units = _Units.of(problem)
+    units = _Units.of(problem, network.is_gated)
     return units.restore(prune(units.shrink(network), units.scaled(problem).X))
 
 
@@ -245,9 +249,11 @@ def _confirmed(gap, tolerance, certificate, problem):
     """Return whether a gap in the user's units has converged, and if not why."""
     if _is_within(gap, tolerance) and tolerance >= _RESOLVED * certificate.objective:
         return Status.CONVERGED
-    least = problem.shape.resolution * problem.loss_scale()
-    unresolved = certificate.kind == "priced" and tolerance < least
-    return Status.UNRESOLVED if unresolved else Status.PRECISION
+    missed = problem.shape.resolution * problem.loss_scale()
+    if certificate.kind == "priced" and missed > 0.0:
+        if _is_within(gap - missed, tolerance):
+            return Status.UNRESOLVED
+    return Status.PRECISION
 
 
 def _is_within(gap, tolerance):
@@ -278,7 +284,7 @@ def proven(problem, network, certificate, time_limit):
     if problem.alpha == 0.0:
         new = _proof_of_constant(problem, certificate)
     else:
-        new = _proof(problem, network, time_limit)
+        new = _proof(problem, network, certificate, time_limit)
     lower, price = max(known, new, key=lambda proof: proof[0])
     return replace(
         certificate,
@@ -289,7 +295,7 @@ def proven(problem, network, certificate, time_limit):
     )
 
 
-def _proof(problem, network, time_limit):
+def _proof(problem, network, certificate, time_limit):
     """Return a lower bound and what no price exceeds, from a relaxation."""
     units = _Units.of(problem)
     bound = semidefinite_bound(
@@ -298,7 +304,11 @@ def _proof(problem, network, time_limit):
         max_regions=_MOST_REGIONS,
         time_limit=time_limit,
     )
-    return bound.lower_bound * units.objective, bound.price_bound * units.alpha
+    certificate = replace(
+        certificate, lower_bound=bound.lower_bound, price_bound=bound.price_bound
+    )
+    own = units.certificate(certificate, certificate.objective)
+    return own.lower_bound, own.price_bound
 
 
 def _proof_of_constant(problem, certificate):
@@ -339,7 +349,7 @@ def largest_alpha(problem, solver=None):
     finds. The search has a seed of its own: the figure belongs to the problem and must
     not depend on the solver's seed. A solver over fixed patterns computes its own.
     """
-    units = _Units.of(problem, solver)
+    units = _Units.of(problem, _is_gated(solver))
     scaled, solver = units.scaled(problem), units.solver(solver)
     if isinstance(solver, LowRank):
         reduction = solver.reduction(scaled)
@@ -356,6 +366,11 @@ def largest_alpha(problem, solver=None):
     return largest * units.alpha if largest > _rounding(scaled, N) else 0.0
 
 
+def _is_gated(solver):
+    """Tell whether a solver, of some directions of the features maybe, is of gates."""
+    return getattr(getattr(solver, "solver", solver), "gated", False)
+
+
 def _rounding(problem, N):
     """Return a price at the dual point N that may be rounding."""
     return 1e-13 * np.linalg.norm(N) * np.linalg.norm(problem.X)
@@ -369,7 +384,7 @@ def searched(problem, network):
     candidates, bound = pricer_of(scaled).price(
         N, own.directions()[0], np.random.default_rng(0), FAIR
     )
-    certificate = certify(scaled, own, candidates.best, units.exact(bound))
+    certificate = certify(scaled, own, candidates.best, bound)
     return units.certificate(certificate, problem.objective(network))
 
 
@@ -400,15 +415,20 @@ class _Units:
     there: np.ndarray | None = None
 
     @classmethod
-    def of(cls, problem, solver=None):
-        """Return the units of ``problem``, for a solver that may be of gated units."""
-        gated = getattr(getattr(solver, "solver", solver), "gated", False)
+    def of(cls, problem, gated=False):
+        """Return the units of ``problem``, for ReLU or gated units.
+
+        Raises
+        ------
+        ValueError
+            If the targets have a loss beyond double precision.
+        """
         back, there = _joined_constants(problem, problem.fit_intercept and not gated)
         X = problem.X if back is None else problem.X @ back
         constant = problem.best_constant() if problem.fit_intercept else None
         targets = problem.loss.target_units(problem.Y, constant)
         if not 1.0 / _LARGEST_LOSS < targets.factor < _LARGEST_LOSS:
-            size = np.abs(problem.Y - targets.shift).max()
+            size = np.abs(problem.Y).max()
             raise ValueError(
                 f"Targets of size {size:.0e} have a loss beyond double precision; "
                 "rescale them."
@@ -423,15 +443,16 @@ class _Units:
     @property
     def alpha(self):
         """Unit of the penalty strength."""
-        return self.objective * self.inputs / self.targets.size
+        return self.objective / self.targets.size * self.inputs
 
     def strengths(self, alpha):
         """Return penalty strengths in these units.
 
-        Where prices are of order one, what is far beyond them needs no exact number.
+        Where prices are of order one, what is far from them needs no exact number.
         """
-        with np.errstate(over="ignore"):
-            return np.minimum(np.divide(alpha, self.alpha), _LARGEST_ALPHA)
+        with np.errstate(over="ignore", under="ignore"):
+            strengths = np.divide(alpha, self.alpha)
+        return np.clip(strengths, np.finfo(float).tiny, _LARGEST_ALPHA)
 
     def scaled(self, problem):
         """Return ``problem`` in these units."""
@@ -449,7 +470,10 @@ class _Units:
         if self.back is None:
             return solver
         if isinstance(solver, LowRank):
-            rank = min(solver.rank, self.back.shape[1] - 1)
+            n_features = len(self.back) - solver.has_bias
+            rank = solver.rank
+            if rank <= n_features:  # else it is refused
+                rank = min(rank, self.back.shape[1] - 1)
             return replace(
                 solver, solver=self.solver(solver.solver), rank=rank, has_bias=True
             )
@@ -472,22 +496,22 @@ class _Units:
         ).astype(np.float64)
         return network if self.there is None else network.mapped(self.there)
 
-    def exact(self, bound):
-        """Return a bound on prices for inputs as they were, from one for the scaled."""
-        if bound is None or self.back is None:
-            return bound
-        return bound * (1.0 + 1.0 / _FREE**2)
-
     def certificate(self, certificate, objective):
-        """Return a certificate of the scaled problem in the user's units."""
+        """Return a certificate of the scaled problem in the user's units.
+
+        Where constant columns were cut prices may be larger by a factor, and bounds,
+        concave along the dual point and not negative at zero, smaller by it.
+        """
         over_all = certificate.over_all
+        factor = 1.0 if self.back is None else 1.0 + 1.0 / _FREE**2
+        bound = self.objective / factor
         return replace(
             certificate,
             objective=objective,
-            lower_bound=certificate.lower_bound * self.objective,
+            lower_bound=certificate.lower_bound * bound,
             price=certificate.price * self.alpha,
-            price_bound=certificate.price_bound * self.alpha,
-            proven_lower_bound=certificate.proven_lower_bound * self.objective,
+            price_bound=certificate.price_bound * self.alpha * factor,
+            proven_lower_bound=certificate.proven_lower_bound * bound,
             over_all=None
             if over_all is None
             else self.certificate(over_all, objective),
@@ -529,8 +553,9 @@ def _joined_constants(problem, cut):
 
     Only the sum of what constant columns contribute matters, and it costs least spread
     in proportion to their values: they act as one column of their joint length. With an
-    intercept a ReLU needs no bias beyond the longest row of the others, and beyond
-    ``_FREE`` times as much the column's length makes no difference: ``cut`` there.
+    intercept a ReLU needs no bias beyond the longest row of the others: all rows would
+    pass it, or none. So with ``cut`` a column longer than ``_FREE`` times that row is
+    shortened to it, which changes prices by less than ``1 / _FREE^2`` of themselves.
     """
     X = problem.X
     constant = _are_constant(X)
@@ -568,10 +593,13 @@ def _are_constant(X):
 def _check_spread(X, hidden_bias, names):
     """Refuse features whose variation would drown in rounding beside their size.
 
-    Constant ones tell nothing, and are no harm whatever their size.
+    Constant ones tell nothing, and are no harm whatever their size, nor are those whose
+    variation is rounding, and next to nothing beside that of the others or the bias.
     """
     sizes, spreads = np.abs(X).max(axis=0), np.ptp(X, axis=0)
-    varying = np.flatnonzero(~_are_constant(X))
+    others = max(spreads[~_are_constant(X)].max(initial=0.0), float(hidden_bias))
+    rounded = _are_constant(X) & (spreads <= _LEAST_SPREAD * others)
+    varying = np.flatnonzero((spreads > 0.0) & ~rounded)
     if not len(varying):
         return
 
@@ -612,7 +640,7 @@ def _distinct_rows(X, Y, sample_weight):
     """
     # A common factor means nothing; without it their sum could overflow.
     sample_weight = sample_weight / power_of_two(sample_weight.max())
-    live = np.flatnonzero(sample_weight > 0.0)
+    live = np.flatnonzero(sample_weight > _LEAST_WEIGHT)
     keys = [*Y[live].T, *X[live].T]
     # The first two keys tell most rows apart; the others sort those that they do not.
     order = np.lexsort(keys[1::-1])
@@ -660,8 +688,8 @@ def _certificate(problem, scaled, solved, units, reduction):
         scaled,
         network,
         price,
-        units.exact(bound),
-        known_bound=units.exact(known_bound),
+        bound,
+        known_bound=known_bound,
         dual_network=dual_network,
     )
     return units.certificate(certificate, objective)

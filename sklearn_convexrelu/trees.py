@@ -327,7 +327,8 @@ class TreeNetwork:
 
     def mapped(self, basis):
         """Return the network on inputs X that is this one on ``X basis``."""
-        return replace(self, coordinates=self.coordinates @ basis.T)
+        coordinates = self.shape.coordinates(self.leaves @ basis.T)
+        return replace(self, coordinates=coordinates)
 
     def layers(self):
         """Return weights of an ordinary layered network, block-diagonal.

@@ -5,8 +5,8 @@ far from it. Second moments say the opposite: one far row, or one column in smal
 outweighs everything else, and a search that goes by them never cuts the bulk of the
 rows. So searches go by Tyler's scatter matrix (Tyler 1987, "A Distribution-Free
 M-Estimator of Multivariate Scatter", Annals of Statistics 15), in which every row
-counts the same whatever its length. It follows columns through any change of units,
-shift and rotation.
+counts the same whatever its length. It follows columns through any change of units and
+rotation, and with a column of ones among them through any shift.
 """
 
 from dataclasses import dataclass
@@ -84,9 +84,9 @@ class Geometry:
     def near(self, V, smallest, largest, rng, n_leaves=1):
         """Return unit coordinates near ``V``, noise log-uniform in size.
 
-        Noise and size are in the metric of :func:`steepest`: on columns of very
-        different size plain noise would move nothing, or everything. Those of
-        sub-networks have one leaf below the other.
+        Its squared size is the mean of those of the turn and of the relative change of
+        values: on columns of very different size plain noise would move nothing, or
+        everything. Those of sub-networks have one leaf below the other.
         """
         size = np.exp(rng.uniform(np.log(smallest), np.log(largest), V.shape[1]))
         squares = np.tile(self.squares, n_leaves)

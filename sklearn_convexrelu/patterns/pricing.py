@@ -73,10 +73,10 @@ TRACK = Effort(n_batches=2, n_hops=1, n_steps=12, certifies=True)
 FIRST = Effort(n_batches=1, n_hops=1, n_steps=14, certifies=True)
 FAIR = Effort(n_batches=4, n_hops=2, n_steps=12, certifies=True)
 HARD = Effort(n_batches=6, n_hops=5, n_steps=18, certifies=True)
-# For runs of many rounds, whose prices hide.
+# For runs of many rounds and tolerances below 5e-4.
 WIDE = Effort(n_batches=12, n_hops=8, n_steps=20, certifies=True)
 FINE = Effort(n_batches=6, n_hops=4, n_steps=20, certifies=True, n_polished=200)
-_BATCH = 80  # directions ascended at a time
+_BATCH = 80  # directions of a batch
 _COMPARED = 96  # directions compared with all others at a time
 # A hop takes the leaders, distinct up to a cosine, and perturbs copies of each. Where
 # prices hide, many sharp local maxima stand close together.

@@ -298,8 +298,8 @@ class _TreePrices:
 def _ascend(prices, W, signs, n_steps, settled=1e-4):
     """Ascend prices from unit coordinates; return coordinates and totals.
 
-    As for neurons, with more momentum; the worse half ends early, since few of it would
-    come first.
+    Steps that do not rise are taken back and halved, others doubled; the worse half
+    ends early, since few of it would come first.
     """
     W = W.copy()
     if not len(W):

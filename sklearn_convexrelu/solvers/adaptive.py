@@ -200,6 +200,14 @@ class _Run:
         elif not problem.shape.is_tree:
             self.network = self.random_start()
         self.begin(problem, started)
+        if start is not None and not self.objective <= problem.objective(
+            problem.null_network()
+        ):
+            # Of other data, maybe: its neurons are worse than none.
+            self.network = problem.null_network()
+            if not problem.shape.is_tree:
+                self.network = self.random_start()
+            self.begin(problem, started)
 
     def random_start(self):
         """Return the network that random neurons slide to.

@@ -17,6 +17,7 @@ from sklearn_convexrelu.certificates import (
     Certificate,
     certify,
     dual_point,
+    less_missed,
     lower_bound,
     price_bound,
 )
@@ -167,7 +168,9 @@ class LowRank:
                 network=network,
                 directions=None,
                 dual_network=None,
-                low_rank=reduction.guarantee(self.rank, alpha, N, solved.certificate),
+                low_rank=reduction.guarantee(
+                    self.rank, alpha, N, less_missed(at_alpha, solved.certificate)
+                ),
             )
             yield mapped if certified is None else certified(mapped, at_alpha, N)
 
