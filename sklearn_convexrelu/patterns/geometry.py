@@ -16,7 +16,7 @@ from scipy.linalg import LinAlgError, cholesky, solve_triangular
 
 from sklearn_convexrelu.networks import column_norms
 
-__all__ = ["Geometry", "second_moment_roots", "steepest"]
+__all__ = ["Geometry", "positive", "second_moment_roots", "steepest", "unit"]
 
 _MOST_ROWS = 2048  # that the scatter is taken of: enough to tell some hundred columns
 # Weights of rows are corrected until they change by less than half: the search needs

@@ -105,9 +105,8 @@ class TreePricer:
     def _along_axes(self, directions):
         """Return coordinates along the axes, and signs, as searches take them."""
         W, signs = self.shape.unpacked(directions)
-        return (W @ self.geometry.axes).astype(self.precision), signs.astype(
-            self.precision
-        )
+        W = W @ self.geometry.axes
+        return W.astype(self.precision), signs.astype(self.precision)
 
     def _values(self, W, signs):
         """Return values at the rows, scaled to lengths that are alike, (n, K)."""
