@@ -17,12 +17,17 @@ from benchmarks.datasets import available, load, standardised
 from benchmarks.reference import WideNetwork, network_objective, train_wide_network
 from benchmarks.report import markdown, parse, publish
 from sklearn_convexrelu import ConvexReLUClassifier, ConvexReLURegressor
-from sklearn_convexrelu.bounds.search import semidefinite_bound
-from sklearn_convexrelu.certificates import dual_point, lower_bound, price_bound
-from sklearn_convexrelu.losses import Logistic, Softmax, SquaredError
-from sklearn_convexrelu.patterns.pricing import Effort, Pricer
-from sklearn_convexrelu.solvers.adaptive import AdaptiveSolver
-from sklearn_convexrelu.training import largest_alpha, state_problem, train
+from sklearn_convexrelu.adaptive.loop import AdaptiveSolver
+from sklearn_convexrelu.certificates.certificate import (
+    dual_point,
+    lower_bound,
+    price_bound,
+)
+from sklearn_convexrelu.certificates.relaxation.search import semidefinite_bound
+from sklearn_convexrelu.data.statement import state_problem
+from sklearn_convexrelu.model.losses import Logistic, Softmax, SquaredError
+from sklearn_convexrelu.pricing.search import Effort, Pricer
+from sklearn_convexrelu.training import largest_alpha, train
 
 SECONDS = 30.0  # of branching into regions, the root included
 MAX_REGIONS = 1000

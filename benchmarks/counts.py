@@ -25,6 +25,7 @@ from sklearn.datasets import (
     make_friedman1,
 )
 from sklearn.preprocessing import scale
+from sklearn_convexrelu.solvers import adaptive, interior_point
 
 from benchmarks.report import RESULTS, markdown, publish
 from sklearn_convexrelu import (
@@ -32,10 +33,10 @@ from sklearn_convexrelu import (
     ConvexReLURegressor,
     convex_relu_path,
 )
-from sklearn_convexrelu.patterns.pricing import Pricer, Prices
-from sklearn_convexrelu.patterns.tree_pricing import TreePricer, _TreePrices
-from sklearn_convexrelu.solvers import adaptive, interior_point
-from sklearn_convexrelu.solvers.slide import _TreeObjective, _WeightObjective
+from sklearn_convexrelu.adaptive.slide import _TreeObjective, _WeightObjective
+from sklearn_convexrelu.pricing.kernels import Prices
+from sklearn_convexrelu.pricing.search import Pricer
+from sklearn_convexrelu.pricing.subnetworks import TreePricer, _TreePrices
 
 FIGURES = RESULTS / "counts.json"
 MOST = 1.25  # times the committed figure: other BLAS libraries round otherwise

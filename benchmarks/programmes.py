@@ -14,12 +14,12 @@ from time import process_time
 import numpy as np
 
 from benchmarks.report import markdown, parse, publish
-from sklearn_convexrelu.losses import SquaredError
-from sklearn_convexrelu.problem import Problem
-from sklearn_convexrelu.solvers.cvxpy_backend import CvxpyBackend
-from sklearn_convexrelu.solvers.fista import Fista
-from sklearn_convexrelu.solvers.group_lasso import Blocks, GroupLasso
-from sklearn_convexrelu.solvers.interior_point import InteriorPoint
+from sklearn_convexrelu.model.losses import SquaredError
+from sklearn_convexrelu.model.problem import Problem
+from sklearn_convexrelu.programmes.cvxpy_backend import CvxpyBackend
+from sklearn_convexrelu.programmes.fista import Fista
+from sklearn_convexrelu.programmes.group_lasso import Blocks, GroupLasso
+from sklearn_convexrelu.programmes.interior_point import InteriorPoint
 
 PEERS = Path(__file__).parents[2] / "shared" / "data" / "peers"
 NAMES = ("diabetes", "breast_cancer")

@@ -17,9 +17,10 @@ import numpy as np
 from benchmarks.datasets import available, standardised
 from benchmarks.reference import WideNetwork, network_objective, train_wide_network
 from benchmarks.report import figure, markdown, parse, quietly
-from sklearn_convexrelu.losses import SquaredError
-from sklearn_convexrelu.solvers.adaptive import AdaptiveSolver
-from sklearn_convexrelu.training import largest_alpha, state_problem, train
+from sklearn_convexrelu.adaptive.loop import AdaptiveSolver
+from sklearn_convexrelu.data.statement import state_problem
+from sklearn_convexrelu.model.losses import SquaredError
+from sklearn_convexrelu.training import largest_alpha, train
 
 CASES = {
     "diabetes": (0.1, 0.03),

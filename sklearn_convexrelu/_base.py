@@ -24,24 +24,24 @@ from sklearn_convexrelu._callbacks import (
     with_callbacks,
 )
 from sklearn_convexrelu._threads import one_blas_thread
-from sklearn_convexrelu.losses import Loss, SquaredError
-from sklearn_convexrelu.networks import NEURONS, GatedNetwork
-from sklearn_convexrelu.recovery.decomposition import cone_decomposition
-from sklearn_convexrelu.solution import Status
-from sklearn_convexrelu.solvers.adaptive import AdaptiveSolver
-from sklearn_convexrelu.solvers.fixed_patterns import FixedPatterns
-from sklearn_convexrelu.solvers.low_rank import LowRank
+from sklearn_convexrelu.adaptive.loop import AdaptiveSolver
+from sklearn_convexrelu.data.statement import state_problem
+from sklearn_convexrelu.model.losses import Loss, SquaredError
+from sklearn_convexrelu.model.neurons import NEURONS, GatedNetwork
+from sklearn_convexrelu.model.solution import Status
+from sklearn_convexrelu.model.subnetworks import TreeNetwork, TreeShape
+from sklearn_convexrelu.programmes.decomposition import cone_decomposition
+from sklearn_convexrelu.programmes.fixed_patterns import FixedPatterns
+from sklearn_convexrelu.programmes.low_rank import LowRank
 from sklearn_convexrelu.training import (
     follow,
     largest_alpha,
     proven,
     pruned,
     searched,
-    state_problem,
     train,
     warn,
 )
-from sklearn_convexrelu.trees import TreeNetwork, TreeShape
 
 __all__ = [
     "BaseConvexReLU",

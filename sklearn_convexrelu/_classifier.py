@@ -12,7 +12,12 @@ from sklearn.utils.multiclass import check_classification_targets, type_of_targe
 from sklearn.utils.validation import column_or_1d, validate_data
 
 from sklearn_convexrelu._base import BaseConvexReLU, CheckedData, checked_weights
-from sklearn_convexrelu.losses import Logistic, Softmax, SquaredError, SquaredHinge
+from sklearn_convexrelu.model.losses import (
+    Logistic,
+    Softmax,
+    SquaredError,
+    SquaredHinge,
+)
 
 __all__ = ["ConvexReLUClassifier"]
 

@@ -31,7 +31,7 @@ from sklearn_convexrelu._classifier import ConvexReLUClassifier
 from sklearn_convexrelu._path import GRID_CONSTRAINTS, alpha_grid
 from sklearn_convexrelu._regressor import ConvexReLURegressor
 from sklearn_convexrelu._threads import one_blas_thread
-from sklearn_convexrelu.solution import Status
+from sklearn_convexrelu.model.solution import Status
 from sklearn_convexrelu.training import warn, warn_of_path
 
 __all__ = ["ConvexReLUClassifierCV", "ConvexReLURegressorCV"]

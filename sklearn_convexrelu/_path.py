@@ -11,7 +11,7 @@ from sklearn_convexrelu._base import absolute
 from sklearn_convexrelu._classifier import ConvexReLUClassifier
 from sklearn_convexrelu._regressor import ConvexReLURegressor
 from sklearn_convexrelu._threads import one_blas_thread
-from sklearn_convexrelu.solution import Status
+from sklearn_convexrelu.model.solution import Status
 from sklearn_convexrelu.training import warn_of_path
 
 __all__ = ["GRID_CONSTRAINTS", "RegularizationPath", "alpha_grid", "convex_relu_path"]

@@ -8,7 +8,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import column_or_1d, validate_data
 
 from sklearn_convexrelu._base import BaseConvexReLU, CheckedData, checked_weights
-from sklearn_convexrelu.losses import Huber, Poisson, SquaredError
+from sklearn_convexrelu.model.losses import Huber, Poisson, SquaredError
 
 __all__ = ["ConvexReLURegressor"]
 

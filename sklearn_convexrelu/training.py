@@ -8,23 +8,22 @@ that warns.
 
 import sys
 import warnings
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 
-from sklearn_convexrelu.bounds.search import semidefinite_bound
-from sklearn_convexrelu.certificates import Certificate, certify, dual_point
-from sklearn_convexrelu.losses import TargetUnits
-from sklearn_convexrelu.networks import NEURONS, power_of_two
-from sklearn_convexrelu.patterns.exact import ExactPricing, affordable
-from sklearn_convexrelu.patterns.pricing import FAIR, FIRST
-from sklearn_convexrelu.patterns.tree_pricing import pricer_of, totals_of
-from sklearn_convexrelu.problem import Problem
-from sklearn_convexrelu.recovery.pruning import prune
-from sklearn_convexrelu.solution import Solution, Status
-from sklearn_convexrelu.solvers.fixed_patterns import FixedPatterns
-from sklearn_convexrelu.solvers.low_rank import LowRank, LowRankGuarantee, on_basis
+from sklearn_convexrelu.certificates.certificate import Certificate, certify, dual_point
+from sklearn_convexrelu.certificates.relaxation.search import semidefinite_bound
+from sklearn_convexrelu.data.statement import are_constant
+from sklearn_convexrelu.data.units import Units
+from sklearn_convexrelu.model.pruning import prune
+from sklearn_convexrelu.model.solution import Solution, Status
+from sklearn_convexrelu.pricing.exact import ExactPricing, affordable
+from sklearn_convexrelu.pricing.search import FAIR, FIRST
+from sklearn_convexrelu.pricing.subnetworks import pricer_of, totals_of
+from sklearn_convexrelu.programmes.fixed_patterns import FixedPatterns
+from sklearn_convexrelu.programmes.low_rank import LowRank, LowRankGuarantee
 
 __all__ = [
     "follow",
@@ -32,49 +31,18 @@ __all__ = [
     "proven",
     "pruned",
     "searched",
-    "state_problem",
     "train",
     "warn",
     "warn_of_path",
 ]
 
 _MOST_REGIONS = 64  # of the sphere, where time allows
-_LARGEST = 1e30  # feature beside the hidden bias
-_SMALLEST = 1e-150  # feature without one
-_LEAST_SPREAD = 1e-9  # of a feature, for its size, that double precision resolves
-_ROUNDED = 8.0 * np.finfo(float).eps  # spread that is rounding: a constant
-# Constant columns are a hidden bias that is all but free once they are so many times
-# as long as any row of the others: what more would change prices by is the square of
-# its inverse, which certificates allow for. Cone programmes want few orders of
-# magnitude: with 1e5 gaps of 1e-5 stalled, with 1e3 the same ones converged.
-_FREE = 1e3
-_LEAST_WEIGHT = 1e-150  # of a row, for the largest: less is none, losses divide by it
-_LARGEST_ALPHA = 1e100
 _ALIKE = 1e-6  # times the objective: what roundings of it may differ by
 # Times the objective: smaller gaps drown in the rounding of it and of its bound, and
 # searches in single precision resolve prices to about the root of this.
 _RESOLVED = 1e-8
-_LARGEST_LOSS = 1e290  # unit of a loss, or its inverse, that leaves room in double
 
 _INTERNAL = ("sklearn.", "sklearn_convexrelu.", "joblib.")
-
-
-def state_problem(
-    X, Y, sample_weight, loss, *, fit_intercept, hidden_bias, shape=NEURONS, names=None
-):
-    """Return the Problem of the data, its alpha still open.
-
-    Rows of zero weight are dropped and identical rows merged, in an order that depends
-    on the set of rows alone: weights, repetitions and any shuffling of the same data
-    give the same problem (to the last bit for integer weights).
-    """
-    X = np.asarray(X, dtype=np.float64)
-    _check_spread(X, hidden_bias, names)
-    rows, weights = _distinct_rows(X, Y, sample_weight)
-    inputs = np.ones((len(rows), X.shape[1] + hidden_bias))
-    inputs[:, : X.shape[1]] = X[rows]
-    weights = weights / weights.sum()
-    return Problem(inputs, Y[rows], weights, loss, np.nan, fit_intercept, shape)
 
 
 def train(
@@ -160,7 +128,7 @@ def follow(
         solution = _constant_solution(problem.with_alpha(0.0), solver, dtype)
         yield from (solution for _ in alphas)
         return
-    units = _Units.of(problem, _is_gated(solver))
+    units = Units.of(problem, _is_gated(solver))
     scaled, solver = units.scaled(problem), units.solver(solver)
     path = solver.solve_path(
         scaled,
@@ -241,7 +209,7 @@ def _restored(solved, units, dtype):
 
 def pruned(problem, network):
     """Return a network of linearly independent units that predicts the same."""
-    units = _Units.of(problem, network.is_gated)
+    units = Units.of(problem, network.is_gated)
     return units.restore(prune(units.shrink(network), units.scaled(problem).X))
 
 
@@ -297,7 +265,7 @@ def proven(problem, network, certificate, time_limit):
 
 def _proof(problem, network, certificate, time_limit):
     """Return a lower bound and what no price exceeds, from a relaxation."""
-    units = _Units.of(problem)
+    units = Units.of(problem)
     bound = semidefinite_bound(
         units.scaled(problem),
         units.shrink(network),
@@ -349,7 +317,7 @@ def largest_alpha(problem, solver=None):
     finds. The search has a seed of its own: the figure belongs to the problem and must
     not depend on the solver's seed. A solver over fixed patterns computes its own.
     """
-    units = _Units.of(problem, _is_gated(solver))
+    units = Units.of(problem, _is_gated(solver))
     scaled, solver = units.scaled(problem), units.solver(solver)
     if isinstance(solver, LowRank):
         reduction = solver.reduction(scaled)
@@ -378,7 +346,7 @@ def _rounding(problem, N):
 
 def searched(problem, network):
     """Return the certificate over all networks of one that no solver has priced."""
-    units = _Units.of(problem)
+    units = Units.of(problem)
     scaled, own = units.scaled(problem), units.shrink(network)
     N = dual_point(scaled, own.forward(scaled.X))
     candidates, bound = pricer_of(scaled).price(
@@ -386,276 +354,6 @@ def searched(problem, network):
     )
     certificate = certify(scaled, own, candidates.best, bound)
     return units.certificate(certificate, problem.objective(network))
-
-
-@dataclass(frozen=True)
-class _Units:
-    """Units in which inputs, targets and objective are of order one.
-
-    A network f' of the scaled problem, on the inputs ``X'`` with ``X = inputs X'
-    there``, is ``f = size f' + offset`` of the original one; its hidden weights are
-    those of f' times ``back``.
-
-    Attributes
-    ----------
-    inputs : float
-        Unit of the inputs.
-    targets : TargetUnits
-        Units of targets, predictions and loss.
-    back : ndarray of shape (n_inputs, n_scaled_inputs) or None
-        Takes weights of the scaled inputs to those of the user's; None where they are
-        the same inputs. Where constant columns outweigh all others they are one.
-    there : ndarray of shape (n_scaled_inputs, n_inputs) or None
-        Takes weights the other way: ``back`` but for the length of that column.
-    """
-
-    inputs: float
-    targets: TargetUnits
-    back: np.ndarray | None = None
-    there: np.ndarray | None = None
-
-    @classmethod
-    def of(cls, problem, gated=False):
-        """Return the units of ``problem``, for ReLU or gated units.
-
-        Raises
-        ------
-        ValueError
-            If the targets have a loss beyond double precision.
-        """
-        back, there = _joined_constants(problem, problem.fit_intercept and not gated)
-        X = problem.X if back is None else problem.X @ back
-        constant = problem.best_constant() if problem.fit_intercept else None
-        targets = problem.loss.target_units(problem.Y, constant)
-        if not 1.0 / _LARGEST_LOSS < targets.factor < _LARGEST_LOSS:
-            size = np.abs(problem.Y).max()
-            raise ValueError(
-                f"Targets of size {size:.0e} have a loss beyond double precision; "
-                "rescale them."
-            )
-        return cls(power_of_two(np.abs(X).max(initial=0.0)), targets, back, there)
-
-    @property
-    def objective(self):
-        """Unit of the objective."""
-        return self.targets.factor
-
-    @property
-    def alpha(self):
-        """Unit of the penalty strength."""
-        return self.objective / self.targets.size * self.inputs
-
-    def strengths(self, alpha):
-        """Return penalty strengths in these units.
-
-        Where prices are of order one, what is far from them needs no exact number.
-        """
-        with np.errstate(over="ignore", under="ignore"):
-            strengths = np.divide(alpha, self.alpha)
-        return np.clip(strengths, np.finfo(float).tiny, _LARGEST_ALPHA)
-
-    def scaled(self, problem):
-        """Return ``problem`` in these units."""
-        X = problem.X if self.back is None else _without_rounding(problem.X, self.back)
-        return replace(
-            problem,
-            X=X / self.inputs,
-            Y=(problem.Y - self.targets.shift) / self.targets.divisor,
-            loss=problem.loss.in_units(self.targets.size),
-            alpha=float(self.strengths(problem.alpha)),  # nan while it is open
-        )
-
-    def solver(self, solver):
-        """Return the solver of the scaled problem: its patterns are of its inputs."""
-        if self.back is None:
-            return solver
-        if isinstance(solver, LowRank):
-            n_features = len(self.back) - solver.has_bias
-            rank = solver.rank
-            if rank <= n_features:  # else it is refused
-                rank = min(rank, self.back.shape[1] - 1)
-            return replace(
-                solver, solver=self.solver(solver.solver), rank=rank, has_bias=True
-            )
-        return on_basis(solver, self.there.T)
-
-    def restore(self, network):
-        """Return a network of the scaled problem in the user's units."""
-        if self.back is not None:
-            network = network.mapped(self.back)
-        targets = self.targets
-        return network.rescaled(
-            targets.size / self.inputs, targets.size, targets.offset
-        )
-
-    def shrink(self, network):
-        """Return a network of the user's problem in these units."""
-        factor = 1.0 / self.targets.size
-        network = network.rescaled(
-            self.inputs * factor, factor, -self.targets.offset * factor
-        ).astype(np.float64)
-        return network if self.there is None else network.mapped(self.there)
-
-    def certificate(self, certificate, objective):
-        """Return a certificate of the scaled problem in the user's units.
-
-        Where constant columns were cut prices may be larger by a factor, and bounds,
-        concave along the dual point and not negative at zero, smaller by it.
-        """
-        over_all = certificate.over_all
-        factor = 1.0 if self.back is None else 1.0 + 1.0 / _FREE**2
-        bound = self.objective / factor
-        return replace(
-            certificate,
-            objective=objective,
-            lower_bound=certificate.lower_bound * bound,
-            price=certificate.price * self.alpha,
-            price_bound=certificate.price_bound * self.alpha * factor,
-            proven_lower_bound=certificate.proven_lower_bound * bound,
-            over_all=None
-            if over_all is None
-            else self.certificate(over_all, objective),
-        )
-
-    def guarantee(self, low_rank):
-        """Return what low-rank training guarantees in the user's units."""
-        if low_rank is None:
-            return None
-        certificate = low_rank.certificate
-        return replace(
-            low_rank,
-            residual_norm=low_rank.residual_norm * self.inputs,
-            certificate=self.certificate(
-                certificate, certificate.objective * self.objective
-            ),
-        )
-
-    def translated(self, callback):
-        """Return ``callback`` for a solver of the scaled problem."""
-
-        def scaled_callback(record, network):
-            return callback(self.record(record), self.restore(network))
-
-        return scaled_callback
-
-    def record(self, record):
-        """Return a record of the history in the user's units."""
-        unit = {
-            "objective": self.objective,
-            "dual_gap": self.objective,
-            "price": self.alpha,
-        }
-        return {key: value * unit.get(key, 1) for key, value in record.items()}
-
-
-def _joined_constants(problem, cut):
-    """Return maps that make constant columns one, and back, where they outweigh all.
-
-    Only the sum of what constant columns contribute matters, and it costs least spread
-    in proportion to their values: they act as one column of their joint length. With an
-    intercept a ReLU needs no bias beyond the longest row of the others: all rows would
-    pass it, or none. So with ``cut`` a column longer than ``_FREE`` times that row is
-    shortened to it, which changes prices by less than ``1 / _FREE^2`` of themselves.
-    """
-    X = problem.X
-    constant = _are_constant(X)
-    values = X[0, constant]
-    largest = np.abs(values).max(initial=0.0)
-    if largest == 0.0 or constant.all():
-        return None, None
-    length = largest * np.linalg.norm(values / largest)
-    others = X[:, ~constant]
-    size = np.abs(others).max()
-    free = _FREE * size * np.linalg.norm(others / size, axis=1).max()
-    if length <= free:
-        return None, None
-    kept = free if cut else length
-    back = np.eye(X.shape[1])[:, np.append(np.flatnonzero(~constant), 0)]
-    there = back.T.copy()
-    back[:, -1], there[-1] = 0.0, 0.0
-    back[constant, -1] = values / length * (kept / length)
-    there[-1, constant] = values / kept
-    return back, there
-
-
-def _without_rounding(X, back):
-    """Return ``X @ back``, its last column constant to the last bit."""
-    product = X @ back
-    product[:, -1] = np.median(product[:, -1])
-    return product
-
-
-def _are_constant(X):
-    """Tell which columns are constant, but for rounding."""
-    return np.ptp(X, axis=0) <= _ROUNDED * np.abs(X).max(axis=0)
-
-
-def _check_spread(X, hidden_bias, names):
-    """Refuse features whose variation would drown in rounding beside their size.
-
-    Constant ones tell nothing, and are no harm whatever their size, nor are those whose
-    variation is rounding, and next to nothing beside that of the others or the bias.
-    """
-    sizes, spreads = np.abs(X).max(axis=0), np.ptp(X, axis=0)
-    others = max(spreads[~_are_constant(X)].max(initial=0.0), float(hidden_bias))
-    rounded = _are_constant(X) & (spreads <= _LEAST_SPREAD * others)
-    varying = np.flatnonzero((spreads > 0.0) & ~rounded)
-    if not len(varying):
-        return
-
-    def named(column):
-        return f"Feature {column if names is None else repr(str(names[column]))}"
-
-    ratios = spreads[varying] / sizes[varying]
-    worst = varying[ratios.argmin()]
-    if ratios.min() < _LEAST_SPREAD:
-        raise ValueError(
-            f"{named(worst)} varies by {ratios.min():.0e} of its size, too little for "
-            "double precision; standardise it."
-        )
-    largest = varying[sizes[varying].argmax()]
-    size = sizes[largest]
-    if hidden_bias and spreads[varying].max() < _LEAST_SPREAD:
-        raise ValueError(
-            f"The features vary by {spreads[varying].max():.0e} at most, beside the "
-            "hidden bias, of size one, too little for double precision; standardise "
-            "them."
-        )
-    if size < _SMALLEST:
-        raise ValueError(
-            f"Features of size {size:.0e} have squares beyond double precision; "
-            "standardise them."
-        )
-    if hidden_bias and size > _LARGEST:
-        raise ValueError(
-            f"{named(largest)}, of size {size:.0e}, drowns the hidden bias, of size "
-            "one; standardise it."
-        )
-
-
-def _distinct_rows(X, Y, sample_weight):
-    """Return one index for each distinct row of positive weight, and their weights.
-
-    Rows come sorted by target and then by features.
-    """
-    # A common factor means nothing; without it their sum could overflow.
-    sample_weight = sample_weight / power_of_two(sample_weight.max())
-    live = np.flatnonzero(sample_weight > _LEAST_WEIGHT)
-    keys = [*Y[live].T, *X[live].T]
-    # The first two keys tell most rows apart; the others sort those that they do not.
-    order = np.lexsort(keys[1::-1])
-    tied = np.ones(len(live) - 1, dtype=bool)
-    for key in keys[:2]:
-        tied &= key[order[1:]] == key[order[:-1]]
-    among = np.concatenate([[False], tied]) | np.concatenate([tied, [False]])
-    rest = order[among]
-    order[among] = rest[np.lexsort([key[rest] for key in keys[::-1]])]
-    pairs = np.flatnonzero(tied)
-    for key in keys:
-        pairs = pairs[key[order[pairs]] == key[order[pairs + 1]]]
-    first = np.delete(np.arange(len(live)), pairs + 1)
-    order = live[order]
-    return order[first], np.add.reduceat(sample_weight[order], first)
 
 
 def _certificate(problem, scaled, solved, units, reduction):
@@ -764,10 +462,10 @@ def _adaptive_constant(problem):
 
     It is proven where a bound on the price is rounding too, and not the price alone.
     """
-    network, units = problem.null_network(), _Units.of(problem)
+    network, units = problem.null_network(), Units.of(problem)
     scaled, objective = units.scaled(problem), problem.objective(network)
     N = dual_point(scaled, scaled.null_network().forward(scaled.X))
-    exact = not N.any() or bool(_are_constant(problem.X).all())
+    exact = not N.any() or bool(are_constant(problem.X).all())
     if not exact and affordable(scaled):
         pricing = ExactPricing(scaled.X)
         price = float(pricing.price(N).prices[0]) + pricing.slack(N)

@@ -7,8 +7,8 @@ import pytest
 from sklearn.datasets import load_diabetes
 from sklearn.preprocessing import StandardScaler
 
-from sklearn_convexrelu.losses import SquaredError
-from sklearn_convexrelu.training import state_problem
+from sklearn_convexrelu.data.statement import state_problem
+from sklearn_convexrelu.model.losses import SquaredError
 
 SHARED_DATA = Path(__file__).parents[2] / "shared" / "data"
 

@@ -9,13 +9,19 @@ import pytest
 from problems import bumps, diabetes, problem, shared_file
 from sklearn.exceptions import ConvergenceWarning
 
-from sklearn_convexrelu.bounds.descent import bound_price
-from sklearn_convexrelu.bounds.proof import region_prices
-from sklearn_convexrelu.bounds.regions import Region, Rows, fan
-from sklearn_convexrelu.bounds.relaxation import Relaxation, State, in_cone
-from sklearn_convexrelu.bounds.search import semidefinite_bound
-from sklearn_convexrelu.certificates import lower_bound, price_bound
-from sklearn_convexrelu.losses import (
+from sklearn_convexrelu.adaptive.loop import AdaptiveSolver
+from sklearn_convexrelu.certificates.certificate import lower_bound, price_bound
+from sklearn_convexrelu.certificates.relaxation.descent import bound_price
+from sklearn_convexrelu.certificates.relaxation.proof import region_prices
+from sklearn_convexrelu.certificates.relaxation.regions import Region, Rows, fan
+from sklearn_convexrelu.certificates.relaxation.search import semidefinite_bound
+from sklearn_convexrelu.certificates.relaxation.semidefinite import (
+    Relaxation,
+    State,
+    in_cone,
+)
+from sklearn_convexrelu.data.statement import state_problem
+from sklearn_convexrelu.model.losses import (
     Huber,
     Logistic,
     Poisson,
@@ -23,10 +29,9 @@ from sklearn_convexrelu.losses import (
     SquaredError,
     SquaredHinge,
 )
-from sklearn_convexrelu.patterns.exact import exact_price
-from sklearn_convexrelu.solvers.adaptive import AdaptiveSolver
-from sklearn_convexrelu.training import largest_alpha, state_problem, train
-from sklearn_convexrelu.trees import TreeShape
+from sklearn_convexrelu.model.subnetworks import TreeShape
+from sklearn_convexrelu.pricing.exact import exact_price
+from sklearn_convexrelu.training import largest_alpha, train
 
 # BOUNDS_SEEDS=84 makes 504 random problems of the default six.
 N_SEEDS = int(os.environ.get("BOUNDS_SEEDS", "1"))

@@ -7,7 +7,7 @@ import pytest
 from numpy.testing import assert_array_equal
 from sklearn.exceptions import ConvergenceWarning
 
-import sklearn_convexrelu.solvers.adaptive as adaptive
+import sklearn_convexrelu.adaptive.loop as adaptive
 from sklearn_convexrelu import (
     ConvexReLUClassifier,
     ConvexReLURegressor,

@@ -11,8 +11,8 @@ from benchmarks.campaign.audit import Outcome, _Audit, claims_of, is_refusal, ru
 from benchmarks.campaign.cases import FEATURES, MODES, PROBLEMS, draw
 from benchmarks.campaign.descent import Descent
 from benchmarks.campaign.restated import Stated
-from sklearn_convexrelu.solution import Status
-from sklearn_convexrelu.solvers.adaptive import AdaptiveSolver
+from sklearn_convexrelu.adaptive.loop import AdaptiveSolver
+from sklearn_convexrelu.model.solution import Status
 
 N_CASES = 40
 LARGEST = 300  # entries of X

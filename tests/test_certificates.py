@@ -6,10 +6,10 @@ from numpy.testing import assert_allclose
 from problems import bumps, problem
 from reference import all_patterns, cone_programme
 
-from sklearn_convexrelu.certificates import certify, dual_point, price_bound
-from sklearn_convexrelu.losses import SquaredError
-from sklearn_convexrelu.patterns.exact import exact_price
-from sklearn_convexrelu.problem import Problem
+from sklearn_convexrelu.certificates.certificate import certify, dual_point, price_bound
+from sklearn_convexrelu.model.losses import SquaredError
+from sklearn_convexrelu.model.problem import Problem
+from sklearn_convexrelu.pricing.exact import exact_price
 
 
 @pytest.mark.parametrize("fit_intercept", [True, False])

@@ -19,7 +19,7 @@ from sklearn.model_selection import (
     StratifiedKFold,
 )
 
-import sklearn_convexrelu.solvers.adaptive as adaptive
+import sklearn_convexrelu.adaptive.loop as adaptive
 from sklearn_convexrelu import (
     ConvexReLUClassifier,
     ConvexReLUClassifierCV,

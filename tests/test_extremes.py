@@ -22,7 +22,7 @@ from sklearn_convexrelu import (
     ConvexReLURegressorCV,
     convex_relu_path,
 )
-from sklearn_convexrelu.solution import Status
+from sklearn_convexrelu.model.solution import Status
 
 
 def table(n=50, seed=1):

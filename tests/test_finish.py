@@ -7,11 +7,11 @@ from problems import bumps, diabetes, problem, shared_file
 from reference import all_patterns, cone_programme, network_objective
 
 from sklearn_convexrelu import ConvexReLUClassifier, ConvexReLURegressor
-from sklearn_convexrelu.certificates import dual_point
-from sklearn_convexrelu.patterns.exact import ExactPricing
-from sklearn_convexrelu.patterns.polish import polish
-from sklearn_convexrelu.patterns.pricing import Prices
-from sklearn_convexrelu.solvers import finish
+from sklearn_convexrelu.adaptive import finish
+from sklearn_convexrelu.certificates.certificate import dual_point
+from sklearn_convexrelu.pricing.exact import ExactPricing
+from sklearn_convexrelu.pricing.kernels import Prices
+from sklearn_convexrelu.pricing.polish import polish
 
 
 @pytest.mark.parametrize(

@@ -23,12 +23,12 @@ from sklearn_convexrelu import (
     convex_relu_path,
     sample_patterns,
 )
-from sklearn_convexrelu.networks import NEURONS
-from sklearn_convexrelu.solution import Status
-from sklearn_convexrelu.solvers import fixed_patterns
-from sklearn_convexrelu.solvers.cvxpy_backend import CvxpyBackend
-from sklearn_convexrelu.solvers.fixed_patterns import FixedPatterns
-from sklearn_convexrelu.trees import TreeShape
+from sklearn_convexrelu.model.neurons import NEURONS
+from sklearn_convexrelu.model.solution import Status
+from sklearn_convexrelu.model.subnetworks import TreeShape
+from sklearn_convexrelu.programmes import fixed_patterns
+from sklearn_convexrelu.programmes.cvxpy_backend import CvxpyBackend
+from sklearn_convexrelu.programmes.fixed_patterns import FixedPatterns
 
 
 def bumps(n_samples=60, n_features=3):

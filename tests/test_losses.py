@@ -8,8 +8,8 @@ import pytest
 from numpy.testing import assert_allclose
 from scipy.optimize import minimize, minimize_scalar
 
-from sklearn_convexrelu.certificates import dual_point, lower_bound
-from sklearn_convexrelu.losses import (
+from sklearn_convexrelu.certificates.certificate import dual_point, lower_bound
+from sklearn_convexrelu.model.losses import (
     Huber,
     Logistic,
     Loss,
@@ -18,8 +18,8 @@ from sklearn_convexrelu.losses import (
     SquaredError,
     SquaredHinge,
 )
-from sklearn_convexrelu.problem import Problem
-from sklearn_convexrelu.solvers.amplitudes import best_amplitudes
+from sklearn_convexrelu.model.problem import Problem
+from sklearn_convexrelu.programmes.amplitudes import best_amplitudes
 
 
 class Case(NamedTuple):

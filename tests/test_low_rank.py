@@ -12,8 +12,8 @@ from sklearn_convexrelu import (
     ConvexReLURegressorCV,
     convex_relu_path,
 )
-from sklearn_convexrelu.patterns.exact import ExactPricing
-from sklearn_convexrelu.patterns.pricing import Pricer
+from sklearn_convexrelu.pricing.exact import ExactPricing
+from sklearn_convexrelu.pricing.search import Pricer
 
 LOSSES = ["squared_error", "huber", "poisson", "log_loss", "squared_hinge"]
 

@@ -9,8 +9,12 @@ from numpy.testing import assert_allclose, assert_array_equal
 from scipy.sparse import csr_array
 
 from sklearn_convexrelu import convex_relu_path
-from sklearn_convexrelu.networks import GatedNetwork, Network, row_blocks
-from sklearn_convexrelu.trees import GatedTreeNetwork, TreeNetwork, TreeShape
+from sklearn_convexrelu.model.neurons import GatedNetwork, Network, row_blocks
+from sklearn_convexrelu.model.subnetworks import (
+    GatedTreeNetwork,
+    TreeNetwork,
+    TreeShape,
+)
 
 
 def network(seed=0, n_inputs=3, n_neurons=4, n_outputs=2):

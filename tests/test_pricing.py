@@ -6,17 +6,10 @@ from numpy.testing import assert_allclose
 from reference import network_objective
 
 from sklearn_convexrelu import ConvexReLURegressor
-from sklearn_convexrelu.patterns.exact import exact_price
-from sklearn_convexrelu.patterns.pricing import (
-    FAIR,
-    HARD,
-    LIGHT,
-    TRACK,
-    Candidates,
-    Pricer,
-    Prices,
-    ascend,
-)
+from sklearn_convexrelu.pricing.ascent import ascend
+from sklearn_convexrelu.pricing.exact import exact_price
+from sklearn_convexrelu.pricing.kernels import Candidates, Prices
+from sklearn_convexrelu.pricing.search import FAIR, HARD, LIGHT, TRACK, Pricer
 
 
 def data(n_samples, n_inputs, n_outputs, seed=0):

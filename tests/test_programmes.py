@@ -9,8 +9,8 @@ from numpy.testing import assert_allclose, assert_array_equal
 from reference import cone_programme
 
 from sklearn_convexrelu import enumerate_patterns, sample_patterns
-from sklearn_convexrelu.certificates import dual_point
-from sklearn_convexrelu.losses import (
+from sklearn_convexrelu.certificates.certificate import dual_point
+from sklearn_convexrelu.model.losses import (
     Huber,
     Logistic,
     Poisson,
@@ -18,14 +18,14 @@ from sklearn_convexrelu.losses import (
     SquaredError,
     SquaredHinge,
 )
-from sklearn_convexrelu.problem import Problem
-from sklearn_convexrelu.recovery.weights import relu_network
-from sklearn_convexrelu.solution import Status
-from sklearn_convexrelu.solvers import group_lasso
-from sklearn_convexrelu.solvers.cvxpy_backend import CvxpyBackend
-from sklearn_convexrelu.solvers.fista import Fista
-from sklearn_convexrelu.solvers.group_lasso import Blocks, GroupLasso
-from sklearn_convexrelu.solvers.interior_point import InteriorPoint
+from sklearn_convexrelu.model.problem import Problem
+from sklearn_convexrelu.model.solution import Status
+from sklearn_convexrelu.programmes import group_lasso
+from sklearn_convexrelu.programmes.cvxpy_backend import CvxpyBackend
+from sklearn_convexrelu.programmes.fista import Fista
+from sklearn_convexrelu.programmes.group_lasso import Blocks, GroupLasso
+from sklearn_convexrelu.programmes.interior_point import InteriorPoint
+from sklearn_convexrelu.programmes.recovery import relu_network
 
 PEERS = Path(__file__).parents[2] / "shared" / "data" / "peers"
 N = 40

@@ -13,9 +13,9 @@ from sklearn_convexrelu import (
     ConvexReLURegressor,
     ConvexReLURegressorCV,
 )
-from sklearn_convexrelu.networks import GatedNetwork, Network
-from sklearn_convexrelu.recovery.decomposition import cone_decomposition
-from sklearn_convexrelu.recovery.pruning import merge_compatible, prune
+from sklearn_convexrelu.model.neurons import GatedNetwork, Network
+from sklearn_convexrelu.model.pruning import merge_compatible, prune
+from sklearn_convexrelu.programmes.decomposition import cone_decomposition
 
 
 def random_network(n_inputs, n_neurons, n_outputs, seed, kind):

@@ -13,7 +13,7 @@ from sklearn_convexrelu import (
     ConvexReLURegressor,
     ConvexReLURegressorCV,
 )
-from sklearn_convexrelu.solution import Status
+from sklearn_convexrelu.model.solution import Status
 
 MODELS = {
     "regressor": ConvexReLURegressor(0.3, tol=1e-2, random_state=0),

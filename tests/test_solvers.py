@@ -9,7 +9,10 @@ from reference import all_patterns, cone_programme
 from scipy.optimize import minimize
 from sklearn.exceptions import ConvergenceWarning
 
-from sklearn_convexrelu.losses import (
+from sklearn_convexrelu.adaptive.loop import AdaptiveSolver
+from sklearn_convexrelu.adaptive.slide import _WeightObjective, slide
+from sklearn_convexrelu.data.statement import state_problem
+from sklearn_convexrelu.model.losses import (
     Huber,
     Logistic,
     Poisson,
@@ -17,13 +20,11 @@ from sklearn_convexrelu.losses import (
     SquaredError,
     SquaredHinge,
 )
-from sklearn_convexrelu.networks import Network
-from sklearn_convexrelu.problem import Problem
-from sklearn_convexrelu.solution import Status
-from sklearn_convexrelu.solvers.adaptive import AdaptiveSolver
-from sklearn_convexrelu.solvers.amplitudes import best_amplitudes
-from sklearn_convexrelu.solvers.slide import _WeightObjective, slide
-from sklearn_convexrelu.training import largest_alpha, state_problem, train
+from sklearn_convexrelu.model.neurons import Network
+from sklearn_convexrelu.model.problem import Problem
+from sklearn_convexrelu.model.solution import Status
+from sklearn_convexrelu.programmes.amplitudes import best_amplitudes
+from sklearn_convexrelu.training import largest_alpha, train
 
 
 def several_targets(n_samples, n_features, n_outputs):

@@ -19,16 +19,16 @@ from sklearn_convexrelu import (
     ConvexReLURegressorCV,
     convex_relu_path,
 )
-from sklearn_convexrelu.patterns import tree_arrangements
-from sklearn_convexrelu.patterns.exact import exact_price
-from sklearn_convexrelu.patterns.pricing import FAIR, FIRST
-from sklearn_convexrelu.patterns.tree_arrangements import (
+from sklearn_convexrelu.model.subnetworks import TreeShape
+from sklearn_convexrelu.patterns import subnetworks as tree_arrangements
+from sklearn_convexrelu.patterns.subnetworks import (
     TreeCells,
     enumerate_trees,
     sample_trees,
 )
-from sklearn_convexrelu.patterns.tree_pricing import TreePricer
-from sklearn_convexrelu.trees import TreeShape
+from sklearn_convexrelu.pricing.exact import exact_price
+from sklearn_convexrelu.pricing.search import FAIR, FIRST
+from sklearn_convexrelu.pricing.subnetworks import TreePricer
 
 
 @parametrize_with_checks(

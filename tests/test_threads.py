@@ -18,7 +18,7 @@ from sklearn_convexrelu import (
     convex_relu_path,
 )
 from sklearn_convexrelu._threads import one_blas_thread
-from sklearn_convexrelu.patterns.pricing import Pricer
+from sklearn_convexrelu.pricing.search import Pricer
 
 
 def libraries():

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 
-from sklearn_convexrelu.trees import TreeNetwork, TreeShape
+from sklearn_convexrelu.model.subnetworks import TreeNetwork, TreeShape
 
 SHAPES = [
     TreeShape((3,)),

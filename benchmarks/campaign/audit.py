@@ -18,7 +18,7 @@ from sklearn.exceptions import ConvergenceWarning
 from benchmarks.campaign.descent import Descent
 from benchmarks.campaign.restated import Stated, path_norm
 from sklearn_convexrelu import enumerate_patterns
-from sklearn_convexrelu.solution import Status
+from sklearn_convexrelu.model.solution import Status
 
 __all__ = ["Finding", "Outcome", "run"]
 

@@ -1,1 +1,1 @@
-"""Activation patterns: the search for the neurons that matter."""
+"""Activation patterns: sampled, listed, counted; the geometry that searches go by."""

@@ -13,9 +13,9 @@ from scipy.optimize import linprog
 from sklearn.utils import check_array, check_random_state
 from sklearn.utils.validation import check_scalar
 
-from sklearn_convexrelu.networks import power_of_two
-from sklearn_convexrelu.patterns.exact import merge_parallel, row_space
+from sklearn_convexrelu.model.neurons import power_of_two
 from sklearn_convexrelu.patterns.geometry import second_moment_roots
+from sklearn_convexrelu.pricing.exact import merge_parallel, row_space
 
 __all__ = ["count_patterns", "enumerate_patterns", "patterns_of", "sample_patterns"]
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.linalg import LinAlgError, cholesky, solve_triangular
 
-from sklearn_convexrelu.networks import column_norms
+from sklearn_convexrelu.model.neurons import column_norms
 
 __all__ = ["Geometry", "positive", "second_moment_roots", "steepest", "unit"]
 

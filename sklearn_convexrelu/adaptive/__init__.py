@@ -1,0 +1,1 @@
+"""Adaptive training: generate the neurons that matter, prove when none is left."""

@@ -1,0 +1,1 @@
+"""Lower bounds on the optimum: what a network is judged by."""

@@ -1,0 +1,203 @@
+"""Duality certificates: how far a network is from the best of its kind, provably.
+
+The dual of the training problem (Pilanci & Ergen, ICML 2020, Theorem 1, with the
+penalty in its unconstrained form) is::
+
+    max_V -L*(V)   subject to   ||V^T relu(X u)||_2 <= alpha for all ||u||_2 <= 1,
+
+and ``1^T V = 0`` with an unpenalised intercept. The gradient ``N`` of the loss at any
+network, scaled by ``s <= alpha / price``, is feasible once ``price`` is at least the
+maximum of ``||N^T relu(X u)||``. So the certificate is as good as the price: how the
+price was found is its ``kind``.
+"""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from sklearn_convexrelu.model.neurons import column_norms
+
+__all__ = [
+    "Certificate",
+    "certify",
+    "dual_point",
+    "less_missed",
+    "lower_bound",
+    "price_bound",
+]
+
+
+@dataclass(frozen=True)
+class Certificate:
+    """A lower bound on the optimum, beside the objective of one network.
+
+    The dual point behind the bound may be that of another network: that a solver priced
+    before it improved it a last time.
+
+    Attributes
+    ----------
+    kind : {"exact", "bound", "priced", "restricted"}
+        "exact": the price is the true maximum, so the gap is a proof. "bound": no price
+        exceeds ``price_bound``, so it is one too. "priced": the price is the best of
+        many local searches, so the gap is an estimate. "restricted": the bound is a
+        proof, but for models of given patterns only, gated where the model is.
+    objective : float
+        Objective of the network, recomputed from its weights.
+    lower_bound : float
+        Lower bound on every network's objective; proven unless the kind is "priced".
+    price : float
+        Largest ``||N^T relu(X u)||_2`` over unit vectors u that was found; for kind
+        "restricted" the largest of the given units. At an optimum with neurons it
+        equals alpha.
+    price_bound : float
+        Number that no price at a dual point can exceed: the price plus rounding when
+        exact. After ``certify`` (kind "bound") that point is the optimised one that
+        proves the bound, not the one that ``price`` is of, which may be the larger.
+    proven_lower_bound : float
+        Lower bound that follows from ``price_bound``: a proof whatever the kind, for
+        kind "restricted" for the models that it speaks of.
+    over_all : Certificate or None
+        Beside a "restricted" one of a ReLU network, that over all networks.
+    """
+
+    kind: str
+    objective: float
+    lower_bound: float
+    price: float
+    price_bound: float
+    proven_lower_bound: float
+    over_all: "Certificate | None" = None
+
+    @property
+    def gap(self):
+        """Objective minus lower bound."""
+        return self.objective - self.lower_bound
+
+    @property
+    def proven_gap(self):
+        """Objective minus the proven lower bound."""
+        return self.objective - self.proven_lower_bound
+
+
+def dual_point(problem, F):
+    """Return the gradient N of the loss at predictions ``F``, balanced per output.
+
+    With an unpenalised intercept the columns of N must sum to zero. The caller refits
+    the intercept; what is left is taken out here.
+    """
+    N = problem.loss.gradient(F, problem.Y, problem.weights)
+    if problem.fit_intercept:
+        N = problem.loss.balanced(N, problem.Y, problem.weights)
+    return N
+
+
+def certify(
+    problem,
+    network,
+    price,
+    exact_bound=None,
+    *,
+    prove=True,
+    known_bound=np.inf,
+    dual_network=None,
+    F=None,
+):
+    """Return the Certificate of ``network``, given the price of a dual point.
+
+    Parameters
+    ----------
+    problem : Problem
+        What is minimised.
+    network : Network
+        The network to judge; with ``problem.fit_intercept`` its intercept should be
+        the best for its neurons, or the bound is weak.
+    price : float
+        Largest price known at the dual point.
+    exact_bound : float, default=None
+        From exact pricing: what no price exceeds, rounding included. It makes the
+        certificate's kind "exact"; without it the kind is "priced".
+    prove : bool, default=True
+        Whether to bound the price rigorously too, beside one that is not exact, and to
+        take from the lower bound what searches of sub-networks are known to miss.
+    known_bound : float, default=inf
+        A rigorous bound on the price that is known already.
+    dual_network : Network, default=None
+        Where the dual point is taken, if not at ``network``: every dual point bounds
+        every network.
+    F : ndarray of shape (n_samples, n_outputs), default=None
+        Predictions of ``network``, where they are known.
+
+    Returns
+    -------
+    Certificate
+        Objective and dual point are recomputed from the weights; that the price is
+        theirs is up to the caller.
+    """
+    F = network.forward(problem.X) if F is None else F
+    objective = problem.objective(network, F)
+    if dual_network is not None:
+        F = dual_network.forward(problem.X)
+    N = dual_point(problem, F)
+    exact = exact_bound is not None
+    bound, proven = exact_bound, -np.inf
+    if not exact:
+        bound = known_bound
+        if prove:
+            bound = max(price, min(known_bound, price_bound(problem, N)))
+    if np.isfinite(bound):
+        proven = lower_bound(problem, N, bound)
+    lower = proven if exact else lower_bound(problem, N, price)
+    certificate = Certificate(
+        kind="exact" if exact else "priced",
+        objective=objective,
+        lower_bound=lower,
+        price=price,
+        price_bound=bound,
+        proven_lower_bound=proven,
+    )
+    return less_missed(problem, certificate) if prove else certificate
+
+
+def less_missed(problem, certificate):
+    """Return a certificate less what searches of sub-networks are known to miss."""
+    if certificate.kind != "priced" or not problem.shape.resolution:
+        return certificate
+    missed = problem.shape.resolution * problem.loss_scale()
+    lower = certificate.lower_bound - missed
+    return replace(certificate, lower_bound=max(lower, certificate.proven_lower_bound))
+
+
+def lower_bound(problem, N, price):
+    """Return the best dual value along ``N`` when no price exceeds ``price``."""
+    limit = problem.alpha / price if price > 0.0 else np.inf
+    return problem.loss.best_dual_value(N, problem.Y, problem.weights, limit)
+
+
+def price_bound(problem, N):
+    """Return a number that no price exceeds.
+
+    For one column v of N, ``relu(z) = (z + |z|) / 2`` gives::
+
+        v^T relu(X u) <= ||X^T v|| / 2 + sum_i max(v_i, 0) |x_i u| / 2
+
+    and Cauchy-Schwarz bounds the sum by ``sqrt(sum_i v_i+ * lmax(X^T diag(v+) X))``.
+    Both signs of v are taken, and columns are combined by their squares. Values of
+    sub-networks of cost one are at most ``reach ||X||_2`` in length.
+    """
+    X = problem.X
+    if problem.shape.is_tree:
+        largest = [np.linalg.norm(np.maximum(s * N, 0.0), axis=0) for s in (1.0, -1.0)]
+        size = np.sqrt(np.linalg.eigvalsh(X.T @ X)[-1])
+        return float(problem.shape.reach * size * np.linalg.norm(np.maximum(*largest)))
+    halves = 0.5 * column_norms(X.T @ N)
+    bounds = [halves + 0.5 * _positive_part(X, sign * N) for sign in (1.0, -1.0)]
+    return float(np.linalg.norm(np.maximum(*bounds)))
+
+
+def _positive_part(X, N):
+    """Return ``max_u sum_i max(N_ic, 0) |x_i u|``, bounded, for each column c of N."""
+    bounds = []
+    for v in np.maximum(N, 0.0).T:
+        largest = np.linalg.eigvalsh((X.T * v) @ X)[-1]
+        bounds.append(np.sqrt(v.sum() * max(largest, 0.0)))
+    return np.array(bounds)

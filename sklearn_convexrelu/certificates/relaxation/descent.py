@@ -1,0 +1,285 @@
+"""Descent: L-BFGS on the relaxed training problem, and on the price of one dual point.
+
+The dual of "no price exceeds alpha, in the relaxation" is a training problem again,
+
+    minimise L(F) + alpha * sum_k M_k[1, 1]   over positive semidefinite M_k, k = +, -,
+
+where F is the sum over k of ``k (E[X u] + a_k) / 2`` with the moments M_k and the a_k
+of ``relaxation``. So the dual point N, the gradient of the loss at F, and the
+multipliers that bound its price are found together. Several outputs have moments each;
+their masses are taken together by their norm.
+"""
+
+import time
+
+import numpy as np
+from scipy.optimize import minimize
+
+from sklearn_convexrelu.certificates.certificate import dual_point, price_bound
+from sklearn_convexrelu.certificates.relaxation.proof import region_prices
+from sklearn_convexrelu.certificates.relaxation.regions import TINY, Region, Rows
+from sklearn_convexrelu.certificates.relaxation.semidefinite import (
+    SMOOTHING,
+    Moments,
+    Relaxation,
+    State,
+    spread_factors,
+    unit_factors,
+)
+
+__all__ = [
+    "MAX_ROUNDS",
+    "PATIENCE",
+    "VISIBLE",
+    "Training",
+    "bound_price",
+    "finite_constant",
+    "polished",
+    "refuse_trees",
+]
+
+MAX_ROUNDS = 60  # updates of the multipliers
+PATIENCE = 8  # rounds without visible gain before a stage ends
+VISIBLE = 5e-4  # relative gain
+
+
+def bound_price(problem, N, *, n_neighbors=10, max_iter=60):
+    """Return a number that ``||N^T relu(X u)||_2`` exceeds for no unit vector u.
+
+    Like ``certificates.price_bound``, with Shor's relaxation in place of
+    Cauchy-Schwarz: dearer, and never much worse.
+
+    Parameters
+    ----------
+    problem : Problem
+        Its inputs X; a two-layer problem.
+    N : ndarray of shape (n_samples, n_outputs)
+        The dual point.
+    n_neighbors : int, default=10
+        Nearest rows that a row is tied to.
+    max_iter : int, default=60
+        Steps of L-BFGS between two updates of the multipliers.
+
+    Returns
+    -------
+    float
+        The bound, an allowance for rounding included.
+
+    Raises
+    ------
+    ValueError
+        If the problem is of sub-networks.
+    """
+    refuse_trees(problem)
+    rows = Rows.of(problem.X, n_neighbors)
+    best = price_bound(problem, N) * (1.0 + 1e-12 * len(N))
+    size = np.abs(N).sum()
+    if rows.rank == 0 or size == 0.0:
+        return best
+    shape = (1, 2, N.shape[1])
+    W, blocks = spread_factors(rows.rank, *shape), np.ones(shape, dtype=bool)
+    relaxation = Relaxation(rows, [Region.sphere(rows)], size / len(N))
+    a = relaxation.envelopes(Moments.of(rows, W)).upper
+    state = State(W, a, relaxation.no_multipliers(N.shape[1]))
+    for _ in range(MAX_ROUNDS):
+        before = best
+        for _ in range(PATIENCE):
+            state = polished(relaxation, state, blocks, N, np.inf, max_iter)
+            state = state.updated(relaxation)
+            best = min(best, region_prices(relaxation, state, N).max())
+        if best > (1.0 - VISIBLE) * before:
+            break
+    return float(best)
+
+
+def finite_constant(problem):
+    """Return the best constant prediction, cut to finite values; zero without one.
+
+    Parameters
+    ----------
+    problem : Problem
+        What is minimised.
+
+    Returns
+    -------
+    ndarray of shape (n_outputs,)
+        The constant.
+    """
+    if not problem.fit_intercept:
+        return np.zeros(problem.n_outputs)
+    return np.nan_to_num(problem.best_constant(), posinf=30.0, neginf=-30.0)
+
+
+def refuse_trees(problem):
+    """Raise where the units of a problem are not neurons.
+
+    Parameters
+    ----------
+    problem : Problem
+        What is minimised.
+
+    Raises
+    ------
+    ValueError
+        If they are sub-networks.
+    """
+    if problem.shape.is_tree:
+        raise ValueError("Semidefinite bounds are for two layers, not sub-networks.")
+
+
+class Training:
+    """The relaxed training problem: its objective for L-BFGS.
+
+    The unknowns are factors W, whose squared norms are the masses, in units in which
+    the loss of a constant is one; the a; and the intercept.
+    """
+
+    def __init__(self, problem, relaxation):
+        self.problem, self.relaxation = problem, relaxation
+        self.loss_unit = problem.loss_scale()
+        self.unit = np.sqrt(self.loss_unit / relaxation.alpha)
+        F = np.zeros_like(problem.Y) + finite_constant(problem)
+        curvature = problem.loss.curvature(F, problem.Y, problem.weights)[0].sum()
+        self.shift_unit = np.sqrt(self.loss_unit / max(curvature, TINY))
+        if not 1e-100 < self.shift_unit < 1e100:
+            self.shift_unit = 1.0
+
+    def dual_point(self, state, shift):
+        """Return the balanced gradient of the loss at the predictions."""
+        relaxation = self.relaxation
+        V, t = unit_factors(state.W)
+        moments = Moments.of(relaxation.rows, V)
+        activations = moments.linear + relaxation.absolute(moments, state.a)
+        return dual_point(self.problem, self._predictions(t, 0.5 * activations, shift))
+
+    def _predictions(self, t, activations, shift):
+        signed = self.relaxation.signs * t[..., None] * activations
+        return signed.sum(axis=(0, 1)).T + shift
+
+    def value_and_gradient(self, W, a, shift, multipliers):
+        """Return the objective and its gradients with respect to W, a and intercept."""
+        problem, relaxation = self.problem, self.relaxation
+        V, t = unit_factors(W)
+        moments = Moments.of(relaxation.rows, V)
+        activations = 0.5 * (moments.linear + relaxation.absolute(moments, a))
+        F = self._predictions(t, activations, shift)
+        value, N = problem.loss.value_and_gradient(F, problem.Y, problem.weights)
+        E = relaxation.signs * N.T
+        blocks, to_V, to_a, activations = relaxation.lagrangian(V, a, E, multipliers)
+        masses = t.sum(axis=1)
+        norms = np.linalg.norm(masses, axis=-1, keepdims=True)
+        ties = blocks - np.einsum("...i,...i->...", E, activations)
+        value += relaxation.alpha * norms.sum() + np.sum(t * ties)
+        price = (relaxation.alpha * masses / np.maximum(norms, TINY))[:, None]
+        to_W = _tangential(to_V, V) * np.sqrt(t)[..., None, None]
+        to_W += 2.0 * (blocks + price)[..., None, None] * W
+        return value, to_W, t[..., None] * to_a, N.sum(axis=0)
+
+    def solve(self, state, shift, max_iter, deadline):
+        """Return improved state and intercept."""
+        free, shape, n_W = self.problem.fit_intercept, state.W.shape, state.W.size
+        # The curvature in a is the mass over the laxity of ties.
+        mass = np.sum(state.W**2, axis=(-2, -1))[..., None] / self.unit**2
+        a_unit = np.sqrt(SMOOTHING * len(self.problem.Y) / np.clip(mass, 1e-3, 1.0))
+
+        def parts(x):
+            W = x[:n_W].reshape(shape) * self.unit
+            a = x[n_W : n_W + state.a.size].reshape(state.a.shape) * a_unit
+            return W, a, x[n_W + a.size :] * self.shift_unit if free else shift
+
+        def objective(x):
+            W, a, b = parts(x)
+            point = W, a, b, state.multipliers
+            value, to_W, to_a, to_b = self.value_and_gradient(*point)
+            gradient = [to_W.ravel() * self.unit, (to_a * a_unit).ravel()]
+            gradient += [to_b * self.shift_unit] if free else []
+            return value / self.loss_unit, np.concatenate(gradient) / self.loss_unit
+
+        start = [state.W.ravel() / self.unit, (state.a / a_unit).ravel()]
+        start += [shift / self.shift_unit] if free else []
+        found = _descended(objective, np.concatenate(start), max_iter, deadline)
+        W, a, shift = parts(found)
+        return State(W, a, state.multipliers), shift
+
+
+def polished(relaxation, state, blocks, N, deadline, max_iter):
+    """Return a state whose multipliers bound the price of N better in some blocks.
+
+    Parameters
+    ----------
+    relaxation : Relaxation
+        Rows and regions.
+    state : State
+        Where to start.
+    blocks : ndarray of bool, (n_regions, 2, n_outputs)
+        Which blocks to improve.
+    N : ndarray of shape (n_samples, n_outputs)
+        The dual point.
+    deadline : float
+        Time at which to stop, as ``time.perf_counter`` tells it.
+    max_iter : int
+        Steps of L-BFGS.
+
+    Returns
+    -------
+    State
+        Its masses are one.
+    """
+    scale = relaxation.alpha + TINY
+    n_W, shape = state.W.size, state.W.shape
+    E = relaxation.signs * N.T
+    a_unit = np.sqrt(SMOOTHING * len(N))
+
+    def objective(x):
+        W = x[:n_W].reshape(shape)
+        V, t = unit_factors(W)
+        a = x[n_W:].reshape(state.a.shape) * a_unit
+        values, to_V, to_a, _ = relaxation.lagrangian(V, a, E, state.multipliers)
+        to_W = _tangential(to_V, V) / np.sqrt(t)[..., None, None]
+        to_W, to_a = to_W * blocks[..., None, None], to_a * blocks[..., None] * a_unit
+        return values[blocks].sum() / scale, np.append(to_W, to_a) / scale
+
+    start = np.append(unit_factors(state.W)[0], state.a / a_unit)
+    found = _descended(objective, start, max_iter, deadline)
+    W = unit_factors(found[:n_W].reshape(shape))[0]
+    a = found[n_W:].reshape(state.a.shape) * a_unit
+    return State(W, a, state.multipliers)
+
+
+class _OutOfTimeError(Exception):
+    """Raised to end a run of L-BFGS, whose last point is kept."""
+
+
+def _descended(objective, start, max_iter, deadline):
+    """Return the point where L-BFGS ends, for its steps or for its time."""
+    point = start
+
+    def keep(x):
+        nonlocal point
+        point = x.copy()
+        if time.perf_counter() > deadline:
+            raise _OutOfTimeError
+
+    try:
+        minimize(
+            objective,
+            start,
+            jac=True,
+            method="L-BFGS-B",
+            callback=keep,
+            options={
+                "maxiter": max_iter,
+                "maxfun": 2 * max_iter,
+                "maxcor": 30,
+                "ftol": 1e-9,
+                "gtol": 1e-7,
+            },
+        )
+    except _OutOfTimeError:
+        pass
+    return point if np.isfinite(point).all() else start
+
+
+def _tangential(gradient, V):
+    """Return the part of a gradient that does not change the norm of V."""
+    return gradient - np.sum(gradient * V, axis=(-2, -1), keepdims=True) * V

@@ -1,0 +1,128 @@
+"""Proof: a rigorous bound on the price of one dual point, from any multipliers.
+
+On a region, a quadratic ``u^T A u + b^T u + c`` is above ``v^T relu(X u)``; its maximum
+over the sphere is the trust region problem (Moré & Sorensen, SIAM J. Sci. Stat. Comput.
+1983), which has no duality gap, and any dual value is a bound. So nothing here trusts
+the descent that found the multipliers; an allowance for rounding is added.
+"""
+
+from dataclasses import replace
+
+import numpy as np
+
+from sklearn_convexrelu.certificates.certificate import lower_bound
+from sklearn_convexrelu.certificates.relaxation.regions import TINY
+from sklearn_convexrelu.certificates.relaxation.semidefinite import (
+    Moments,
+    Quadratic,
+    unit_factors,
+)
+
+__all__ = ["block_prices", "proven_value", "region_prices"]
+
+
+def block_prices(relaxation, state, N):
+    """Return proven bounds on the price of each sign and output of N, by regions.
+
+    Parameters
+    ----------
+    relaxation : Relaxation
+        Rows and regions.
+    state : State
+        Its factors, a and multipliers only tell which quadratic to use.
+    N : ndarray of shape (n_samples, n_outputs)
+        The dual point.
+
+    Returns
+    -------
+    ndarray of shape (n_regions, 2, n_outputs)
+        Bounds on ``-N_c^T relu(Z u)`` and ``N_c^T relu(Z u)`` over u in a region.
+    """
+    rows, free = relaxation.rows, relaxation.free
+    moments = Moments.of(rows, unit_factors(state.W)[0])
+    envelopes = relaxation.envelopes(moments)
+    a = relaxation.absolute(moments, state.a)
+    new = relaxation.updated(moments, envelopes, a, state.multipliers)
+    # Pairs hand weight of N from row to row; what is left there decides which bound a
+    # row needs.
+    half = 0.5 * relaxation.signs * N.T
+    left = half + rows.net(new.pairs)
+    linear = half + np.where(free, 0.0, relaxation.sides * left)
+    left = np.where(free, left, 0.0)
+    new = replace(new, lower=np.maximum(left, 0.0), upper=np.maximum(-left, 0.0))
+    below = relaxation.quadratic(moments, envelopes, linear, new)
+    above = Quadratic(-below.A, -below.b, -below.c, below.size)
+    return _sphere_maximum(above, len(N) + len(rows.distances))
+
+
+def region_prices(relaxation, state, N):
+    """Return a proven bound on the price of N in every region.
+
+    Parameters
+    ----------
+    relaxation : Relaxation
+        Rows and regions.
+    state : State
+        As in ``block_prices``.
+    N : ndarray of shape (n_samples, n_outputs)
+        The dual point.
+
+    Returns
+    -------
+    ndarray of shape (n_regions,)
+        Bounds for the rows before scaling; the larger signs of all outputs are combined
+        by their squares.
+    """
+    rows = relaxation.rows
+    bounds = np.maximum(block_prices(relaxation, state, N), 0.0).max(axis=1)
+    rest = rows.dropped * np.linalg.norm(N)
+    prices = np.linalg.norm(bounds, axis=1) * rows.scale + rest
+    return np.nan_to_num(prices * (1.0 + 1e-14), nan=np.inf)
+
+
+def proven_value(problem, N, price):
+    """Return the lower bound that N proves, less what rounding may have added.
+
+    Parameters
+    ----------
+    problem : Problem
+        What is minimised.
+    N : ndarray of shape (n_samples, n_outputs)
+        The dual point.
+    price : float
+        A number that the price of N does not exceed.
+
+    Returns
+    -------
+    float
+        The bound; minus infinity where the price is not finite.
+    """
+    if not np.isfinite(price):
+        return -np.inf
+    value = lower_bound(problem, N, price)
+    size = np.abs(value) + np.sum(np.abs(N * problem.Y)) + problem.loss_scale()
+    return float(value - 4.0 * np.finfo(float).eps * (len(N) + 10) * size)
+
+
+def _sphere_maximum(quadratic, n_terms):
+    """Bound ``max_{||u|| = 1} u^T A u + b^T u + c`` from above, provably.
+
+    By Lagrangian duality it is at most ``l + b^T (l I - A)^-1 b / 4 + c`` for every l
+    above the eigenvalues of A. Bisection finds the best l; eigenvalues, and the sums
+    that made A, b and c, are off by rounding no more than what is added.
+    """
+    values, vectors = np.linalg.eigh(quadratic.A)
+    b = np.einsum("...ri,...r->...i", vectors, quadratic.b) ** 2
+    rank = values.shape[-1]
+    largest = values[..., -1]
+    width = 0.5 * np.sqrt(b.sum(axis=-1))
+    least = 1e-14 * (quadratic.size + np.abs(largest)) + TINY
+    low, high = least, np.maximum(width, least)
+    distances = largest[..., None] - values
+    for _ in range(60):
+        middle = np.sqrt(low * high)
+        steep = np.sum(b / (middle[..., None] + distances) ** 2, axis=-1) > 4.0
+        low, high = np.where(steep, middle, low), np.where(steep, high, middle)
+    rest = 0.25 * np.sum(b / (high[..., None] + distances), axis=-1)
+    rounding = max(16.0 * np.finfo(float).eps * (n_terms + 8 * rank), 1e-12)
+    return largest + high + rest + quadratic.c + rounding * quadratic.size

@@ -1,0 +1,379 @@
+"""Proven lower bounds on the optimum at any rank, by semidefinite relaxation.
+
+A dual point N with ``max_{||u|| = 1} ||N^T relu(X u)|| <= alpha`` proves that no
+network of any width is better than ``-L*(N)`` (Pilanci & Ergen, ICML 2020). Beyond
+rank three that maximum, the price, cannot be found, but it can be bounded. Here the
+relaxed training problem (``descent``) gives N and the multipliers, the price of N is
+bounded from them (``proof``), and the best bound is kept. Where the relaxation is loose
+the sphere is split (``regions``): branch and bound, with a proof after every round.
+"""
+
+import time
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from sklearn_convexrelu.certificates.certificate import dual_point, price_bound
+from sklearn_convexrelu.certificates.relaxation.descent import (
+    MAX_ROUNDS,
+    PATIENCE,
+    VISIBLE,
+    Training,
+    finite_constant,
+    polished,
+    refuse_trees,
+)
+from sklearn_convexrelu.certificates.relaxation.proof import (
+    block_prices,
+    proven_value,
+    region_prices,
+)
+from sklearn_convexrelu.certificates.relaxation.regions import TINY, Region, Rows, fan
+from sklearn_convexrelu.certificates.relaxation.semidefinite import (
+    Moments,
+    Relaxation,
+    State,
+    spread_factors,
+    unit_factors,
+)
+
+__all__ = ["SemidefiniteBound", "semidefinite_bound"]
+
+_RETIED = 5  # rounds between changes of the ties
+_WEAK_ROUNDS = 3  # of the search for better multipliers of blocks without mass
+_MAX_PAIRED = 3000  # rows: beyond, pairs are near neighbours and stay as they are
+_MAX_SIMPLEX_RANK = 4  # up to it regions are simplicial cones, above it slices
+_STRONG = 1e-3  # of a common mass: blocks above it are trained
+
+
+@dataclass(frozen=True)
+class SemidefiniteBound:
+    """A proven lower bound on the optimum of a two-layer problem.
+
+    Attributes
+    ----------
+    lower_bound : float
+        No network of any width has a lower objective.
+    dual_point : ndarray of shape (n_samples, n_outputs)
+        N, its columns summing to zero with an unpenalised intercept.
+    price_bound : float
+        What ``||N^T relu(X u)||_2`` exceeds for no unit vector u. The bound is the best
+        dual value of ``s * dual_point`` over ``0 <= s <= alpha / price_bound``.
+    n_regions : int
+        Number of regions of the sphere in the proof.
+    history : tuple of (float, int, float)
+        Seconds, regions and the best lower bound, after every round.
+    """
+
+    lower_bound: float
+    dual_point: np.ndarray
+    price_bound: float
+    n_regions: int
+    history: tuple
+
+
+def semidefinite_bound(
+    problem,
+    network=None,
+    *,
+    max_regions=1,
+    n_neighbors=10,
+    time_limit=np.inf,
+    target=None,
+    max_iter=60,
+):
+    """Return a proven lower bound on the optimum of ``problem``, at any rank.
+
+    Parameters
+    ----------
+    problem : Problem
+        What is minimised, with a positive alpha. The loss is one of this package's.
+    network : Network, default=None
+        Where to start; a good one saves time, and no bound depends on it being so.
+    max_regions : int, default=1
+        The unit sphere is split into up to so many regions, where the relaxation is
+        loose. Up to rank four the bound then tends to the optimum; beyond, a few
+        regions help a little.
+    n_neighbors : int, default=10
+        Rows that a row is tied to: at first its neighbours, later those whose ties are
+        broken most. Zero gives a plain, weaker relaxation.
+    time_limit : float, default=inf
+        Seconds after which the bound found so far is returned.
+    target : float, default=None
+        A lower bound that is good enough, for instance the objective of a network less
+        a tolerance.
+    max_iter : int, default=60
+        Steps of L-BFGS between two updates of the multipliers.
+
+    Returns
+    -------
+    SemidefiniteBound
+        The best bound found: never worse than what the best constant proves.
+
+    Raises
+    ------
+    ValueError
+        If alpha is not positive, or the problem is of sub-networks.
+
+    Notes
+    -----
+    Several outputs have moments each; their prices are combined by squares, within
+    every region, which is valid but loose with few regions.
+    """
+    target = np.inf if target is None else target
+    # What overflows bounds nothing: such a price is infinite, and never kept.
+    with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+        search = _Search(problem, n_neighbors, time_limit, target)
+        if search.rows.rank > 0 and search.best.lower_bound < target:
+            search.run(network, max_regions, max_iter)
+    return search.best
+
+
+class _Search:
+    """The bound's state: regions, moments, intercept, and the best bound so far."""
+
+    def __init__(self, problem, n_neighbors, time_limit, target):
+        refuse_trees(problem)
+        if not problem.alpha > 0.0:
+            raise ValueError("The bound needs a positive penalty: problem.with_alpha.")
+        self.problem, self.target, self.n_ties = problem, target, n_neighbors
+        self.started = time.perf_counter()
+        self.deadline = self.started + time_limit
+        self.rows = Rows.of(problem.X, n_neighbors)
+        self.alpha = problem.alpha / self.rows.scale  # of rows scaled to order one
+        self.best, self.history = None, ()
+        self.regions = [Region.sphere(self.rows)]
+        self.shift = np.zeros(problem.n_outputs)
+        self._prove_constant()
+
+    @property
+    def n_regions(self):
+        """Number of regions."""
+        return len(self.regions)
+
+    def run(self, network, max_regions, max_iter):
+        """Bound over the whole sphere, then over more and more regions."""
+        self.begin(network)
+        while self.improve(max_iter) and self.n_regions < max_regions:
+            before = self.n_regions
+            self.branch(max_regions)
+            if self.n_regions == before:
+                break
+
+    def begin(self, network):
+        """Start from the neurons of a network, else from small moments all around."""
+        relaxation = self._relaxed()
+        training = Training(self.problem, relaxation)
+        self.shift = finite_constant(self.problem)
+        shape = (1, 2, self.problem.n_outputs)
+        W = 0.1 * training.unit * spread_factors(self.rows.rank, *shape)
+        if network is not None and network.n_neurons:
+            W = 0.1 * W + self._factors(network, W.shape)
+            if self.problem.fit_intercept:
+                self.shift = np.asarray(network.intercept, dtype=float)
+        envelopes = relaxation.envelopes(Moments.of(self.rows, unit_factors(W)[0]))
+        a = 0.5 * (envelopes.lower + envelopes.upper)
+        multipliers = relaxation.no_multipliers(self.problem.n_outputs)
+        self.state = State(W, a, multipliers)
+
+    def improve(self, max_iter):
+        """Train the relaxation and prove; return whether to go on."""
+        bounds = []
+        for round_ in range(MAX_ROUNDS):
+            relaxation = self._relaxed()
+            active = self._active()
+            training = Training(self.problem, relaxation.of_regions(active))
+            part, self.shift = training.solve(
+                self.state.of_regions(active), self.shift, max_iter, self.deadline
+            )
+            part = part.updated(training.relaxation)
+            self.state.W[active] = part.W
+            self.state.put(active, self._strong(part.W), part)
+            N = training.dual_point(part, self.shift)
+            bounds.append(self._prove(relaxation, N, max_iter))
+            reached = self.best.lower_bound >= self.target
+            if reached or time.perf_counter() > self.deadline:
+                return False
+            before = max(bounds[:-PATIENCE], default=-np.inf)
+            if max(bounds) - before < VISIBLE * abs(before):
+                break
+            if round_ % _RETIED == _RETIED - 1:
+                self._tie(N)
+        return True
+
+    def _tie(self, N):
+        """Tie the pairs of rows that the moments break most; free those at rest."""
+        n = len(self.rows.Z)
+        if not self.n_ties or n > _MAX_PAIRED:
+            return
+        V, t = unit_factors(self.state.W)
+        size = t * np.sum(np.abs(N.T), axis=-1)
+        relaxation = self._relaxed()
+        a = relaxation.absolute(Moments.of(self.rows, V), self.state.a)
+        worst, shares = np.zeros((n, n)), np.ones((n, n))
+        for block in zip(*np.nonzero(size > 1e-3 * size.max()), strict=True):
+            G = self.rows.Z @ V[block]
+            gram = G @ G.T
+            square = np.diag(gram)
+            share = np.clip(gram / (square + 1e-9), -3.0, 3.0)
+            apart = square[:, None] + share * (share * square - 2.0 * gram)
+            broken = a[block][:, None] - np.abs(share) * a[block]
+            broken = t[block] * (broken - np.sqrt(np.maximum(apart, 0.0)))
+            shares = np.where(broken > worst, share, shares)
+            worst = np.maximum(worst, broken)
+        np.fill_diagonal(worst, 0.0)
+        n_ties = min(self.n_ties, n - 1)
+        partners = np.argpartition(-worst, n_ties, axis=1)[:, :n_ties]
+        added = np.array([np.repeat(np.arange(n), n_ties), partners.ravel()])
+        broken = worst[added[0], added[1]]
+        added = added[:, broken > 1e-3 * max(t.max() * a.max(), TINY)]
+        flows = self.state.multipliers.pairs
+        kept = np.abs(flows).max(axis=(0, 1, 2), initial=0.0) > 0.0
+        self.rows = self.rows.with_pairs(
+            np.hstack([self.rows.pairs[:, kept], added]),
+            np.append(self.rows.shares[kept], shares[added[0], added[1]]),
+        )
+        fresh = np.zeros((*flows.shape[:-1], added.shape[1]))
+        flows = np.concatenate([flows[..., kept], fresh], axis=-1)
+        self.state.multipliers = replace(self.state.multipliers, pairs=flows)
+
+    def _strong(self, W):
+        """Return which blocks have mass that training can work with."""
+        unit = self.problem.loss_scale() / self.alpha
+        return np.sum(W * W, axis=(-2, -1)) > _STRONG * unit / self.n_regions
+
+    def _active(self):
+        """Return which regions have such blocks; all of them if none has."""
+        active = self._strong(self.state.W).any(axis=(1, 2))
+        return active if active.any() else ~active
+
+    def _prove(self, relaxation, N, max_iter):
+        """Return the bound that N proves; blocks of little mass come to help first.
+
+        In training their multipliers, as gradients are in proportion to the mass, would
+        hardly move. They are dealt with by themselves, at this N. Those whose price
+        stays too high are given mass: what is zero stays zero in L-BFGS, since moments
+        are products of factors.
+        """
+        bounds = block_prices(relaxation, self.state, N)
+        limit = self.alpha / np.sqrt(bounds.shape[2])
+        weak = ~self._strong(self.state.W)
+        for _ in range(_WEAK_ROUNDS):
+            poor = weak & ~(bounds < limit)
+            regions = poor.any(axis=(1, 2))
+            if not regions.any() or time.perf_counter() > self.deadline:
+                break
+            some, blocks = relaxation.of_regions(regions), poor[regions]
+            state = self.state.of_regions(regions)
+            state = polished(some, state, blocks, N, self.deadline, max_iter)
+            self.state.put(regions, blocks, state.updated(some))
+            bounds = block_prices(relaxation, self.state, N)
+        prices = region_prices(relaxation, self.state, N)
+        self._keep(N, prices.max())
+        poor = weak & (bounds > limit)
+        if poor.any():
+            unit = self.problem.loss_scale() / self.alpha
+            seed = np.sqrt(2.0 * _STRONG * unit / self.n_regions)
+            self.state.W[poor] = seed * unit_factors(self.state.W[poor])[0]
+        return proven_value(self.problem, N, prices.max())
+
+    def branch(self, max_regions):
+        """Split the regions whose activations are bounded most loosely."""
+        rank = self.rows.rank
+        if self.regions[0].rays is None and rank <= _MAX_SIMPLEX_RANK:
+            parts = fan(self.rows)
+            if len(parts) <= max_regions:
+                self._replace({0: parts})
+            return
+        looseness = self._looseness()
+        totals = looseness.sum(axis=1)
+        order = np.argsort(-totals)
+        room = min(max_regions - len(order), max(1, len(order) // 2))
+        split = {}
+        for i in order[:room]:
+            if totals[i] <= 1e-6 * totals.sum():
+                break
+            region = self.regions[i]
+            if region.rays is not None:
+                split[i] = region.bisected(self.rows, looseness[i])
+                continue
+            W = self.state.W[i]
+            mass = np.sum(W * W)
+            t = np.sum(W * W, axis=(-2, -1))
+            u = np.einsum("sc,scr->r", np.sqrt(t), W[..., 0]) / mass
+            U = np.einsum("scrk,scqk->rq", W, W) / mass
+            split[i] = region.halves(self.rows, u, U - np.outer(u, u))
+        self._replace(split)
+
+    def _replace(self, split):
+        """Put parts in place of regions, the moments shared between them."""
+        regions, origin, shares = [], [], []
+        for i, region in enumerate(self.regions):
+            parts = split.get(i, [region])
+            regions += parts
+            origin += [i] * len(parts)
+            shares += [1.0 / np.sqrt(len(parts))] * len(parts)
+        self.regions = regions
+        state = self.state.of_regions(np.array(origin))
+        W = state.W * np.array(shares)[:, None, None, None, None]
+        cuts = self._relaxed().no_multipliers(self.problem.n_outputs).cuts
+        old = state.multipliers.cuts
+        for i, region in enumerate(regions):  # the cuts of a new cone are all new
+            if region.rays is None or len(split.get(origin[i], [region])) == 1:
+                cuts[i, ..., : old.shape[-2], :] = old[i]
+        self.state = State(W, state.a, replace(state.multipliers, cuts=cuts))
+
+    def _looseness(self):
+        """Return the differences between bounds that count, (n_regions, n)."""
+        relaxation = self._relaxed()
+        V, t = unit_factors(self.state.W)
+        envelopes = relaxation.envelopes(Moments.of(self.rows, V))
+        N = Training(self.problem, relaxation).dual_point(self.state, self.shift)
+        gaps = np.where(relaxation.free, envelopes.upper - envelopes.lower, 0.0)
+        return np.sum(t[..., None] * np.abs(N.T) * gaps, axis=(1, 2))
+
+    def _relaxed(self):
+        return Relaxation(self.rows, self.regions, self.alpha)
+
+    def _keep(self, N, price):
+        if not np.isfinite(N).all():
+            return
+        bound = proven_value(self.problem, N, price)
+        if self.best is None or bound > self.best.lower_bound:
+            self.best = SemidefiniteBound(bound, N, float(price), self.n_regions, ())
+        seconds = time.perf_counter() - self.started
+        self.history += ((seconds, self.n_regions, self.best.lower_bound),)
+        self.best = replace(self.best, history=self.history)
+
+    def _factors(self, network, shape):
+        """Return the factors of the moments of a network's neurons."""
+        hidden, output, amplitudes = network.directions()
+        U = self.rows.basis.T @ hidden
+        lengths = np.linalg.norm(U, axis=0)
+        U = U / np.maximum(lengths, TINY)
+        amplitudes = amplitudes * lengths * self.rows.scale
+        W = np.zeros(shape)
+        for k, sign in enumerate((1.0, -1.0)):
+            for c in range(output.shape[1]):
+                masses = np.maximum(sign * output[:, c], 0.0) * amplitudes
+                W[0, k, c] = _factor(U, masses)[:, : shape[-1]]
+        return W
+
+    def _prove_constant(self):
+        """Start with the dual point of the best constant."""
+        problem = self.problem
+        N = dual_point(problem, np.zeros_like(problem.Y) + finite_constant(problem))
+        rounding = 1.0 + 1e-12 * len(N)
+        self._keep(N, max(price_bound(problem, N), 0.0) * rounding)
+
+
+def _factor(U, masses):
+    """Return W with ``W W^T = U diag(masses) U^T`` and ``U masses`` along column 0."""
+    rank, t = len(U), masses.sum()
+    W = np.zeros((rank, rank + 1))
+    if t > 0.0:
+        mean = U @ masses / t
+        values, vectors = np.linalg.eigh((U * masses) @ U.T - t * np.outer(mean, mean))
+        W[:, 0] = np.sqrt(t) * mean
+        W[:, 1:] = (vectors * np.sqrt(np.maximum(values, 0.0)))[:, ::-1]
+    return W

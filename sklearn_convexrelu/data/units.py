@@ -1,0 +1,217 @@
+"""Units in which inputs, targets and objective are of order one."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from sklearn_convexrelu.data.statement import are_constant
+from sklearn_convexrelu.model.losses import TargetUnits
+from sklearn_convexrelu.model.neurons import power_of_two
+from sklearn_convexrelu.programmes.low_rank import LowRank, on_basis
+
+__all__ = ["Units"]
+
+# Constant columns are a hidden bias that is all but free once they are so many times
+# as long as any row of the others: what more would change prices by is the square of
+# its inverse, which certificates allow for. Cone programmes want few orders of
+# magnitude: with 1e5 gaps of 1e-5 stalled, with 1e3 the same ones converged.
+_FREE = 1e3
+_LARGEST_ALPHA = 1e100
+_LARGEST_LOSS = 1e290  # unit of a loss, or its inverse, that leaves room in double
+
+
+@dataclass(frozen=True)
+class Units:
+    """Units in which inputs, targets and objective are of order one.
+
+    A network f' of the scaled problem, on the inputs ``X'`` with ``X = inputs X'
+    there``, is ``f = size f' + offset`` of the original one; its hidden weights are
+    those of f' times ``back``.
+
+    Attributes
+    ----------
+    inputs : float
+        Unit of the inputs.
+    targets : TargetUnits
+        Units of targets, predictions and loss.
+    back : ndarray of shape (n_inputs, n_scaled_inputs) or None
+        Takes weights of the scaled inputs to those of the user's; None where they are
+        the same inputs. Where constant columns outweigh all others they are one.
+    there : ndarray of shape (n_scaled_inputs, n_inputs) or None
+        Takes weights the other way: ``back`` but for the length of that column.
+    """
+
+    inputs: float
+    targets: TargetUnits
+    back: np.ndarray | None = None
+    there: np.ndarray | None = None
+
+    @classmethod
+    def of(cls, problem, gated=False):
+        """Return the units of ``problem``, for ReLU or gated units.
+
+        Raises
+        ------
+        ValueError
+            If the targets have a loss beyond double precision.
+        """
+        back, there = _joined_constants(problem, problem.fit_intercept and not gated)
+        X = problem.X if back is None else problem.X @ back
+        constant = problem.best_constant() if problem.fit_intercept else None
+        targets = problem.loss.target_units(problem.Y, constant)
+        if not 1.0 / _LARGEST_LOSS < targets.factor < _LARGEST_LOSS:
+            size = np.abs(problem.Y).max()
+            raise ValueError(
+                f"Targets of size {size:.0e} have a loss beyond double precision; "
+                "rescale them."
+            )
+        return cls(power_of_two(np.abs(X).max(initial=0.0)), targets, back, there)
+
+    @property
+    def objective(self):
+        """Unit of the objective."""
+        return self.targets.factor
+
+    @property
+    def alpha(self):
+        """Unit of the penalty strength."""
+        return self.objective / self.targets.size * self.inputs
+
+    def strengths(self, alpha):
+        """Return penalty strengths in these units.
+
+        Where prices are of order one, what is far from them needs no exact number.
+        """
+        with np.errstate(over="ignore", under="ignore"):
+            strengths = np.divide(alpha, self.alpha)
+        return np.clip(strengths, np.finfo(float).tiny, _LARGEST_ALPHA)
+
+    def scaled(self, problem):
+        """Return ``problem`` in these units."""
+        X = problem.X if self.back is None else _without_rounding(problem.X, self.back)
+        return replace(
+            problem,
+            X=X / self.inputs,
+            Y=(problem.Y - self.targets.shift) / self.targets.divisor,
+            loss=problem.loss.in_units(self.targets.size),
+            alpha=float(self.strengths(problem.alpha)),  # nan while it is open
+        )
+
+    def solver(self, solver):
+        """Return the solver of the scaled problem: its patterns are of its inputs."""
+        if self.back is None:
+            return solver
+        if isinstance(solver, LowRank):
+            n_features = len(self.back) - solver.has_bias
+            rank = solver.rank
+            if rank <= n_features:  # else it is refused
+                rank = min(rank, self.back.shape[1] - 1)
+            return replace(
+                solver, solver=self.solver(solver.solver), rank=rank, has_bias=True
+            )
+        return on_basis(solver, self.there.T)
+
+    def restore(self, network):
+        """Return a network of the scaled problem in the user's units."""
+        if self.back is not None:
+            network = network.mapped(self.back)
+        targets = self.targets
+        return network.rescaled(
+            targets.size / self.inputs, targets.size, targets.offset
+        )
+
+    def shrink(self, network):
+        """Return a network of the user's problem in these units."""
+        factor = 1.0 / self.targets.size
+        network = network.rescaled(
+            self.inputs * factor, factor, -self.targets.offset * factor
+        ).astype(np.float64)
+        return network if self.there is None else network.mapped(self.there)
+
+    def certificate(self, certificate, objective):
+        """Return a certificate of the scaled problem in the user's units.
+
+        Where constant columns were cut prices may be larger by a factor, and bounds,
+        concave along the dual point and not negative at zero, smaller by it.
+        """
+        over_all = certificate.over_all
+        factor = 1.0 if self.back is None else 1.0 + 1.0 / _FREE**2
+        bound = self.objective / factor
+        return replace(
+            certificate,
+            objective=objective,
+            lower_bound=certificate.lower_bound * bound,
+            price=certificate.price * self.alpha,
+            price_bound=certificate.price_bound * self.alpha * factor,
+            proven_lower_bound=certificate.proven_lower_bound * bound,
+            over_all=None
+            if over_all is None
+            else self.certificate(over_all, objective),
+        )
+
+    def guarantee(self, low_rank):
+        """Return what low-rank training guarantees in the user's units."""
+        if low_rank is None:
+            return None
+        certificate = low_rank.certificate
+        return replace(
+            low_rank,
+            residual_norm=low_rank.residual_norm * self.inputs,
+            certificate=self.certificate(
+                certificate, certificate.objective * self.objective
+            ),
+        )
+
+    def translated(self, callback):
+        """Return ``callback`` for a solver of the scaled problem."""
+
+        def scaled_callback(record, network):
+            return callback(self.record(record), self.restore(network))
+
+        return scaled_callback
+
+    def record(self, record):
+        """Return a record of the history in the user's units."""
+        unit = {
+            "objective": self.objective,
+            "dual_gap": self.objective,
+            "price": self.alpha,
+        }
+        return {key: value * unit.get(key, 1) for key, value in record.items()}
+
+
+def _joined_constants(problem, cut):
+    """Return maps that make constant columns one, and back, where they outweigh all.
+
+    Only the sum of what constant columns contribute matters, and it costs least spread
+    in proportion to their values: they act as one column of their joint length. With an
+    intercept a ReLU needs no bias beyond the longest row of the others: all rows would
+    pass it, or none. So with ``cut`` a column longer than ``_FREE`` times that row is
+    shortened to it, which changes prices by less than ``1 / _FREE^2`` of themselves.
+    """
+    X = problem.X
+    constant = are_constant(X)
+    values = X[0, constant]
+    largest = np.abs(values).max(initial=0.0)
+    if largest == 0.0 or constant.all():
+        return None, None
+    length = largest * np.linalg.norm(values / largest)
+    others = X[:, ~constant]
+    size = np.abs(others).max()
+    free = _FREE * size * np.linalg.norm(others / size, axis=1).max()
+    if length <= free:
+        return None, None
+    kept = free if cut else length
+    back = np.eye(X.shape[1])[:, np.append(np.flatnonzero(~constant), 0)]
+    there = back.T.copy()
+    back[:, -1], there[-1] = 0.0, 0.0
+    back[constant, -1] = values / length * (kept / length)
+    there[-1, constant] = values / kept
+    return back, there
+
+
+def _without_rounding(X, back):
+    """Return ``X @ back``, its last column constant to the last bit."""
+    product = X @ back
+    product[:, -1] = np.median(product[:, -1])
+    return product

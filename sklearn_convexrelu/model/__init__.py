@@ -1,0 +1,1 @@
+"""What is trained: losses, units, networks, the problem and its solution."""

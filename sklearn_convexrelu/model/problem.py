@@ -1,0 +1,91 @@
+"""The training problem: data, loss and penalty strength, with its objective."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from sklearn_convexrelu.model.losses import ROUNDED, Loss
+from sklearn_convexrelu.model.neurons import NEURONS
+from sklearn_convexrelu.model.subnetworks import TreeShape
+
+__all__ = ["Problem"]
+
+
+@dataclass(frozen=True)
+class Problem:
+    """``min_f L(f(X)) + alpha * penalty of f`` over ReLU networks f.
+
+    Attributes
+    ----------
+    X : ndarray of shape (n_samples, n_inputs)
+        Inputs of the hidden layer, with a column of ones where it has a bias.
+    Y : ndarray of shape (n_samples, n_outputs)
+        Targets.
+    weights : ndarray of shape (n_samples,)
+        Positive sample weights that sum to one.
+    loss : Loss
+        Convex loss of the predictions.
+    alpha : float
+        Absolute penalty strength; nan while it is still open.
+    fit_intercept : bool
+        Whether an unpenalised constant is added to the output.
+    shape : TreeShape or NEURONS, default=NEURONS
+        What the parallel units of the networks are: neurons, so two layers, or trees.
+    """
+
+    X: np.ndarray
+    Y: np.ndarray
+    weights: np.ndarray
+    loss: Loss
+    alpha: float
+    fit_intercept: bool
+    shape: TreeShape | type(NEURONS) = NEURONS
+
+    @property
+    def n_outputs(self):
+        """Number of outputs."""
+        return self.Y.shape[1]
+
+    def with_alpha(self, alpha):
+        """Return the same problem at another penalty strength."""
+        return replace(self, alpha=alpha)
+
+    def subset(self, rows):
+        """Return the problem on some of the rows, their weights summing to one."""
+        weights = self.weights[rows]
+        return replace(
+            self, X=self.X[rows], Y=self.Y[rows], weights=weights / weights.sum()
+        )
+
+    def objective(self, network, F=None):
+        """Return loss plus penalty of ``network``; ``F`` its predictions, if known."""
+        F = network.forward(self.X) if F is None else F
+        loss = self.loss.value(F, self.Y, self.weights)
+        return loss + self.alpha * network.penalty()
+
+    def null_network(self):
+        """Return the best network without neurons: a constant, or zero."""
+        intercept = np.zeros(self.n_outputs)
+        if self.fit_intercept:
+            intercept = self.best_constant()
+        return self.shape.empty(self.X.shape[1], intercept)
+
+    def best_constant(self):
+        """Return the constant prediction of least loss, (n_outputs,)."""
+        zero = np.zeros_like(self.Y)
+        return self.loss.best_intercept(zero, self.Y, self.weights)
+
+    def loss_scale(self):
+        """Return the loss of the best constant prediction; tolerances multiply it.
+
+        Where a constant is already perfect the loss of predicting zero stands in, and
+        one where that is perfect too: nothing is left to fit.
+        """
+        zero = np.zeros_like(self.Y)
+        if np.ptp(self.Y, axis=0).max() > ROUNDED * np.abs(self.Y).max():
+            constant = zero + self.best_constant()
+            value = self.loss.value(constant, self.Y, self.weights)
+            if value > 0.0:
+                return value
+        at_zero = self.loss.value(zero, self.Y, self.weights)
+        return at_zero if at_zero > 0.0 else 1.0

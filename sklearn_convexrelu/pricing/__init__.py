@@ -1,0 +1,1 @@
+"""Pricing: find the neurons that would lower the objective most."""

@@ -1,0 +1,360 @@
+"""Pricing of sub-networks: local search from starts that are worth one.
+
+As for single neurons, the price of a sub-network of cost one at the dual point N is
+``||N^T phi(X)||_2``. It has many more local maxima, and good sub-networks share leaves.
+So starts are drawn in numbers and scored in one product, and only the best ascended:
+Gaussian ones, perturbed copies of those known, copies with a leaf exchanged for that of
+another, gradients at random patterns, and the neurons of the two-layer search.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from sklearn_convexrelu.patterns.geometry import positive, steepest
+from sklearn_convexrelu.pricing.kernels import Candidates, Prices
+from sklearn_convexrelu.pricing.search import (
+    FAIR,
+    FINE,
+    FIRST,
+    HARD,
+    KNOWN,
+    LIGHT,
+    NEAR,
+    TRACK,
+    WIDE,
+    Pricer,
+)
+
+__all__ = ["TreePricer", "pricer_of", "totals_of"]
+
+_TINY = 1e-30
+_CUT = 8  # steps after which the worse half of an ascent is given up
+_MOMENTUM = 0.8
+_SWAPPED = 0.6  # of the hops exchange a leaf, the others are noise
+_HOP_LEADERS = 10, 40
+_HOP_COSINE = 0.9
+_MOST_COMPARED = 600  # candidates that are looked at for distinct ones
+_SHARES = {"gaussian": 0.3, "near": 1.0, "swapped": 1.0, "masked": 0.3}
+
+
+@dataclass(frozen=True)
+class _TreeEffort:
+    """How many starts are scored and ascended a batch, batches, hops, and steps."""
+
+    n_scored: int = 1500
+    n_ascended: int = 60
+    n_batches: int = 1
+    n_hops: int = 3
+    n_steps: int = 30
+    n_raw: int = 0  # ascended unscored: narrow maxima at kinks score badly
+    n_scored_a_hop: int = 20  # for each that is ascended
+
+
+_EFFORTS = {
+    KNOWN: _TreeEffort(0, 0, 0, 0, 15),
+    NEAR: _TreeEffort(0, 0, 0, 0, 15),
+    LIGHT: _TreeEffort(),
+    TRACK: _TreeEffort(),
+    FIRST: _TreeEffort(3000, 100, 1, 4, 60, 300),
+    FAIR: _TreeEffort(3000, 100, 1, 6, 60, 300),
+    HARD: _TreeEffort(3000, 100, 2, 12, 60, 1000),
+    WIDE: _TreeEffort(3000, 100, 2, 12, 60, 1000),  # as hard
+    FINE: _TreeEffort(3000, 100, 4, 24, 60, 3000),
+}
+
+
+def pricer_of(problem, *, exact=True):
+    """Return the pricer for the networks of a problem; exact where affordable."""
+    if not problem.shape.is_tree:
+        return Pricer(problem.X, problem.n_outputs, exact=exact)
+    return TreePricer(problem.X, problem.n_outputs, problem.shape)
+
+
+def totals_of(problem, N, directions):
+    """Return ``N^T phi(X)`` of directions, (n_directions, n_outputs)."""
+    if not problem.shape.is_tree:
+        return Prices(problem.X, N).totals(directions)
+    prices = _TreePrices(problem.X, N, problem.shape)
+    return prices.totals(*problem.shape.unpacked(directions))
+
+
+class TreePricer:
+    """Prices sub-networks on one data set at one dual point after another.
+
+    Its directions are those of ``TreeNetwork``: coordinates, then signs.
+    """
+
+    def __init__(self, X, n_outputs, shape):
+        self.X, self.shape = X, shape
+        self.neurons = Pricer(X, n_outputs, exact=False)
+        self.precision = self.neurons.precision
+        self.geometry = self.neurons.geometry
+        # Along the axes of the geometry, as the search of neurons.
+        self.rough_X = (X @ self.geometry.axes).astype(self.precision)
+        self.squares = self.geometry.squares.astype(self.precision)
+        lengths = np.sum(self.rough_X**2 / self.squares, axis=1, keepdims=True)
+        self.alike_X = self.rough_X / positive(np.sqrt(lengths))  # no row outweighs all
+
+    @np.errstate(over="ignore", invalid="ignore")  # as ``Pricer.search``
+    def signature(self, directions):
+        """Return vectors that are close where sub-networks act alike, (n, K)."""
+        return self._values(*self._along_axes(directions))
+
+    def _along_axes(self, directions):
+        """Return coordinates along the axes, and signs, as searches take them."""
+        W, signs = self.shape.unpacked(directions)
+        W = W @ self.geometry.axes
+        return W.astype(self.precision), signs.astype(self.precision)
+
+    def _values(self, W, signs):
+        """Return values at the rows, scaled to lengths that are alike, (n, K)."""
+        values = self.shape.values(self.shape.leaves(W), signs, self.alike_X)
+        return values.astype(np.float64)
+
+    @np.errstate(over="ignore", invalid="ignore")  # as ``Pricer.search``
+    def price(self, N, known, rng, effort, enough=None):
+        """Return Candidates and None: a search bounds nothing.
+
+        The parameters are those of ``Pricer.price``.
+        """
+        effort, scale = _EFFORTS[effort], max(np.abs(N).max(initial=0.0), 1e-300)
+        rough_N = (N / scale).astype(self.precision)
+        prices = _TreePrices(self.rough_X, rough_N, self.shape, self.squares)
+        W, signs = self._along_axes(known)
+        if effort.n_batches:
+            W, signs = self._with_neurons(W, signs, N, rng)
+        found = _Found.ascended(prices, W, signs, effort)
+        if effort.n_raw:
+            raw = self._gaussian(effort.n_raw, rng)
+            found = found.joined(_Found.ascended(prices, *raw, effort))
+        for i in range(effort.n_batches + effort.n_hops):
+            if enough is not None and enough(found.best * scale):
+                break
+            if i < effort.n_batches:
+                starts = self._starts(prices, W, signs, effort, rng)
+            else:
+                n_leaders = _HOP_LEADERS[i % len(_HOP_LEADERS)]
+                starts = self._hops(prices, found, n_leaders, effort, rng)
+            found = found.joined(_Found.ascended(prices, *starts, effort))
+        W = found.W.astype(np.float64) @ self.geometry.axes.T
+        signs = found.signs.astype(np.float64)
+        totals = _TreePrices(self.X, N, self.shape).totals(W, signs)
+        directions = np.vstack([W.reshape(len(W), -1).T, signs.T])
+        return Candidates.sorted(directions, totals), None
+
+    def _with_neurons(self, W, signs, N, rng):
+        """Add priced neurons, as sub-networks of equal leaves or of one leaf."""
+        neurons = self.neurons.search(N, np.zeros((self.X.shape[1], 0)), LIGHT, rng)
+        U = neurons.distinct(10, _HOP_COSINE, self.neurons.signature).directions
+        collapsed = np.zeros((U.shape[1], *W.shape[1:]), self.precision)
+        copies = 1 if self.shape.decays else self.shape.n_leaves
+        collapsed[:, :copies] = (U.T @ self.geometry.axes)[:, None] / np.sqrt(copies)
+        ones = np.ones((len(collapsed), self.shape.n_signs), self.precision)
+        return np.concatenate([W, collapsed]), np.concatenate([signs, ones])
+
+    def _starts(self, prices, W, signs, effort, rng):
+        """Return the best scored starts of every kind, in fixed shares."""
+        total, chosen = sum(_SHARES.values()), []
+        for kind, share in _SHARES.items():
+            count = int(effort.n_scored * share / total)
+            if kind == "gaussian" or not len(W):
+                starts = self._gaussian(count, rng)
+            elif kind == "near":
+                j = rng.integers(len(W), size=count)
+                starts = self._near(W[j], 0.1, 1.0, rng), signs[j]
+            elif kind == "swapped":
+                j, i = rng.integers(len(W), size=(2, count))
+                starts = self._swapped(W[j], signs[j], W[i], signs[i], rng)
+            else:
+                starts = self._gaussian(count, rng)
+                starts = _unit(prices.totals_and_ascents(*starts)[1]), starts[1]
+            n_best = int(np.ceil(effort.n_ascended * share / total))
+            chosen.append(_best(prices, *starts, n_best))
+        return tuple(np.concatenate(parts) for parts in zip(*chosen, strict=True))
+
+    def _hops(self, prices, found, n_leaders, effort, rng):
+        """Perturb leaders, or exchange leaves among them; return the best of many."""
+        leaders = found.distinct(n_leaders, self)
+        n_scored = effort.n_ascended * effort.n_scored_a_hop
+        j = np.repeat(leaders, max(n_scored // max(len(leaders), 1), 1))
+        W, signs = found.W[j], found.signs[j]
+        swapped = rng.random(len(j)) < _SWAPPED
+        i = rng.choice(leaders, np.count_nonzero(swapped))
+        W[~swapped] = self._near(W[~swapped], 0.1, 0.5, rng)
+        W[swapped], signs[swapped] = self._swapped(
+            W[swapped], signs[swapped], found.W[i], found.signs[i], rng
+        )
+        return _best(prices, W, signs, effort.n_ascended)
+
+    def _gaussian(self, count, rng):
+        """Return random sub-networks, their leaves of different length."""
+        m = self.shape.n_leaves
+        W = self.geometry.random_units(count * m, rng).T.reshape(count, m, -1)
+        W *= rng.uniform(0.0, 1.0, (count, m, 1))
+        signs = rng.choice([-1.0, 1.0], (count, self.shape.n_signs))
+        return _unit(W.astype(self.precision)), signs.astype(self.precision)
+
+    def _near(self, W, smallest, largest, rng):
+        """Return copies with noise, log-uniform in size, in the metric of steps."""
+        V = self.geometry.near(_columns(W), smallest, largest, rng, W.shape[1])
+        return _unit(V.T.reshape(W.shape).astype(self.precision))
+
+    def _swapped(self, W, signs, others, other_signs, rng):
+        """Return copies with one leaf of another sub-network, resized."""
+        W, signs, k = W.copy(), signs.copy(), np.arange(len(W))
+        p, q = rng.integers(self.shape.n_leaves, size=(2, len(W)))
+        # A leaf that is zero gives nothing: take the other's largest instead.
+        lengths = np.einsum("kmd,kmd->km", others, others)
+        q = np.where(lengths[k, q] > 0.0, q, lengths.argmax(axis=1))
+        size = np.exp(rng.uniform(-1.0, 1.0, len(W))).astype(W.dtype)
+        W[k, p] = others[k, q] * size[:, None]
+        signs[k, p] = other_signs[k, q]
+        return _unit(W), signs
+
+
+@dataclass(frozen=True)
+class _Found:
+    """Ascended sub-networks, most expensive first."""
+
+    W: np.ndarray
+    signs: np.ndarray
+    totals: np.ndarray
+
+    @classmethod
+    def ascended(cls, prices, W, signs, effort):
+        W, totals = _ascend(prices, W, signs, effort.n_steps)
+        order = np.argsort(-np.linalg.norm(totals, axis=1), kind="stable")
+        return cls(W[order], signs[order], totals[order])
+
+    @property
+    def best(self):
+        """Largest price."""
+        return float(np.linalg.norm(self.totals[:1], axis=1).max(initial=0.0))
+
+    def joined(self, other):
+        """Return these and others, sorted."""
+        W, signs, totals = (
+            np.concatenate([getattr(self, name), getattr(other, name)])
+            for name in ("W", "signs", "totals")
+        )
+        order = np.argsort(-np.linalg.norm(totals, axis=1), kind="stable")
+        return _Found(W[order], signs[order], totals[order])
+
+    def distinct(self, count, pricer):
+        """Return indices of the best that differ."""
+        few = slice(0, _MOST_COMPARED)
+        totals = self.totals[few].astype(np.float64)
+        candidates = Candidates.sorted(np.arange(len(totals))[None], totals)
+        kept = candidates.distinct(
+            count, _HOP_COSINE, lambda k: pricer._values(self.W[k[0]], self.signs[k[0]])
+        )
+        return kept.directions[0]
+
+
+class _TreePrices:
+    """Prices and their gradients at one dual point, in the precision of X and N."""
+
+    def __init__(self, X, N, shape, squares=None):
+        self.X, self.N, self.shape = X, N, shape
+        # Those of the axes, for ascents; a sub-network's leaves one after another.
+        self.squares = None if squares is None else np.tile(squares, shape.n_leaves)
+
+    def totals(self, W, signs):
+        """Return ``N^T phi(X)`` of sub-networks, (K, C)."""
+        return self.totals_and_gradients(W, signs, None)[0]
+
+    def totals_and_ascents(self, W, signs, outputs=None):
+        """Return totals and the gradients of the prices in the coordinates.
+
+        ``outputs`` (K, C) are unit rows of totals close by, which save a pass.
+        """
+        if self.N.shape[1] == 1:
+            ones = np.ones((len(W), 1), self.X.dtype)
+            totals, G = self.totals_and_gradients(W, signs, ones)
+            return totals, G * np.sign(totals)[:, :, None]
+        if outputs is None:
+            outputs = _rows(self.totals(W, signs))
+        return self.totals_and_gradients(W, signs, outputs)
+
+    def totals_and_gradients(self, W, signs, outputs):
+        """Return totals and the gradients of ``a^T N^T phi(X)`` for rows a."""
+        shape, V = self.shape, self.shape.leaves(W)
+        levels = shape.split(signs.astype(V.dtype, copy=False))
+        totals = np.zeros((len(V), self.N.shape[1]), V.dtype)
+        G = None if outputs is None else np.zeros(V.shape, V.dtype)
+        for k, i in shape.blocks(len(V), len(self.X)):
+            part = [level[k] for level in levels]
+            Z = shape.up(V[k], part, self.X[i])
+            totals[k] += np.maximum(Z[-1][:, 0], 0.0) @ self.N[i]
+            if outputs is not None:
+                E = outputs[k].astype(V.dtype, copy=False) @ self.N[i].T
+                G[k] += shape.down(Z, part, E, self.X[i])
+        return totals, None if G is None else shape.pull_back(W, G)
+
+
+def _ascend(prices, W, signs, n_steps, settled=1e-4):
+    """Ascend prices from unit coordinates; return coordinates and totals.
+
+    Steps that do not rise are taken back and halved, others doubled; the worse half
+    ends early, since few of it would come first.
+    """
+    W = W.copy()
+    if not len(W):
+        return W, np.zeros((0, prices.N.shape[1]), W.dtype)
+    totals, G = prices.totals_and_ascents(W, signs)
+    values, squares = np.linalg.norm(totals, axis=1), prices.squares[:, None]
+
+    def next_ways(W, G, ways, momentum):
+        new, _ = steepest(squares, _columns(W), _columns(G), _columns(ways), momentum)
+        return new.T.reshape(W.shape)
+
+    ways = next_ways(W, G, np.zeros_like(W), 0.0)
+    steps = np.ones(len(W), W.dtype)
+    live = np.flatnonzero(values > 0.0)
+    for i in range(n_steps):
+        if i == _CUT and len(live) > 10:
+            live = live[values[live] >= np.median(values)]
+        if not len(live):
+            break
+        new = _unit(W[live] + steps[live, None, None] * ways[live])
+        outputs = totals[live] / values[live, None]
+        new_totals, G = prices.totals_and_ascents(new, signs[live], outputs)
+        new_values = np.linalg.norm(new_totals, axis=1)
+        gain = new_values / values[live] - 1.0
+        better = gain > 0.0
+        moved = live[better]
+        W[moved] = new[better]
+        totals[moved], values[moved] = new_totals[better], new_values[better]
+        kept = np.where(better, _MOMENTUM, 1.0).astype(W.dtype)
+        ways[live] = next_ways(new, G, ways[live], kept)
+        steps[live] *= np.where(better, 2.0, 0.5).astype(W.dtype)
+        live = live[(steps[live] > 1e-3) & ~(better & (gain < settled))]
+    return W, totals
+
+
+def _best(prices, W, signs, count):
+    """Return the ``count`` sub-networks of the largest prices."""
+    values = np.linalg.norm(prices.totals(W, signs), axis=1)
+    best = np.argsort(-values, kind="stable")[:count]
+    return W[best], signs[best]
+
+
+def _lengths(W):
+    """Return the Frobenius norm of every sub-network's coordinates, (K,)."""
+    return np.sqrt(np.einsum("kmd,kmd->k", W, W))
+
+
+def _unit(W):
+    """Return coordinates of length one."""
+    return W / np.maximum(_lengths(W), _TINY)[:, None, None].astype(W.dtype)
+
+
+def _columns(W):
+    """Return coordinates with one column a sub-network."""
+    return W.reshape(len(W), -1).T
+
+
+def _rows(T):
+    """Return rows of length one."""
+    return T / np.maximum(np.linalg.norm(T, axis=1, keepdims=True), _TINY)

@@ -1,0 +1,1 @@
+"""Convex programmes over given patterns: their solvers, and networks from blocks."""

@@ -1,0 +1,233 @@
+"""The programme stated in CVXPY, for any conic solver that is installed."""
+
+import time
+import warnings
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from sklearn_convexrelu.certificates.certificate import dual_point, lower_bound
+from sklearn_convexrelu.model.losses import (
+    Huber,
+    Logistic,
+    Poisson,
+    Softmax,
+    SquaredError,
+    SquaredHinge,
+)
+from sklearn_convexrelu.model.solution import Status
+from sklearn_convexrelu.programmes.group_lasso import Blocks, ProgrammeSolution
+
+__all__ = ["CvxpyBackend"]
+
+
+@dataclass(frozen=True)
+class CvxpyBackend:
+    """CVXPY and one of its solvers, Clarabel by default.
+
+    The programme is stated as in the papers (Pilanci & Ergen, ICML 2020, eq. 8; Ergen &
+    Pilanci, ICML 2021, eq. 8), with all blocks as variables. Point and bound are judged
+    by the same certificate as those of the other solvers; a point that leaves its cones
+    by the solver's rounding is pushed back inside.
+
+    Attributes
+    ----------
+    tol : float
+        The result counts as converged at a duality gap of ``tol`` times the loss of the
+        best constant.
+    options : dict
+        Passed to ``cvxpy.Problem.solve``: ``solver`` and what that solver takes.
+    """
+
+    tol: float = 1e-3
+    options: dict = field(default_factory=dict)
+
+    def solve(self, programme, callback=None):
+        """State and solve a programme.
+
+        Parameters
+        ----------
+        programme : GroupLasso
+            The programme.
+        callback : callable, default=None
+            Called with the one record of the history and its Blocks.
+
+        Returns
+        -------
+        ProgrammeSolution
+            What CVXPY's solver found.
+
+        Raises
+        ------
+        ValueError
+            If the solver is not installed, does not know an option, or finds nothing.
+        """
+        import cvxpy as cp  # slow to import, so only where it is asked for
+
+        started = time.perf_counter()
+        blocks, intercept, constraints = _variables(cp, programme)
+        problem = programme.problem
+        F = _predictions(programme, blocks, intercept)
+        loss = _loss(cp, problem, F)
+        parts = blocks
+        if not programme.split:
+            parts = [[cp.vstack(unit)] for unit in blocks]
+        norms = (
+            cp.normNuc(part) if problem.n_outputs > 1 else cp.norm(part, "fro")
+            for unit in parts
+            for part in unit
+        )
+        penalty = sum(norms)
+        stated = cp.Problem(cp.Minimize(loss + problem.alpha * penalty), constraints)
+        _solve(cp, stated, self.options)
+        point = Blocks(
+            np.array(
+                [[block.value for block in unit] for unit in blocks], dtype=float
+            ).reshape(programme.zero().V.shape),
+            problem.null_network().intercept
+            if intercept is None
+            else np.asarray(intercept.value, dtype=float).reshape(-1),
+        )
+        multipliers = _multipliers(programme, constraints)
+        return self._judged(programme, point, multipliers, started, callback)
+
+    def _judged(self, programme, point, multipliers, started, callback):
+        """Return the solution with our own objective and bound."""
+        problem = programme.problem
+        point, F = programme.with_best_intercept(programme.pushed_inside(point))
+        zero = programme.zero()
+        if not programme.objective(point, F) <= programme.objective(zero):
+            point, F = programme.with_best_intercept(zero)  # it was stopped far off
+        objective = programme.objective(point, F)
+        N = dual_point(problem, F)
+        prices = programme.prices(N)
+        if multipliers is not None:
+            everyone = np.arange(programme.n_units)
+            prices = np.minimum(prices, programme.prices(N, multipliers, everyone))
+        price = float(prices.max(initial=0.0))
+        bound = lower_bound(problem, N, price)
+        tolerance = self.tol * problem.loss_scale()
+        record = {
+            "time": time.perf_counter() - started,
+            "objective": objective,
+            "dual_gap": objective - bound,
+            "n_neurons": len(point.active),
+            "price": price,
+        }
+        if callback is not None:
+            callback(record, point)
+        converged = objective - bound <= tolerance
+        return ProgrammeSolution(
+            blocks=point,
+            objective=objective,
+            lower_bound=bound,
+            price=price,
+            status=Status.CONVERGED if converged else Status.INACCURATE,
+            n_iter=1,
+            history=[record],
+            tolerance=tolerance,
+        )
+
+
+def _variables(cp, programme):
+    """Return variables of units and paths, that of the intercept, and constraints."""
+    problem = programme.problem
+    X, n_outputs = problem.X, problem.n_outputs
+    blocks = [
+        [cp.Variable((X.shape[1], n_outputs)) for _ in range(programme.n_paths)]
+        for _ in range(programme.n_units)
+    ]
+    constraints = []
+    if programme.cones is not None:
+        for unit, cones in zip(blocks, programme.cones, strict=True):
+            for cone in cones:
+                rows = np.flatnonzero(cone.any(axis=0))
+                if not len(rows):
+                    continue
+                constraints.append(
+                    sum(
+                        (cone[j][rows, None] * X[rows]) @ unit[j]
+                        for j in range(programme.n_paths)
+                    )
+                    >= 0
+                )
+    intercept = cp.Variable((1, n_outputs)) if problem.fit_intercept else None
+    return blocks, intercept, constraints
+
+
+def _multipliers(programme, constraints):
+    """Return the dual values of the cones, (n_units, n_cones, n_samples)."""
+    if programme.cones is None:
+        return None
+    constrained = programme.cones.any(axis=2)
+    multipliers, constraints = np.zeros(constrained.shape), iter(constraints)
+    for unit, cone in np.ndindex(constrained.shape[:2]):
+        rows = constrained[unit, cone]
+        if rows.any():
+            values = next(constraints).dual_value
+            if values is None:
+                return None
+            multipliers[unit, cone, rows] = np.maximum(np.ravel(values), 0.0)
+    return multipliers
+
+
+def _predictions(programme, blocks, intercept):
+    """Return the expression of the predictions, (n_samples, n_outputs)."""
+    X = programme.problem.X
+    F = sum(
+        (mask[:, None] * X) @ block
+        for unit, masks in zip(blocks, programme.masks, strict=True)
+        for block, mask in zip(unit, masks, strict=True)
+    )
+    return F if intercept is None else F + np.ones((len(X), 1)) @ intercept
+
+
+def _loss(cp, problem, F):
+    """Return the expression of the loss."""
+    loss, Y = problem.loss, problem.Y
+    weights = np.repeat(problem.weights[:, None], problem.n_outputs, axis=1)
+
+    def total(terms):
+        return cp.sum(cp.multiply(weights, terms))
+
+    if isinstance(loss, SquaredError):
+        return cp.sum_squares(cp.multiply(np.sqrt(weights), F - Y)) / 2
+    if isinstance(loss, Huber):
+        return total(cp.huber(F - Y, loss.threshold)) / 2
+    if isinstance(loss, Poisson):
+        constant = loss.value(np.zeros_like(Y), Y, problem.weights)
+        return total(cp.exp(F) - 1 - cp.multiply(Y, F)) + constant
+    if isinstance(loss, Logistic):
+        return total(cp.logistic(F) - cp.multiply(Y, F))
+    if isinstance(loss, SquaredHinge):
+        return total(cp.square(cp.pos(1 - cp.multiply(Y, F)))) / 2
+    if isinstance(loss, Softmax):
+        chosen = cp.sum(cp.multiply(Y, F), axis=1)
+        return problem.weights @ (cp.log_sum_exp(F, axis=1) - chosen)
+    raise TypeError(f"The loss {type(loss).__name__} is not stated in CVXPY.")
+
+
+def _solve(cp, stated, options):
+    """Solve; raise where there is no point. How good one is, the gap tells."""
+    options = {"solver": cp.CLARABEL, **options}
+    installed = cp.installed_solvers()
+    if options["solver"] not in installed:
+        raise ValueError(
+            f"The CVXPY solver {options['solver']!r} is not installed; there are "
+            f"{', '.join(sorted(installed))}."
+        )
+    try:
+        with warnings.catch_warnings():
+            # That a solution may be inaccurate is told by the gap.
+            warnings.filterwarnings("ignore", message="Solution may be inaccurate")
+            stated.solve(**options)
+    except (TypeError, AttributeError, KeyError) as error:
+        raise ValueError(
+            f"CVXPY or its solver {options['solver']} refused solver_options: {error}"
+        ) from error
+    except cp.SolverError as error:
+        raise ValueError(f"The CVXPY solver failed: {error}") from error
+    solved = stated.status in (cp.OPTIMAL, cp.OPTIMAL_INACCURATE)
+    stopped = stated.status == cp.USER_LIMIT
+    if not (solved or (stopped and stated.variables()[0].value is not None)):
+        raise ValueError(f"The CVXPY solver ended with the status {stated.status!r}.")

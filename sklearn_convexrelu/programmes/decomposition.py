@@ -1,0 +1,116 @@
+"""Cone decomposition: a gated unit as the difference of two ReLU neurons.
+
+A gated block v with the pattern D acts as ``D X v``. The cell ``K = {a : (2D - I) X a
+>= 0}`` of its gate has an interior, so ``v = a - b`` with a and b in K, and on the data
+``relu(X a) - relu(X b) = D X v``. Of all such pairs the one of least total norm is
+taken (Mishkin, Sahiner & Pilanci, "Fast Convex Optimization for Two-Layer ReLU
+Networks", ICML 2022, section 4: "Approximating the ReLU by Cone Decompositions").
+"""
+
+import warnings
+
+import numpy as np
+
+from sklearn_convexrelu.model.neurons import Network
+
+__all__ = ["cone_decomposition"]
+
+_BOUNDARY = 1e-12  # cosine of gate and sample from which the gate is on a hyperplane
+_SMALLEST = 1e-10  # norms, times the block's, that are zero
+
+
+def cone_decomposition(network, X):
+    """Return a ReLU network with the predictions of a gated one at the data.
+
+    For every block v it solves ``min ||a|| + ||b||`` over ``v = a - b``, a and b in
+    the closed cell of the gate: the least penalty for one output. A block of several
+    outputs is split along its singular vectors first, which is no more than feasible:
+    the least norm there is a copositive problem (Sahiner, Ergen, Pauly & Pilanci, ICLR
+    2021).
+
+    Parameters
+    ----------
+    network : GatedNetwork
+        The gated network.
+    X : ndarray of shape (n_samples, n_inputs)
+        Training data, with the column of ones of a hidden bias.
+
+    Returns
+    -------
+    Network
+        Balanced ReLU network with one neuron for each part that is not zero.
+
+    Raises
+    ------
+    ValueError
+        If a gate is orthogonal to a sample: its cell may have no interior. If the
+        solver fails, as it may on features of very different scale.
+    """
+    X = X[X.any(axis=1)]
+    hidden, outputs = [], []
+    for gate, block in zip(network.gates, network.blocks, strict=True):
+        rows = _sides(gate, X)
+        left, values, right = np.linalg.svd(block, full_matrices=False)
+        for v, output in zip((left * values).T, right, strict=True):
+            for part, sign in zip(_split(v, rows, gate), (1.0, -1.0), strict=True):
+                if np.linalg.norm(part) > _SMALLEST * values[0]:
+                    hidden.append(part)
+                    outputs.append(sign * output)
+    if not hidden:
+        return Network.empty(len(X.T), network.intercept)
+    hidden, lengths = np.array(hidden).T, np.linalg.norm(hidden, axis=1)
+    return Network.from_directions(
+        hidden / lengths, np.array(outputs), lengths, network.intercept
+    )
+
+
+def _sides(gate, X):
+    """Return the samples with signs such that the cell is ``rows @ a >= 0``."""
+    values = X @ gate
+    rows = np.where(values > 0.0, 1.0, -1.0)[:, None] * X
+    lengths = np.linalg.norm(X, axis=1)
+    if np.any(np.abs(values) <= _BOUNDARY * lengths * np.linalg.norm(gate)):
+        raise ValueError(
+            "A gate is orthogonal to a sample, so its cell may have an empty interior "
+            "and its block no cone decomposition; move the gate off."
+        )
+    return rows
+
+
+def _split(v, rows, gate):
+    """Return a and b of least total norm in the cell with ``a - b = v``."""
+    values = rows @ v
+    if values.min() >= 0.0 or values.max() <= 0.0:  # v or -v is in the cell
+        return (v, 0.0 * v) if values.min() >= 0.0 else (0.0 * v, -v)
+    size = np.linalg.norm(v)
+    a = size * _least_total_norm(v / size, rows)
+    # Into the cell, both alike, so that the difference stays: the solver is inexact.
+    margins = rows @ gate
+    lacks = np.maximum(-(rows @ a), -(rows @ (a - v)))
+    a = a + max(np.max(lacks / margins), 0.0) * (1.0 + 1e-9) * gate
+    return a, a - v
+
+
+def _least_total_norm(v, rows):
+    """Minimise ``||a|| + ||a - v||`` subject to ``rows a >= max(rows v, 0)``."""
+    import cvxpy as cp
+
+    a = cp.Variable(len(v))
+    lengths = np.linalg.norm(rows, axis=1, keepdims=True)
+    rows = rows / lengths
+    problem = cp.Problem(
+        cp.Minimize(cp.norm(a) + cp.norm(a - v)), [rows @ a >= np.maximum(rows @ v, 0)]
+    )
+    with warnings.catch_warnings():
+        # What is inexact is moved into the cell by the caller.
+        warnings.filterwarnings("ignore", message="Solution may be inaccurate")
+        try:
+            problem.solve(solver=cp.CLARABEL)
+        except cp.SolverError:
+            pass
+    if a.value is None:
+        raise ValueError(
+            "The solver of the cone decomposition failed, though there is one; "
+            "standardise the features."
+        )
+    return a.value

@@ -1,0 +1,196 @@
+"""Accelerated proximal gradient descent for gated programmes."""
+
+import time
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from sklearn_convexrelu.certificates.certificate import dual_point, lower_bound
+from sklearn_convexrelu.model.solution import Status
+from sklearn_convexrelu.programmes.group_lasso import (
+    Blocks,
+    Operator,
+    ProgrammeSolution,
+)
+
+__all__ = ["Fista"]
+
+_POWER_STEPS = 20
+_ROUNDING = 1e-14  # times the objective: less is no progress
+_MOST_BACKTRACKS = 60
+
+
+@dataclass(frozen=True)
+class Fista:
+    """FISTA with adaptive restart, for programmes without cones.
+
+    Minimises ``L(sum_g M_g * (X V_g) + b) + alpha * sum_g ||V_g||``, the norm of a
+    block being Euclidean for one output and nuclear for several (Beck & Teboulle, SIAM
+    Journal on Imaging Sciences 2009; restarts where the step goes against the momentum:
+    O'Donoghue & Candes, Foundations of Computational Mathematics 2015).
+
+    Attributes
+    ----------
+    tol : float
+        Stop at a duality gap of ``tol`` times the loss of the best constant.
+    max_iter : int
+        Largest number of steps.
+    check_every : int
+        Steps between two computations of the gap.
+    """
+
+    tol: float = 1e-3
+    max_iter: int = 20_000
+    check_every: int = 10
+
+    def solve(self, programme, callback=None):
+        """Solve a programme without cones.
+
+        Parameters
+        ----------
+        programme : GroupLasso
+            The programme.
+        callback : callable, default=None
+            Called with each record of the history and its Blocks; the run stops where
+            it returns true.
+
+        Returns
+        -------
+        ProgrammeSolution
+            The best point found.
+        """
+        if programme.cones is not None:
+            raise ValueError("FISTA cannot keep cone constraints.")
+        return _Descent(self, programme, callback).run()
+
+
+class _Descent:
+    """One run: ``V`` (n_units, size, n_outputs) and ``b``, and their momentum."""
+
+    def __init__(self, solver, programme, callback):
+        self.solver, self.programme, self.callback = solver, programme, callback
+        self.problem, self.operator = programme.problem, Operator(programme)
+        self.tolerance = solver.tol * self.problem.loss_scale()
+        self.started, self.history, self.stopped = time.perf_counter(), [], False
+        self.best, self.objective = programme.zero(), np.inf
+        self.bound, self.price = -np.inf, np.inf
+        n_units, size = len(programme.masks), self.operator.size
+        self.V = np.zeros((n_units, size, self.problem.n_outputs))
+        self.b = self.best.intercept
+        self.F = self.problem.null_network().forward(self.problem.X)
+        self.curvature = self.first_curvature()
+
+    def first_curvature(self):
+        """Return an estimate of the largest curvature, which backtracking corrects."""
+        problem, rng = self.problem, np.random.default_rng(0)
+        h = problem.loss.curvature(self.F, problem.Y, problem.weights)[0]
+        z, largest = rng.standard_normal(self.V.shape[:2]), 0.0
+        for _ in range(_POWER_STEPS):
+            z /= max(np.linalg.norm(z), 1e-300)
+            z = self.operator.adjoint(h.max(axis=1) * self.operator.values(z))
+            largest = np.linalg.norm(z)
+        return max(largest + problem.fit_intercept * h.max(axis=1).sum(), 1e-300)
+
+    def run(self):
+        """Run; return the solution."""
+        V, b, F = self.V, self.b, self.F
+        momentum = 1.0
+        for step in range(self.solver.max_iter + 1):
+            last = step == self.solver.max_iter
+            if last or step % self.solver.check_every == 0:
+                status = self.check()
+                if status is not None:
+                    return self.solution(status, step)
+            new_V, new_b, new_F = self.descended(V, b, F)
+            against = np.vdot(V - new_V, new_V - self.V)
+            against += np.vdot(b - new_b, new_b - self.b)
+            after = (1.0 + np.sqrt(1.0 + 4.0 * momentum**2)) / 2.0
+            if against > 0.0:  # restart
+                after, push = 1.0, 0.0
+            else:
+                push = (momentum - 1.0) / after
+            V = new_V + push * (new_V - self.V)
+            b = new_b + push * (new_b - self.b)
+            F = new_F + push * (new_F - self.F)
+            self.V, self.b, self.F, momentum = new_V, new_b, new_F, after
+        return self.solution(Status.ITERATION_LIMIT, self.solver.max_iter)
+
+    def descended(self, V, b, F):
+        """Return the proximal step from a point, and its predictions.
+
+        The step is shortened until the quadratic model is above the loss.
+        """
+        problem = self.problem
+        loss, N = problem.loss.value_and_gradient(F, problem.Y, problem.weights)
+        G, g = self.operator.adjoint(N), problem.fit_intercept * N.sum(axis=0)
+        for _ in range(_MOST_BACKTRACKS):
+            new_V = self.shrunk(V - G / self.curvature, problem.alpha / self.curvature)
+            new_b = b - g / self.curvature
+            new_F = self.operator.values(new_V) + new_b
+            change, shift = new_V - V, new_b - b
+            model = loss + np.vdot(G, change) + g @ shift
+            model += 0.5 * self.curvature * (np.vdot(change, change) + shift @ shift)
+            reached = problem.loss.value(new_F, problem.Y, problem.weights)
+            if reached <= model + _ROUNDING * max(abs(loss), 1e-300):
+                break
+            self.curvature *= 1.5
+        return new_V, new_b, new_F
+
+    def shrunk(self, V, by):
+        """Apply the proximal operator of the norms."""
+        if V.shape[2] > 1:
+            parts = V.reshape(len(V) * self.programme.n_parts, -1, V.shape[2])
+            left, values, right = np.linalg.svd(parts, full_matrices=False)
+            shrunk = (left * np.maximum(values - by, 0.0)[:, None, :]) @ right
+            return shrunk.reshape(V.shape)
+        parts = V.reshape(len(V) * self.programme.n_parts, -1)
+        lengths = np.linalg.norm(parts, axis=1)
+        factors = np.maximum(1.0 - by / np.maximum(lengths, 1e-300), 0.0)
+        return (parts * factors[:, None]).reshape(V.shape)
+
+    def check(self):
+        """Compute the gap, tell the callback; return a Status where the run ends."""
+        programme, problem = self.programme, self.problem
+        shape = len(self.V), programme.n_paths, -1, problem.n_outputs
+        blocks = Blocks(self.V.reshape(shape), self.b)
+        F = self.F
+        if problem.fit_intercept:
+            shift = problem.loss.best_intercept(F, problem.Y, problem.weights)
+            blocks, F = replace(blocks, intercept=self.b + shift), F + shift
+        objective = programme.objective(blocks, F)
+        if objective < self.objective:
+            self.best, self.objective = blocks, objective
+        N = dual_point(problem, F)
+        prices = programme.dual_norms(self.operator.adjoint(N).reshape(shape))
+        price = float(prices.max(initial=0.0))
+        bound = lower_bound(problem, N, price)
+        if bound > self.bound:
+            self.bound, self.price = bound, price
+        gap = self.objective - self.bound
+        self.history.append(
+            {
+                "time": time.perf_counter() - self.started,
+                "objective": self.objective,
+                "dual_gap": gap,
+                "n_neurons": len(self.best.active),
+                "price": self.price,
+            }
+        )
+        if self.callback is not None:
+            self.stopped |= bool(self.callback(self.history[-1], self.best))
+        if gap <= self.tolerance:
+            return Status.CONVERGED
+        return Status.STOPPED if self.stopped else None
+
+    def solution(self, status, step):
+        """Return what was reached."""
+        return ProgrammeSolution(
+            blocks=self.best,
+            objective=self.objective,
+            lower_bound=self.bound,
+            price=self.price,
+            status=status,
+            n_iter=max(step, 1),
+            history=self.history,
+            tolerance=self.tolerance,
+        )

@@ -1,0 +1,506 @@
+"""The convex programme over fixed activation patterns: a masked group lasso.
+
+One form serves every depth. A unit g is a pattern (two layers) or a sub-network with
+one pattern a path (deeper); its unknowns are blocks ``v_gj``, one a path. With masks
+``M_gj`` of -1, 0 and 1 for each sample::
+
+    min_{V, b}  L(sum_g sum_j M_gj * (X v_gj) + b) + alpha * sum_parts ||V_part||
+    subject to  sum_j T_gkj * (X v_gj) >= 0   for every unit g and cone k,
+
+where a part is a whole unit (path norm) or one of its blocks (weight decay). Without
+cones it is the gated ReLU programme; with the cones of the patterns it is that of ReLU
+networks (Pilanci & Ergen, ICML 2020, Theorem 1; Ergen & Pilanci, ICML 2021, Theorem 1;
+Mishkin, Sahiner & Pilanci, ICML 2022, section 3).
+
+With several outputs a block is a matrix and its norm the nuclear one, without cones
+(Sahiner, Ergen, Pauly & Pilanci, ICLR 2021).
+"""
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+from scipy.optimize import nnls
+
+from sklearn_convexrelu.certificates.certificate import dual_point
+from sklearn_convexrelu.model.problem import Problem
+from sklearn_convexrelu.model.solution import Status
+
+__all__ = [
+    "Blocks",
+    "GroupLasso",
+    "Operator",
+    "ProgrammeSolution",
+    "refuse_several_outputs",
+]
+
+_ENTRIES = 4_000_000  # floats of a temporary: 32 MB, whatever the size of the programme
+_MOST_REWEIGHTED = 300  # least squares problems of the price of one split unit ...
+_REWEIGHTED_TOL = 1e-8  # ... and how close, relatively, is close enough
+_CACHED = 6 * _ENTRIES  # of a matrix that is kept
+
+
+@dataclass(frozen=True)
+class Blocks:
+    """A point of the programme.
+
+    Attributes
+    ----------
+    V : ndarray of shape (n_units, n_paths, n_inputs, n_outputs)
+        The blocks.
+    intercept : ndarray of shape (n_outputs,)
+        Constant added to the output.
+    """
+
+    V: np.ndarray
+    intercept: np.ndarray
+
+    @property
+    def active(self):
+        """Indices of the units that are not zero."""
+        return np.flatnonzero(self.V.any(axis=(1, 2, 3)))
+
+
+@dataclass(frozen=True)
+class GroupLasso:
+    """The programme: a training problem and the patterns it is restricted to.
+
+    Attributes
+    ----------
+    problem : Problem
+        Data, loss and penalty strength.
+    masks : ndarray of shape (n_units, n_paths, n_samples), int8
+        What each block's values are multiplied with.
+    cones : ndarray of shape (n_units, n_cones, n_paths, n_samples), int8, or None
+        Factors of the cone constraints; zeros where a sample is not constrained.
+    interiors : ndarray of shape (n_units, n_paths, n_inputs), or None
+        A point strictly inside the cones of each unit.
+    split : bool
+        Whether every block has a norm of its own (weight decay), not every unit.
+    """
+
+    problem: Problem
+    masks: np.ndarray
+    cones: np.ndarray | None = None
+    interiors: np.ndarray | None = None
+    split: bool = False
+
+    @classmethod
+    def gated(cls, problem, patterns):
+        """Return the gated ReLU programme over ``patterns`` (n_patterns, n_samples)."""
+        return cls(problem, patterns.astype(np.int8)[:, None])
+
+    @classmethod
+    def relu(cls, problem, patterns, gates, signs=None):
+        """Return the ReLU programme: each pattern twice, for either output sign.
+
+        ``gates`` (n_patterns, n_inputs) lie strictly inside the cells of the patterns.
+        With ``signs`` (n_patterns,) each pattern comes once, with that output sign.
+        """
+        refuse_several_outputs(problem)
+        if signs is None:
+            signs = np.repeat([1, -1], len(patterns))
+            patterns, gates = np.tile(patterns, (2, 1)), np.tile(gates, (2, 1))
+        patterns = patterns.astype(np.int8)
+        masks = signs.astype(np.int8)[:, None] * patterns
+        sides = 2 * patterns - 1
+        sides[:, ~problem.X.any(axis=1)] = 0  # a zero row has no side
+        return cls(problem, masks[:, None], sides[:, None, None], gates[:, None])
+
+    @classmethod
+    def trees(cls, problem, cells, *, gated):
+        """Return the programme over cells of sub-networks, gated or with cones.
+
+        With cones each cell comes twice, for either output sign.
+        """
+        split = problem.shape.decays
+        if gated:
+            return cls(problem, cells.masks, split=split)
+        refuse_several_outputs(problem)
+        return cls(
+            problem,
+            np.concatenate([cells.masks, -cells.masks]),
+            np.concatenate([cells.cones, cells.cones]),
+            np.concatenate([cells.gates, cells.gates]),
+            split=split,
+        )
+
+    @property
+    def n_units(self):
+        """Number of units."""
+        return len(self.masks)
+
+    @property
+    def output_signs(self):
+        """Sign of every unit's masks, zero where they are empty: (n_units,)."""
+        return np.sign(self.masks.sum(axis=(1, 2), dtype=int))
+
+    @property
+    def n_paths(self):
+        """Number of blocks of a unit."""
+        return self.masks.shape[1]
+
+    @property
+    def n_parts(self):
+        """Number of norms of a unit."""
+        return self.n_paths if self.split else 1
+
+    def at(self, alpha):
+        """Return the programme at another penalty strength."""
+        return replace(self, problem=self.problem.with_alpha(alpha))
+
+    def subset(self, units):
+        """Return the programme over some of the units."""
+        return replace(
+            self,
+            masks=self.masks[units],
+            cones=None if self.cones is None else self.cones[units],
+            interiors=None if self.interiors is None else self.interiors[units],
+        )
+
+    def zero(self):
+        """Return the point without units: the best constant."""
+        problem = self.problem
+        shape = self.n_units, self.n_paths, problem.X.shape[1], problem.n_outputs
+        return Blocks(np.zeros(shape), problem.null_network().intercept)
+
+    def predictions(self, blocks):
+        """Return predictions at the samples, (n_samples, n_outputs)."""
+        X = self.problem.X
+        active = blocks.active
+        V = blocks.V[active]
+        F = np.zeros((len(X), V.shape[-1]))
+        for rows in self._row_chunks(V.shape[0] * V.shape[1] * V.shape[3]):
+            H = np.tensordot(X[rows], V, axes=(1, 2))  # rows, units, paths, outputs
+            masks = self.masks[active][:, :, rows]
+            F[rows] = np.einsum("rgjc,gjr->rc", H, masks)
+        return F + blocks.intercept
+
+    def adjoint(self, N):
+        """Return ``X^T (M_gj * N)`` for every block, shaped like ``Blocks.V``."""
+        X, (n_units, n_paths) = self.problem.X, self.masks.shape[:2]
+        G = np.empty((n_units, n_paths, X.shape[1], N.shape[1]))
+        for units in self._unit_chunks(n_paths * len(X)):
+            masks = self.masks[units].astype(float)
+            for c in range(N.shape[1]):
+                G[units, :, :, c] = (masks * N[:, c]) @ X
+        return G
+
+    def cone_values(self, V):
+        """Return the left-hand sides of the cone constraints of units ``V``.
+
+        ``V`` (n_units, n_paths, n_inputs); the values are (n_units, n_cones,
+        n_samples), non-negative where the point is feasible.
+        """
+        H = V @ self.problem.X.T
+        return np.einsum("gkjn,gjn->gkn", self.cones, H)
+
+    def cone_adjoint(self, multipliers):
+        """Return ``sum_k X^T (T_gkj * multipliers_gk)``, (n_units, n_paths, inputs)."""
+        weighted = np.einsum("gkjn,gkn->gjn", self.cones, multipliers)
+        return weighted @ self.problem.X
+
+    def on_all_features(self, problem, basis):
+        """Return the programme of the same patterns on X, this one's on ``X basis``."""
+        interiors = None if self.interiors is None else self.interiors @ basis.T
+        return replace(self, problem=problem, interiors=interiors)
+
+    def violation(self, blocks):
+        """Return the largest violation of a cone, relative to the largest value."""
+        if self.cones is None or not len(blocks.active):
+            return 0.0
+        active = self.subset(blocks.active)
+        values = active.cone_values(blocks.V[blocks.active, ..., 0])
+        return float(max(0.0, -values.min()) / max(np.abs(values).max(), 1e-300))
+
+    def penalty(self, blocks):
+        """Return the sum of norms."""
+        return float(self.norms(blocks.V).sum())
+
+    def norms(self, V):
+        """Return the norms of the parts of units: (n_units, n_parts)."""
+        if V.shape[-1] > 1:
+            return np.linalg.svd(self.parts(V), compute_uv=False).sum(axis=-1)
+        return np.linalg.norm(self.parts(V[..., 0]), axis=2)
+
+    def dual_norms(self, G):
+        """Return the dual norms of the parts: (n_units, n_parts)."""
+        if G.shape[-1] > 1:
+            return np.linalg.norm(self.parts(G), ord=2, axis=(2, 3))
+        return np.linalg.norm(self.parts(G[..., 0]), axis=2)
+
+    def parts(self, V):
+        """Return units (n_units, n_paths, n_inputs, ...) with an axis of parts."""
+        size = V.shape[1] * V.shape[2] // self.n_parts  # -1 is undefined without units
+        return V.reshape(len(V), self.n_parts, size, *V.shape[3:])
+
+    def objective(self, blocks, F=None):
+        """Return loss plus penalty."""
+        problem = self.problem
+        F = self.predictions(blocks) if F is None else F
+        loss = problem.loss.value(F, problem.Y, problem.weights)
+        return loss + problem.alpha * self.penalty(blocks)
+
+    def with_best_intercept(self, blocks):
+        """Return the point with the best intercept for its blocks, and predictions."""
+        F, problem = self.predictions(blocks), self.problem
+        if problem.fit_intercept:
+            step = problem.loss.best_intercept(F, problem.Y, problem.weights)
+            blocks, F = replace(blocks, intercept=blocks.intercept + step), F + step
+        return blocks, F
+
+    def prices(self, N, multipliers=None, among=None, *, one_over=False):
+        """Return for each unit what its part of the dual constraint takes, or more.
+
+        The dual point N is feasible once no price exceeds alpha. Without cones a price
+        is the dual norm of the gradient; with cones that of its projection on them,
+        ``min ||G - T^T lambda||`` over multipliers ``lambda >= 0``.
+
+        Parameters
+        ----------
+        N : ndarray of shape (n_samples, n_outputs)
+            Dual point.
+        multipliers : ndarray of shape (n_chosen, n_cones, n_samples), default=None
+            Good multipliers of the units ``among``, which need no projection then.
+        among : ndarray of int, default=None
+            These units.
+        one_over : bool, default=False
+            Whether to be content once one unit is known to be over alpha; the plain
+            dual norm then stands for the units that are not projected.
+
+        Returns
+        -------
+        ndarray of shape (n_units,)
+            Prices; where the plain dual norm is at most alpha it stands for them.
+        """
+        G = self.adjoint(N)
+        if multipliers is not None:
+            G[among, ..., 0] -= self.subset(among).cone_adjoint(multipliers)
+        prices = self.dual_norms(G).max(axis=1)
+        if self.cones is None:
+            return prices
+        over = prices > self.problem.alpha
+        if multipliers is not None:
+            over[among] = False
+        for g in sorted(np.flatnonzero(over), key=lambda g: -prices[g]):
+            prices[g] = self._projected_price(g, -G[g, :, :, 0])
+            if one_over and prices[g] > self.problem.alpha:
+                break
+        return prices
+
+    def _projected_price(self, g, direction):
+        """Return the price of one unit under its cones.
+
+        It is the distance of ``direction`` from the polar cone, whose rays are the
+        negative constraint normals, so a non-negative least squares problem.
+        """
+        X, cones = self.problem.X, self.cones[g]
+        normals = (cones[:, :, :, None] * X).transpose(1, 3, 0, 2)
+        normals = normals.reshape(direction.size, -1)
+        used = normals.any(axis=0)
+        multipliers, distance = nnls(-normals[:, used], direction.ravel())
+        if not self.split:
+            return distance
+        return self._largest_part(direction.ravel(), -normals[:, used], multipliers)
+
+    def _largest_part(self, direction, rays, multipliers):
+        """Return ``min ||D - rays lambda||`` over lambda >= 0, the largest part's norm.
+
+        That norm is the least, over part weights that sum to one, of a weighted
+        least squares problem's; weights follow the parts of its solution, which is a
+        point of the cone and bounds the minimum from below.
+        """
+        least, weights = np.inf, np.full(self.n_parts, 1.0 / self.n_parts)
+        for _ in range(_MOST_REWEIGHTED):
+            rest = (direction - rays @ multipliers).reshape(self.n_parts, -1)
+            norms = np.linalg.norm(rest, axis=1)
+            least = min(least, norms.max())
+            points = weights * norms
+            reached = points @ norms / max(points.sum(), 1e-300)
+            if least <= reached * (1.0 + _REWEIGHTED_TOL):
+                break
+            weights = points / points.sum()
+            roots = np.repeat(np.sqrt(weights), rest.shape[1])
+            multipliers = nnls(roots[:, None] * rays, roots * direction)[0]
+        return least
+
+    def pushed_inside(self, blocks):
+        """Move units that leave their cones by rounding back towards the interior."""
+        if self.cones is None:
+            return blocks
+        constrained = self.cones.any(axis=2)
+        V = blocks.V[..., 0]
+        margins = np.where(constrained, self.cone_values(self.interiors), np.inf)
+        values = np.where(constrained, self.cone_values(V), np.inf)
+        # Each unit by what its worst constraint needs.
+        short = np.max(np.maximum(-values, 0.0) / margins, axis=(1, 2))
+        short = np.where(short > 0.0, short * (1.0 + 1e-9) + 1e-300, 0.0)
+        V = V + short[:, None, None] * self.interiors
+        return replace(blocks, V=V[..., None])
+
+    def largest_alpha(self):
+        """Return the least penalty strength at which the best constant is optimal."""
+        problem, largest = self.problem, 0.0
+        constant = problem.null_network().forward(problem.X)
+        G = self.adjoint(dual_point(problem, constant))
+        plain = self.dual_norms(G).max(axis=1)
+        if self.cones is None:
+            return float(plain.max(initial=0.0))
+        for g in np.argsort(-plain):
+            if plain[g] <= largest:  # cones only take away from it
+                break
+            largest = max(largest, self._projected_price(g, -G[g, :, :, 0]))
+        return float(largest)
+
+    def _unit_chunks(self, entries):
+        """Yield slices of units whose ``entries`` floats each fit the memory cap."""
+        step = max(_ENTRIES // max(entries, 1), 1)
+        for start in range(0, self.n_units, step):
+            yield slice(start, start + step)
+
+    def _row_chunks(self, entries):
+        """Yield slices of samples whose ``entries`` floats each fit the memory cap."""
+        step = max(_ENTRIES // max(entries, 1), 1)
+        for start in range(0, len(self.problem.X), step):
+            yield slice(start, start + step)
+
+
+def refuse_several_outputs(problem):
+    """Raise where a ReLU programme has several outputs."""
+    if problem.n_outputs > 1:
+        raise ValueError(
+            "No convex programme over fixed patterns is known for ReLU networks of "
+            f"several outputs (here {problem.n_outputs}) that can be solved: its "
+            "norm is as hard as the training. Use patterns='adaptive', or "
+            "activation='gated_relu'."
+        )
+
+
+@dataclass(frozen=True)
+class ProgrammeSolution:
+    """What a solver of a programme returns.
+
+    Attributes
+    ----------
+    blocks : Blocks
+        The point, feasible.
+    objective, lower_bound : float
+        Its objective, and a lower bound of the programme's optimum.
+    price : float
+        Largest price at the dual point that the bound comes from.
+    status : Status
+        Why the solver stopped.
+    n_iter : int
+        Number of iterations.
+    history : list of dict
+        One record an iteration or a few: time, objective, dual_gap, n_neurons (active
+        units), price.
+    tolerance : float
+        Gap at which the solver stops.
+    """
+
+    blocks: Blocks
+    objective: float
+    lower_bound: float
+    price: float
+    status: Status
+    n_iter: int
+    history: list
+    tolerance: float
+
+
+class Operator:
+    """The linear map from unknowns of units to predictions.
+
+    Values come by products of the size of the masks. The matrix itself, as many times
+    larger as there are inputs, is made where it is asked for: by chunks of samples
+    where it does not fit the memory cap.
+
+    Parameters
+    ----------
+    programme : GroupLasso
+        The programme, of few enough units that their unknowns can be listed.
+    """
+
+    def __init__(self, programme):
+        self.X, masks = programme.problem.X, programme.masks
+        self.n_units, self.size = len(masks), masks.shape[1] * self.X.shape[1]
+        self.n_unknowns = self.n_units * self.size
+        self.masks = masks.reshape(-1, len(self.X))
+        if self.masks.size <= _ENTRIES:
+            self.masks = self.masks.astype(float)
+        self.last_gram = self.cached = None
+
+    @cached_property
+    def inner_products(self):
+        """``X X^T``, (n_samples, n_samples)."""
+        return self.X @ self.X.T
+
+    @property
+    def n_samples(self):
+        """Number of samples."""
+        return len(self.X)
+
+    def rows(self, rows):
+        """Return the matrix of some samples, transposed: (n_unknowns, n_rows)."""
+        if len(self.X) * self.n_unknowns > _CACHED:
+            return self._made(rows)
+        if self.cached is None:
+            self.cached = self._made(slice(None))
+        return self.cached[:, rows]
+
+    def _made(self, rows):
+        masks = self.masks[:, None, rows].astype(float, copy=False)
+        return (masks * self.X[rows].T).reshape(self.n_unknowns, -1)
+
+    def chunks(self, width=None):
+        """Yield slices of samples of which ``width`` floats each fit the memory cap.
+
+        By default they are those of the matrix.
+        """
+        step = max(_ENTRIES // max(width or self.n_unknowns, 1), 1)
+        for start in range(0, len(self.X), step):
+            yield slice(start, start + step)
+
+    def values(self, z):
+        """Return the values at the samples of unknowns (n_units, size, ...)."""
+        outputs = z.shape[2:]
+        z = z.reshape(len(self.masks), self.X.shape[1], -1)
+        F = np.empty((len(self.X), z.shape[2]))
+        for rows in self.chunks(len(self.masks)):
+            for c in range(z.shape[2]):
+                H = z[:, :, c] @ self.X[rows].T
+                F[rows, c] = np.einsum("un,un->n", H, self.masks[:, rows])
+        return F.reshape(len(self.X), *outputs)
+
+    def adjoint(self, v):
+        """Return the adjoint at values ``v``, (n_units, size, ...)."""
+        N = v.reshape(len(self.X), -1)
+        G = np.zeros((len(self.masks), self.X.shape[1], N.shape[1]))
+        for rows in self.chunks(len(self.masks)):
+            for c in range(N.shape[1]):
+                G[:, :, c] += (self.masks[:, rows] * N[rows, c]) @ self.X[rows]
+        return G.reshape(self.n_units, self.size, *v.shape[1:])
+
+    def moments(self, weights):
+        """Return ``X^T diag(w) X`` for every row w of ``weights`` (K, n_samples)."""
+        d = self.X.shape[1]
+        first, second = np.triu_indices(d)
+        pairs = np.zeros((len(weights), len(first)))
+        for rows in self.chunks(len(first)):
+            products = self.X[rows][:, first] * self.X[rows][:, second]
+            pairs += weights[:, rows] @ products
+        full = np.empty((len(weights), d, d))
+        full[:, first, second] = full[:, second, first] = pairs
+        return full
+
+    def gram(self, h):
+        """Return ``A^T diag(h) A``, kept for the next time with the same h."""
+        if self.last_gram is not None and np.array_equal(h, self.last_gram[0]):
+            return self.last_gram[1].copy()
+        total = np.zeros((self.n_unknowns, self.n_unknowns))
+        for rows in self.chunks():
+            A = self.rows(rows) * np.sqrt(h[rows])
+            total += A @ A.T
+        self.last_gram = h.copy(), total
+        return total.copy()

@@ -1,0 +1,112 @@
+"""Weight recovery: from points of a convex programme to networks.
+
+A block that keeps the cones of its pattern is a neuron: on the data ``relu(X v)`` is
+its masked value, so predictions and penalty are the same (Pilanci & Ergen, ICML 2020,
+section 3.2; Ergen & Pilanci, ICML 2021, Proposition 1).
+"""
+
+import numpy as np
+
+from sklearn_convexrelu.model.neurons import GatedNetwork, Network
+from sklearn_convexrelu.model.subnetworks import GatedTreeNetwork
+
+__all__ = ["gated_network", "gated_trees", "relu_network", "tree_network"]
+
+
+def relu_network(blocks, signs):
+    """Return the ReLU network of a point of the programme with cones.
+
+    Parameters
+    ----------
+    blocks : Blocks
+        Feasible point.
+    signs : ndarray of shape (n_units,)
+        Output sign of each unit, ``GroupLasso.output_signs``.
+
+    Returns
+    -------
+    Network
+        One neuron for each block that is not zero, balanced.
+    """
+    active = blocks.active
+    V = blocks.V[active, 0, :, 0]
+    lengths = np.linalg.norm(V, axis=1)
+    outputs = signs[active, None].astype(float)
+    directions = (V / lengths[:, None]).T
+    return Network.from_directions(directions, outputs, lengths, blocks.intercept)
+
+
+def gated_network(blocks, gates):
+    """Return the gated network of a point of the programme without cones.
+
+    Parameters
+    ----------
+    blocks : Blocks
+        The point.
+    gates : ndarray of shape (n_patterns, n_inputs)
+        Gates of the patterns.
+
+    Returns
+    -------
+    GatedNetwork
+        One gate for each block that is not zero.
+    """
+    active = blocks.active
+    return GatedNetwork(gates[active], blocks.V[active, 0], blocks.intercept)
+
+
+def tree_network(blocks, cells, shape):
+    """Return the network of sub-networks of a point of the programme with cones.
+
+    On their cell blocks are leaf vectors, so predictions and penalty are the same
+    (Ergen & Pilanci, ICML 2021, Proposition 1; NeurIPS 2023, Theorem 1).
+
+    Parameters
+    ----------
+    blocks : Blocks
+        Feasible point; units come as cells of positive and then of negative output.
+    cells : TreeCells
+        The cells.
+    shape : TreeShape
+        Widths and penalty.
+
+    Returns
+    -------
+    TreeNetwork
+        One sub-network for each unit that is not zero, balanced.
+    """
+    active = blocks.active
+    W = shape.coordinates(blocks.V[active, ..., 0])
+    flat = W.reshape(len(W), W.shape[1] * W.shape[2])
+    lengths = np.linalg.norm(flat, axis=1)
+    signs = cells.signs[active % len(cells)]
+    outputs = np.where(active < len(cells), 1.0, -1.0)[:, None]
+    directions = np.vstack([(flat / lengths[:, None]).T, signs.T])
+    return shape.network(directions, outputs, lengths**shape.degree, blocks.intercept)
+
+
+def gated_trees(blocks, cells, shape):
+    """Return the gated network of a point of the programme over cells without cones.
+
+    Parameters
+    ----------
+    blocks : Blocks
+        The point.
+    cells : TreeCells
+        The cells.
+    shape : TreeShape
+        Widths and penalty.
+
+    Returns
+    -------
+    GatedTreeNetwork
+        One gate for each unit that is not zero.
+    """
+    active = blocks.active
+    return GatedTreeNetwork(
+        cells.gates[active],
+        cells.signs[active],
+        blocks.V[active],
+        blocks.intercept,
+        shape,
+    )

@@ -1,1 +1,0 @@
-"""From convex blocks to networks: weight recovery, cone decomposition, pruning."""
