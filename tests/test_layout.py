@@ -51,6 +51,8 @@ ORDER = [
     "training",
     "_callbacks",
     "_threads",
+    "_failures",
+    "_posthoc",
     "_base",
     "_classifier",
     "_regressor",
