@@ -1,56 +1,43 @@
 """What the estimators share: check, train, set fitted attributes, predict."""
 
 from abc import ABCMeta, abstractmethod
-from contextlib import contextmanager
-from copy import copy
 from dataclasses import dataclass, field, replace
 from numbers import Integral, Real
 
 import numpy as np
-from sklearn.base import BaseEstimator, clone
+from sklearn.base import BaseEstimator
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import (
     _check_sample_weight,
     check_is_fitted,
-    check_scalar,
     validate_data,
 )
 
 from sklearn_convexrelu._callbacks import (
-    BOOKKEEPING,
     CallbackSupportMixin,
+    Printer,
     Task,
+    Watcher,
     with_callbacks,
 )
+from sklearn_convexrelu._failures import (
+    kept_on_interrupt,
+    tell_of_interrupt,
+    undone_on_failure,
+)
+from sklearn_convexrelu._posthoc import PosthocMixin
 from sklearn_convexrelu._threads import one_blas_thread
 from sklearn_convexrelu.adaptive.loop import AdaptiveSolver
 from sklearn_convexrelu.data.statement import state_problem
 from sklearn_convexrelu.model.losses import Loss, SquaredError
-from sklearn_convexrelu.model.neurons import NEURONS, GatedNetwork
-from sklearn_convexrelu.model.solution import Status
+from sklearn_convexrelu.model.neurons import NEURONS
 from sklearn_convexrelu.model.subnetworks import TreeNetwork, TreeShape
-from sklearn_convexrelu.programmes.decomposition import cone_decomposition
 from sklearn_convexrelu.programmes.fixed_patterns import FixedPatterns
 from sklearn_convexrelu.programmes.low_rank import LowRank
-from sklearn_convexrelu.training import (
-    follow,
-    largest_alpha,
-    proven,
-    pruned,
-    searched,
-    train,
-    warn,
-)
+from sklearn_convexrelu.training import follow, largest_alpha, train
 
-__all__ = [
-    "BaseConvexReLU",
-    "CheckedData",
-    "absolute",
-    "checked_weights",
-    "kept_on_interrupt",
-    "undone_on_failure",
-]
+__all__ = ["BaseConvexReLU", "CheckedData", "absolute", "checked_weights"]
 
 _DEFAULT_MAX_ITER = 100
 # A path ends where the loss is less than this part of that of the best constant: no
@@ -134,9 +121,6 @@ _OF_SOME_NETWORKS = (
     "norm_ratio_",
 )
 
-# Attributes that say how training went.
-_OF_THE_RUN = ("n_iter_", "history_", "status_", "tolerance_")
-
 # Parameters that say what is minimised.
 _OF_THE_PROBLEM = (
     "loss",
@@ -149,7 +133,9 @@ _OF_THE_PROBLEM = (
 )
 
 
-class BaseConvexReLU(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta):
+class BaseConvexReLU(
+    PosthocMixin, CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta
+):
     """Base of the estimators; a subclass adds its losses, targets and predictions."""
 
     _parameter_constraints = {
@@ -301,7 +287,7 @@ class BaseConvexReLU(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta):
         if alpha is None:
             unit = alpha_max if self.relative_alpha else 1.0
             alpha = float(absolute(self.alpha, unit))
-        watcher = _Watcher(self, data, task)
+        watcher = Watcher(self, data, task)
         solution = train(
             problem.with_alpha(alpha),
             solver,
@@ -314,7 +300,7 @@ class BaseConvexReLU(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta):
             self._set_attributes(data, solution, alpha, alpha_max)
         except KeyboardInterrupt:  # what was found is not given up
             self._set_attributes(data, solution, alpha, alpha_max)
-            _tell_of_interrupt(self)
+            tell_of_interrupt(self)
         with kept_on_interrupt(self):
             watcher.end()
 
@@ -340,7 +326,7 @@ class BaseConvexReLU(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta):
         data = self._checked(X, y, sample_weight, whole)
         problem, alpha_max = self._stated(data, solver)
         alphas = absolute(alphas, alpha_max if relative_alpha else 1.0)
-        callback = _Printer(self.verbose) if self.verbose else None
+        callback = Printer(self.verbose) if self.verbose else None
         path = follow(
             problem,
             alphas,
@@ -493,193 +479,6 @@ class BaseConvexReLU(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta):
         # one, whose cause may be advice (``available_if``: which loss to use).
         return object.__getattribute__(self, name)
 
-    def prune(self, X, y, sample_weight=None):
-        """Trade linearly dependent neurons for fewer, at equal predictions.
-
-        Where outputs of neurons on the training data are linearly dependent,
-        amplitudes are moved along the dependence, never raising the penalty, until some
-        vanish [1]_. At most ``n_samples * n_outputs`` neurons remain.
-
-        Parameters
-        ----------
-        X, y, sample_weight : as in ``fit``
-            The training data, which the estimator does not keep.
-
-        Returns
-        -------
-        estimator
-            Itself, with the smaller network.
-
-        Raises
-        ------
-        ValueError
-            If these are not the data of the last fit.
-
-        References
-        ----------
-        .. [1] Mishkin & Pilanci (2023), "Optimal Sets and Solution Paths of ReLU
-           Networks", ICML, section 4.
-        """
-        data, problem = self._training_problem(X, y, sample_weight)
-        with one_blas_thread():
-            network = pruned(problem, self.network_)
-            network = network.astype(self.network_.intercept.dtype)
-        objective = problem.objective(network)
-        certificate, over_all = self.certificate_, self.certificate_.over_all
-        if over_all is not None:
-            over_all = replace(over_all, objective=objective)
-        # Equal predictions have the same dual point, and so the same bound.
-        self._set_network(
-            data, network, replace(certificate, objective=objective, over_all=over_all)
-        )
-        return self
-
-    def certify(self, X, y, sample_weight=None, *, time_limit=10.0):
-        """Prove a lower bound on the objective of every two-layer network.
-
-        A dual point is optimised whose price no direction exceeds, by a semidefinite
-        relaxation of the price, tightened by splitting the sphere of directions until
-        the time is over [1]_. The proof does not rest on the solver. A certificate of
-        the kind "exact" is a proof already and stays as it is: that of data of rank
-        two or less, of rank three with one output and up to 2000 distinct rows, and of
-        a complete arrangement.
-
-        Parameters
-        ----------
-        X, y, sample_weight : as in ``fit``
-            The training data, which the estimator does not keep.
-        time_limit : float, default=10.0
-            Seconds after which no further tightening is begun.
-
-        Returns
-        -------
-        estimator
-            Itself. Its certificate, or for fixed patterns the ``over_all`` one, has the
-            kind "bound" and the best bound that is proven.
-
-        Raises
-        ------
-        ValueError
-            If the network is gated or deeper than two layers, or these are not the data
-            of the last fit.
-
-        References
-        ----------
-        .. [1] Shor (1987), "Quadratic Optimization Problems", Soviet Journal of
-           Computer and Systems Sciences 25; Burer & Monteiro (2003), "A Nonlinear
-           Programming Algorithm for Solving Semidefinite Programs via Low-Rank
-           Factorization", Mathematical Programming 95.
-        """
-        check_is_fitted(self)
-        check_scalar(time_limit, "time_limit", Real, min_val=0.0)
-        if np.isnan(time_limit):
-            raise ValueError("time_limit must be a number of seconds, not nan.")
-        if self.network_.is_gated or isinstance(self.network_, TreeNetwork):
-            raise ValueError("Only two-layer ReLU networks can be certified so.")
-        data, problem = self._training_problem(X, y, sample_weight)
-        certificate = self.certificate_
-        restricted = certificate.kind == "restricted"
-        known = certificate.over_all if restricted else certificate
-        if known.kind != "exact":
-            with one_blas_thread():
-                known = proven(problem, self.network_, known, time_limit)
-        if restricted:
-            known = replace(certificate, over_all=known)
-        self._set_network(data, self.network_, known)
-        return self
-
-    def to_relu(self, X, y, sample_weight=None):
-        """Return a ReLU network that predicts the same on the training data.
-
-        On samples of positive weight, that is. Each gated block is split into a
-        difference of two points of its gate's cell, of least total norm (cone
-        decomposition [1]_). That norm can be much larger than the block's;
-        ``norm_ratio_`` of the result tells.
-
-        Parameters
-        ----------
-        X, y, sample_weight : as in ``fit``
-            The training data, which the estimator does not keep.
-
-        Returns
-        -------
-        estimator
-            A copy with ``activation="relu"`` and the attributes of a ReLU network, its
-            objective and certificate: "restricted", since the gated optimum is a lower
-            bound for the ReLU networks of the same patterns, and ``over_all``.
-            ``norm_ratio_`` is its penalty, as a multiple of the gated one. It was not
-            trained, so it has no ``status_``, ``tolerance_``, ``n_iter_`` and
-            ``history_``; ``alpha_`` and ``alpha_max_`` stay those of the gated fit.
-
-        Raises
-        ------
-        ValueError
-            If the model is not gated, these are not the data of the last fit, or a
-            gate is orthogonal to a sample.
-
-        References
-        ----------
-        .. [1] Mishkin, Sahiner & Pilanci (2022), "Fast Convex Optimization for
-           Two-Layer ReLU Networks: Equivalent Model Classes and Cone Decompositions",
-           ICML, section 4.
-        """
-        check_is_fitted(self)
-        if not isinstance(self.network_, GatedNetwork):
-            raise ValueError(
-                "Only a two-layer model of activation='gated_relu' is decomposed."
-            )
-        data, problem = self._training_problem(X, y, sample_weight)
-        with one_blas_thread():
-            network = cone_decomposition(self.network_, problem.X)
-            network = network.astype(self.network_.intercept.dtype)
-            over_all = searched(problem, network)
-        gated = self.certificate_
-        certificate = replace(gated, objective=over_all.objective, over_all=over_all)
-        relu = copy(self).set_params(activation="relu")
-        relu._drop_network()
-        for name in _OF_THE_RUN:
-            del vars(relu)[name]
-        relu._set_network(data, network, certificate)
-        relu.norm_ratio_ = network.penalty() / max(self.network_.penalty(), 1e-300)
-        return relu
-
-    def _training_problem(self, X, y, sample_weight):
-        """Return the CheckedData and the Problem of the last fit, given its data."""
-        check_is_fitted(self)
-        now = self._problem_params()
-        changed = [name for name in now if now[name] != self._fitted_params[name]]
-        if changed:
-            raise ValueError(
-                f"{', '.join(changed)} changed since the fit: set the parameters back, "
-                "or fit again."
-            )
-        # Adaptive: a network that cones were given to may have several outputs.
-        twin = clone(self).set_params(patterns="adaptive")
-        data = twin._checked(X, y, sample_weight)
-        problem = data.problem(**self._statement()).with_alpha(self.alpha_)
-        shape = problem.rows.n_inputs, problem.n_outputs
-        fitted = self.n_features_in_ + bool(self.hidden_bias), self.n_outputs_
-        objective = problem.objective(self.network_) if shape == fitted else np.nan
-        zero, Y = 0.0 * problem.Y, problem.Y
-        rounding = 1e-9 * abs(problem.loss.value(zero, Y, problem.weights))
-        if not np.isclose(objective, self.objective_, rtol=1e-6, atol=rounding):
-            raise ValueError(
-                "X, y and sample_weight must be those of the last fit: on these the "
-                f"network's objective is {objective:.6g}, in the fit it was "
-                f"{self.objective_:.6g}."
-            )
-        return data, problem
-
-    def _set_network(self, data, network, certificate):
-        """Put another network, with its certificate, in the place of the fitted one."""
-        vars(self).update(
-            self._network_attributes(data, network),
-            certificate_=certificate,
-            objective_=certificate.objective,
-            lower_bound_=certificate.lower_bound,
-            dual_gap_=certificate.gap,
-        )
-
     def _forward(self, X):
         """Return the network's outputs, (n_samples, n_outputs)."""
         check_is_fitted(self)
@@ -713,86 +512,3 @@ def checked_weights(sample_weight, X):
     if not weights.any():
         raise ValueError("Sample weights must not all be zero.")
     return weights
-
-
-@contextmanager
-def undone_on_failure(estimator):
-    """Give the estimator its old attributes back where the block fails."""
-    before = vars(estimator).copy()
-    try:
-        yield
-    except BaseException:
-        now = vars(estimator)
-        running = {name: now[name] for name in BOOKKEEPING if name in now}
-        now.clear()
-        now.update(before | running)
-        raise
-
-
-class kept_on_interrupt:  # noqa: N801 - used like a function
-    """Let an interrupt of the block, the last of a fit, not undo what was trained.
-
-    A generator would do but for the warning, which would name contextlib as its place.
-    """
-
-    def __init__(self, estimator):
-        self.estimator = estimator
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, kind, value, traceback):
-        interrupted = kind is not None and issubclass(kind, KeyboardInterrupt)
-        if interrupted:
-            _tell_of_interrupt(self.estimator)
-        return interrupted
-
-
-def _tell_of_interrupt(estimator):
-    """Note and warn that an interrupt came when the network had been trained."""
-    estimator.status_ = Status.INTERRUPTED
-    warn("Interrupted when all was trained: the network is kept.")
-
-
-class _Watcher:
-    """What the solver of a fit calls: it prints, and its rounds are tasks."""
-
-    def __init__(self, estimator, data, task):
-        self.estimator, self.data, self.task = estimator, data, task
-        self.printer = _Printer(estimator.verbose)
-        self.round = task.subtask("round").begin()
-
-    def __call__(self, record, network):
-        self.printer(record, network)
-        if "step" in record:
-            return False
-        stop = self.round.end(
-            lambda: self.estimator._network_attributes(self.data, network)
-        )
-        self.round = self.task.subtask("round").begin()
-        return stop
-
-    def end(self):
-        """End the round that has begun but was not needed."""
-        self.round.end()
-
-
-class _Printer:
-    """Print the history as it is made: rounds at verbosity 1, their steps at 2.
-
-    Steps of the start are many, and printed from 3 on.
-    """
-
-    def __init__(self, verbosity):
-        self.verbosity, self.n_rounds = verbosity, 0
-
-    def __call__(self, record, network):
-        if "step" in record:
-            if self.verbosity > 1 + (record["step"] == "start"):
-                print("    {step:<5} objective {objective:.6e}".format(**record))
-        elif self.verbosity:
-            self.n_rounds += 1
-            print(
-                "[{n:3d}] {time:8.3f} s  objective {objective:.6e}  gap {dual_gap:.3e}"
-                "  neurons {n_neurons}".format(n=self.n_rounds, **record)
-            )

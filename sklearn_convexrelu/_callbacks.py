@@ -1,4 +1,7 @@
-"""Fits as scikit-learn's callbacks (1.9 and later) see them: as trees of tasks."""
+"""What hears of a running fit: scikit-learn's callbacks (1.9 and later), and print.
+
+Callbacks see fits as trees of tasks.
+"""
 
 from dataclasses import dataclass, replace
 from typing import Any
@@ -15,7 +18,14 @@ except ImportError:  # scikit-learn before 1.9: no ``set_callbacks``, so none to
         return method
 
 
-__all__ = ["BOOKKEEPING", "CallbackSupportMixin", "Task", "with_callbacks"]
+__all__ = [
+    "BOOKKEEPING",
+    "CallbackSupportMixin",
+    "Printer",
+    "Task",
+    "Watcher",
+    "with_callbacks",
+]
 
 # What scikit-learn notes in an estimator while its fit runs, and clears thereafter.
 BOOKKEEPING = ("_callback_fit_ctx", "_skl_callbacks_to_teardown")
@@ -83,3 +93,47 @@ class Task:
             "y": self.y,
             "metadata": metadata,
         }
+
+
+class Watcher:
+    """What the solver of a fit calls: it prints, and its rounds are tasks."""
+
+    def __init__(self, estimator, data, task):
+        self.estimator, self.data, self.task = estimator, data, task
+        self.printer = Printer(estimator.verbose)
+        self.round = task.subtask("round").begin()
+
+    def __call__(self, record, network):
+        self.printer(record, network)
+        if "step" in record:
+            return False
+        stop = self.round.end(
+            lambda: self.estimator._network_attributes(self.data, network)
+        )
+        self.round = self.task.subtask("round").begin()
+        return stop
+
+    def end(self):
+        """End the round that has begun but was not needed."""
+        self.round.end()
+
+
+class Printer:
+    """Print the history as it is made: rounds at verbosity 1, their steps at 2.
+
+    Steps of the start are many, and printed from 3 on.
+    """
+
+    def __init__(self, verbosity):
+        self.verbosity, self.n_rounds = verbosity, 0
+
+    def __call__(self, record, network):
+        if "step" in record:
+            if self.verbosity > 1 + (record["step"] == "start"):
+                print("    {step:<5} objective {objective:.6e}".format(**record))
+        elif self.verbosity:
+            self.n_rounds += 1
+            print(
+                "[{n:3d}] {time:8.3f} s  objective {objective:.6e}  gap {dual_gap:.3e}"
+                "  neurons {n_neurons}".format(n=self.n_rounds, **record)
+            )

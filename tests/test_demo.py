@@ -15,7 +15,9 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from sklearn_convexrelu import ConvexReLUClassifier, ConvexReLURegressor
-from sklearn_convexrelu import __main__ as demo
+from sklearn_convexrelu.demo import comparison, picture, report, run
+from sklearn_convexrelu.demo.cells import DataError, shown
+from sklearn_convexrelu.demo.table import read_table
 
 N_ROWS = 60
 
@@ -23,10 +25,11 @@ N_ROWS = 60
 @pytest.fixture(autouse=True)
 def fast(monkeypatch, tmp_path):
     """Fewer candidates and inner folds; files go to a scratch folder."""
-    monkeypatch.setattr(demo, "CONVEX_ALPHAS", (0.1, 0.03))
-    monkeypatch.setattr(demo, "MLP_ALPHAS", (10.0,))
-    monkeypatch.setattr(demo, "INNER_FOLDS", 2)
-    monkeypatch.setattr(demo, "CLASSES", {})
+    monkeypatch.setattr(run, "CONVEX_ALPHAS", (0.1, 0.03))
+    monkeypatch.setattr(run, "MLP_ALPHAS", (10.0,))
+    for module in (comparison, report):
+        monkeypatch.setattr(module, "INNER_FOLDS", 2)
+    monkeypatch.setattr(run, "CLASSES", {})
     monkeypatch.chdir(tmp_path)
 
 
@@ -50,7 +53,7 @@ def houses(tmp_path):
 
 def printed(capsys, *argv):
     """Run the demo; return what it printed, and the figures of its table by line."""
-    demo.main(list(map(str, argv)))
+    run.main(list(map(str, argv)))
     output = capsys.readouterr().out
     figures = {}
     for line in output.splitlines():
@@ -72,7 +75,7 @@ def test_diabetes_table_is_what_a_user_would_compute(capsys):
     for train, test in KFold(5, shuffle=True, random_state=0).split(X):
         scaler = StandardScaler().fit(X[train])
         mean, sd = y[train].mean(), y[train].std()
-        regressor = ConvexReLURegressor(0.1, tol=demo.SEARCH_TOL, random_state=0)
+        regressor = ConvexReLURegressor(0.1, tol=comparison.SEARCH_TOL, random_state=0)
         regressor.fit(scaler.transform(X[train]), (y[train] - mean) / sd)
         residual = y[test] - mean - sd * regressor.predict(scaler.transform(X[test]))
         spread = np.sum((y[test] - y[test].mean()) ** 2)
@@ -98,7 +101,7 @@ def test_diabetes_table_is_what_a_user_would_compute(capsys):
 
 
 def test_classification_table_is_what_a_user_would_compute(monkeypatch, capsys):
-    monkeypatch.setattr(demo, "CLASSES", {"iris": load_iris})
+    monkeypatch.setattr(run, "CLASSES", {"iris": load_iris})
     output, figures = printed(capsys, "--alpha", "0.3", "--no-picture")
     X, y = load_iris(return_X_y=True)
     model = make_pipeline(
@@ -111,8 +114,8 @@ def test_classification_table_is_what_a_user_would_compute(monkeypatch, capsys):
         accuracy, abs=6e-4
     )
     network = model.set_params(convexreluclassifier__tol=1e-3).fit(X, y)[-1]
-    shown = [leading_number(figures[key][0]) for key in ("objective", "lower bound")]
-    assert shown == pytest.approx([network.objective_, network.lower_bound_], abs=6e-6)
+    seen = [leading_number(figures[key][0]) for key in ("objective", "lower bound")]
+    assert seen == pytest.approx([network.objective_, network.lower_bound_], abs=6e-6)
     assert figures["neurons"] == [str(network.n_neurons_), "100"]
 
 
@@ -125,16 +128,16 @@ def test_csv_with_categories_and_missing_values(capsys, houses):
     # Size, age and town determine the price up to noise.
     assert leading_number(convex) > 0.7
     assert leading_number(mlp) > 0.7
-    assert leading_number(figures["alpha"][0]) in demo.CONVEX_ALPHAS
+    assert leading_number(figures["alpha"][0]) in run.CONVEX_ALPHAS
     assert leading_number(figures["lower bound"][0]) <= leading_number(
         figures["objective"][0]
     )
-    assert (houses.parent / demo.PICTURE).exists()
+    assert (houses.parent / picture.PICTURE).exists()
 
 
 def test_columns_are_read_by_kind(houses):
-    table = demo.read_table(str(houses), "price")
-    X = demo.make_model(MLPRegressor(), table)["columns"].fit_transform(table.X)
+    table = read_table(str(houses), "price")
+    X = comparison.make_model(MLPRegressor(), table)["columns"].fit_transform(table.X)
     # Size, age, three towns; the row with holes has median size and the usual town.
     assert X.shape == (58, 5)
     assert np.isfinite(X).all()
@@ -152,7 +155,7 @@ def test_separators_byte_order_mark_and_blank_lines(tmp_path):
     rows = [f'{x};"a; b";{2 * x}' for x in range(12)]
     text = "\ufeffsize;kind;price\n\n" + "\n".join(rows) + "\n;;\n"
     (tmp_path / "s.csv").write_text(text, encoding="utf-8")
-    table = demo.read_table(str(tmp_path / "s.csv"), "price")
+    table = read_table(str(tmp_path / "s.csv"), "price")
     np.testing.assert_array_equal(table.y, 2.0 * np.arange(12))
     assert set(table.X[:, 1]) == {"a; b"}
 
@@ -165,9 +168,9 @@ def test_unseen_category_and_column_empty_in_a_fold_are_no_error(tmp_path):
         alone = ("1.5", "yes") if i == 3 else ("", "")
         lines.append(f"{rng.normal()},{alone[0]},{alone[1]},name{i},{rng.normal()}")
     (tmp_path / "t.csv").write_text("\n".join(lines))
-    table = demo.read_table(str(tmp_path / "t.csv"), "y")
+    table = read_table(str(tmp_path / "t.csv"), "y")
     rows = np.arange(15) != 3
-    model = demo.make_model(ConvexReLURegressor(0.3), table)
+    model = comparison.make_model(ConvexReLURegressor(0.3), table)
     model.fit(table.X[rows], table.y[rows])
     assert np.isfinite(model.predict(table.X)).all()
 
@@ -176,7 +179,7 @@ def test_picture_is_a_png_of_sensible_size(tmp_path):
     X = np.random.default_rng(0).normal(size=(50, 6))
     regressor = ConvexReLURegressor(0.1, random_state=0).fit(X, np.abs(X).sum(axis=1))
     path = tmp_path / "convergence"
-    assert demo.draw_convergence(regressor, str(path)) == f"wrote {path}"
+    assert picture.draw_convergence(regressor, str(path)) == f"wrote {path}"
     content = path.read_bytes()
     assert content.startswith(b"\x89PNG")
     width, height = (int.from_bytes(content[i : i + 4], "big") for i in (16, 20))
@@ -186,7 +189,7 @@ def test_picture_is_a_png_of_sensible_size(tmp_path):
 
 def test_without_matplotlib_the_picture_is_skipped_with_a_line(monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
-    message = demo.draw_convergence(None, str(tmp_path / "p.png"))
+    message = picture.draw_convergence(None, str(tmp_path / "p.png"))
     assert "pip install 'sklearn-convexrelu[plot]'" in message
     assert not (tmp_path / "p.png").exists()
 
@@ -199,7 +202,7 @@ def test_gap_is_called_a_proof_only_when_it_is_one(kind, word):
     X = np.random.default_rng(0).normal(size=(30, 1 if kind == "exact" else 6))
     regressor = ConvexReLURegressor(0.1, random_state=0).fit(X, np.abs(X).sum(axis=1))
     assert regressor.certificate_.kind == kind
-    text = " ".join(demo.explain_gap(regressor).split())
+    text = " ".join(report.explain_gap(regressor).split())
     assert word in text
     assert f"{regressor.dual_gap_:.2g}" in text
 
@@ -209,7 +212,7 @@ def test_stopping_early_is_said():
     X = np.random.default_rng(0).normal(size=(50, 6))
     regressor = ConvexReLURegressor(0.01, max_iter=1, random_state=0)
     regressor.fit(X, np.abs(X).sum(axis=1))
-    assert "Training stopped early" in demo.explain_gap(regressor)
+    assert "Training stopped early" in report.explain_gap(regressor)
 
 
 ROWS = "".join(f"{i},{i % 3}\n" for i in range(12))
@@ -283,7 +286,7 @@ def test_errors_are_one_clear_line(capsys, tmp_path, text, options, message):
     if text is not None:
         (tmp_path / "data.csv").write_text(text)
     with pytest.raises(SystemExit) as stop:
-        demo.main(["data.csv", *options])
+        run.main(["data.csv", *options])
     assert stop.value.code == 2
     output = capsys.readouterr()
     assert output.out == ""
@@ -303,7 +306,7 @@ OTHERS = {
     "drawing": ("drawing.SVG", b"<?xml version='1.0'?><svg></svg>"),
     "document": ("thesis.pdf", b"%PDF-1.4 sklearn_convexrelu"),
     "our name in a text": ("text.svg", b"python -m sklearn_convexrelu"),
-    "the default": (demo.PICTURE, b"mine"),
+    "the default": (picture.PICTURE, b"mine"),
 }
 
 
@@ -312,13 +315,13 @@ def test_a_file_that_is_no_picture_of_ours_is_kept(capsys, tmp_path, name, conte
     (tmp_path / "data.csv").write_text("x,y\n" + ROWS)
     (tmp_path / name).write_bytes(content)
     with pytest.raises(SystemExit, match="2"):
-        demo.main(["data.csv", "--target", "y", "--picture", name])
+        run.main(["data.csv", "--target", "y", "--picture", name])
     output = capsys.readouterr()
     assert output.out == ""
     assert f"{name} exists and is no picture of this demo" in output.err
     assert (tmp_path / name).read_bytes() == content
-    with pytest.raises(demo.DataError, match="no picture of this demo"):
-        demo.draw_convergence(a_model(), name)  # it came while training
+    with pytest.raises(DataError, match="no picture of this demo"):
+        picture.draw_convergence(a_model(), name)  # it came while training
     assert (tmp_path / name).read_bytes() == content
 
 
@@ -329,7 +332,7 @@ def test_a_picture_under_the_name_of_the_data_is_refused(capsys, tmp_path):
     (tmp_path / "nowhere.png").symlink_to("absent/p.png")
     for name in ("data", "./data", "link.png", "loop.png", "nowhere.png"):
         with pytest.raises(SystemExit, match="2"):
-            demo.main(["data", "--target", "y", "--picture", name])
+            run.main(["data", "--target", "y", "--picture", name])
         output = capsys.readouterr()
         assert output.out == "" and len(output.err.splitlines()) == 2
     assert (tmp_path / "data").read_text() == "x,y\n" + ROWS
@@ -340,8 +343,8 @@ def test_a_picture_under_the_name_of_the_data_is_refused(capsys, tmp_path):
 def test_devices_and_pipes_are_no_pictures(tmp_path):
     os.mkfifo(tmp_path / "pipe.png")
     for name in ("pipe.png", "/dev/zero", "/dev/null"):
-        with pytest.raises(demo.DataError, match="not seekable|no picture of this"):
-            demo._check_picture(name)
+        with pytest.raises(DataError, match="not seekable|no picture of this"):
+            picture.check_picture(name)
 
 
 @pytest.mark.skipif(
@@ -351,8 +354,8 @@ def test_what_cannot_be_written_is_refused(tmp_path):
     (tmp_path / "locked").mkdir(mode=0o500)
     (tmp_path / "kept.png").touch(mode=0o400)
     for name in ("locked/p.png", "kept.png"):
-        with pytest.raises(demo.DataError, match="cannot write.*Permission denied"):
-            demo._check_picture(name)
+        with pytest.raises(DataError, match="cannot write.*Permission denied"):
+            picture.check_picture(name)
 
 
 def a_model():
@@ -363,29 +366,29 @@ def a_model():
 @pytest.mark.parametrize("name", ["p", "p.png", "p.PNG", "p.svg", "p.pdf"])
 def test_a_picture_of_ours_is_drawn_again(tmp_path, name):
     model, path = a_model(), tmp_path / name
-    demo._check_picture(name)
+    picture.check_picture(name)
     assert not path.exists()  # the check leaves nothing behind
-    assert demo.draw_convergence(model, name) == f"wrote {name}"
+    assert picture.draw_convergence(model, name) == f"wrote {name}"
     first = path.read_bytes()
     path.write_bytes(first + b"longer than the next one")
-    demo._check_picture(name)
+    picture.check_picture(name)
     assert path.read_bytes().startswith(first)
-    assert demo.draw_convergence(model, name) == f"wrote {name}"
-    start = demo.FORMATS[(path.suffix or ".png")[1:].lower()][0]
+    assert picture.draw_convergence(model, name) == f"wrote {name}"
+    start = picture.FORMATS[(path.suffix or ".png")[1:].lower()][0]
     assert path.read_bytes().startswith(start)
     assert b"longer than" not in path.read_bytes()
     path.write_bytes(b"")  # as of mktemp
-    assert demo.draw_convergence(model, name) == f"wrote {name}"
+    assert picture.draw_convergence(model, name) == f"wrote {name}"
 
 
 def test_a_picture_that_fails_in_the_end_costs_no_results(
     monkeypatch, capsys, tmp_path
 ):
     (tmp_path / "data.csv").write_text("x,y\n" + ROWS)
-    monkeypatch.setattr(demo, "_check_picture", lambda path: None)
+    monkeypatch.setattr(run, "check_picture", lambda path: None)
     (tmp_path / "p.png").write_bytes(b"mine")
     with pytest.raises(SystemExit) as stop:
-        demo.main(["data.csv", "--target", "y", "--picture", "p.png"])
+        run.main(["data.csv", "--target", "y", "--picture", "p.png"])
     assert stop.value.code == (
         "no picture: p.png exists and is no picture of this demo: --picture names "
         "another, or remove it"
@@ -400,7 +403,7 @@ PANDAS += ["1.#QNAN", "<NA>", "N/A", "NA", "NULL", "NaN", "None", "n/a", "nan", 
 
 def read(text, target="y"):
     Path("read.csv").write_bytes(text.encode())
-    return demo.read_table("read.csv", target)
+    return read_table("read.csv", target)
 
 
 @pytest.mark.parametrize(
@@ -455,10 +458,10 @@ def test_quoted_names_hold_anything(separator, name):
     lines += [f"{i}{separator}{separator}{-i}" for i in range(12)]
     table = read("\n".join(lines).replace(separator * 2, f"{separator}1{separator}"))
     np.testing.assert_array_equal(table.X, [[i, 1] for i in range(12)])
-    with pytest.raises(demo.DataError) as error:
+    with pytest.raises(DataError) as error:
         read("\n".join(lines), target=None)
     assert str(error.value).isprintable()
-    assert str(error.value).endswith(f"columns: {demo._shown(name)}, z, y")
+    assert str(error.value).endswith(f"columns: {shown(name)}, z, y")
 
 
 @pytest.mark.parametrize(
@@ -476,15 +479,15 @@ def test_quoted_names_hold_anything(separator, name):
 )
 def test_separators_are_told_by_names_and_rows_together(text, names, first):
     if names is None:  # nobody can tell: two columns either way
-        with pytest.raises(demo.DataError, match=r"columns: a, b;y$"):
+        with pytest.raises(DataError, match=r"columns: a, b;y$"):
             read(text)
         return
     table = read(text)
     if first is not None:
         assert table.X[0, 0] == first
-    with pytest.raises(demo.DataError) as error:
+    with pytest.raises(DataError) as error:
         read(text, target="?")
-    assert f"columns: {demo._shown(names)}, " in str(error.value)
+    assert f"columns: {shown(names)}, " in str(error.value)
 
 
 def test_control_characters_reach_no_terminal(capsys):
@@ -495,26 +498,26 @@ def test_control_characters_reach_no_terminal(capsys):
     Path(evil).write_text("x,\x1by\n" + ROWS)
     for path, target in [(evil, "\x1by"), (evil, None), (evil, "x\x07")]:
         try:
-            shown = demo.read_table(path, target).summary
-        except demo.DataError as error:
-            shown = str(error)
-        assert "\x1b" not in shown and "\x07" not in shown
+            said = read_table(path, target).summary
+        except DataError as error:
+            said = str(error)
+        assert "\x1b" not in said and "\x07" not in said
     for path in ("\x1b[2J", "\x1b\udcff"):
-        with pytest.raises(demo.DataError) as error:
-            demo.read_table(path, "y")
+        with pytest.raises(DataError) as error:
+            read_table(path, "y")
         assert str(error.value).isprintable()
     for path in ("\x1b/p.png", "\x1b.csv", "\x1b\udcff.png\0", evil):
-        with pytest.raises(demo.DataError) as error:
-            demo._check_picture(path)
+        with pytest.raises(DataError) as error:
+            picture.check_picture(path)
         assert str(error.value).isprintable()
-    assert demo._shown("naïve 価格 e\u0301 \ud800\u200b") == (
+    assert shown("naïve 価格 e\u0301 \ud800\u200b") == (
         "naïve 価格 é \\ud800\\u200b".replace("é", "e\u0301")
     )
 
 
 def test_target_without_file_is_an_error(capsys):
     with pytest.raises(SystemExit, match="2"):
-        demo.main(["--target", "y"])
+        run.main(["--target", "y"])
     assert "--target goes with a CSV file" in capsys.readouterr().err
 
 
@@ -522,14 +525,14 @@ def test_folder_or_binary_file_is_an_error(capsys, tmp_path):
     (tmp_path / "b.csv").write_bytes(b"\xff\xfe\x00\x01")
     for path, message in [(tmp_path, "cannot read"), ("b.csv", "not a CSV file")]:
         with pytest.raises(SystemExit, match="2"):
-            demo.main([str(path), "--target", "y"])
+            run.main([str(path), "--target", "y"])
         assert message in capsys.readouterr().err
 
 
 def test_module_runs_from_the_command_line():
     command = [sys.executable, "-m", "sklearn_convexrelu", "--help"]
     # Where the package is, should it not be installed.
-    root = Path(demo.__file__).parents[1]
+    root = Path(run.__file__).parents[2]
     result = subprocess.run(
         command, capture_output=True, text=True, check=True, cwd=root
     )
@@ -539,7 +542,7 @@ def test_module_runs_from_the_command_line():
 def test_names_that_the_terminal_cannot_write_are_escaped(tmp_path):
     (tmp_path / "d.csv").write_text("x,価格\n" + ROWS, encoding="utf-8")
     command = [sys.executable, "-m", "sklearn_convexrelu", "d.csv", "--target", "価格"]
-    root = str(Path(demo.__file__).parents[1])
+    root = str(Path(run.__file__).parents[2])
     result = subprocess.run(
         [*command, "--alpha", "0.5", "--no-picture"],
         capture_output=True,

@@ -52,6 +52,8 @@ ORDER = [
     "data.units",
     "training",
     "_callbacks",
+    "_failures",
+    "_posthoc",
     "_base",
     "_classifier",
     "_regressor",
@@ -59,6 +61,14 @@ ORDER = [
     "_cv",
     "_displays",
     "__init__",
+    "demo.cells",
+    "demo.table",
+    "demo.comparison",
+    "demo.report",
+    "demo.classification",
+    "demo.picture",
+    "demo.arguments",
+    "demo.run",
     "__main__",
 ]
 # Extended summaries, examples and cross references only where they help.
