@@ -13,12 +13,15 @@ import sklearn_convexrelu
 
 ROOT = Path(sklearn_convexrelu.__file__).parent
 ORDER = [
+    "model.chunks",
     "model.neurons",
     "model.losses",
     "model.subnetworks",
     "model.problem",
     "certificates.certificate",
     "patterns.geometry",
+    "patterns.planes",
+    "pricing.sweeps",
     "pricing.exact",
     "pricing.polish",
     "pricing.kernels",
@@ -36,6 +39,10 @@ ORDER = [
     "model.pruning",
     "programmes.amplitudes",
     "programmes.group_lasso",
+    "programmes.linear_map",
+    "programmes.second_order_cones",
+    "programmes.newton_system",
+    "programmes.central_path",
     "programmes.interior_point",
     "programmes.fista",
     "programmes.cvxpy_backend",

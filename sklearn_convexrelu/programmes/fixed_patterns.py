@@ -15,12 +15,12 @@ from sklearn_convexrelu.patterns.arrangements import (
     patterns_of,
     sample_patterns,
 )
+from sklearn_convexrelu.patterns.planes import keeps_all
 from sklearn_convexrelu.patterns.subnetworks import (
     enumerate_trees,
     sample_trees,
     trees_of,
 )
-from sklearn_convexrelu.pricing.exact import keeps_all
 from sklearn_convexrelu.pricing.search import FAIR
 from sklearn_convexrelu.pricing.subnetworks import pricer_of
 from sklearn_convexrelu.programmes.amplitudes import best_amplitudes
