@@ -12,12 +12,7 @@ from sklearn.utils.multiclass import check_classification_targets, type_of_targe
 from sklearn.utils.validation import column_or_1d, validate_data
 
 from sklearn_convexrelu._base import BaseConvexReLU, CheckedData, checked_weights
-from sklearn_convexrelu.model.losses import (
-    Logistic,
-    Softmax,
-    SquaredError,
-    SquaredHinge,
-)
+from sklearn_convexrelu.model.losses import CLASSIFICATION_LOSSES, classification_loss
 
 __all__ = ["ConvexReLUClassifier"]
 
@@ -228,7 +223,7 @@ class ConvexReLUClassifier(ClassifierMixin, BaseConvexReLU):
 
     _parameter_constraints = {
         **BaseConvexReLU._parameter_constraints,
-        "loss": [StrOptions({"log_loss", "squared_hinge", "squared_error"})],
+        "loss": [StrOptions(set(CLASSIFICATION_LOSSES))],
         "class_weight": [dict, StrOptions({"balanced"}), None],
     }
 
@@ -430,9 +425,8 @@ class ConvexReLUClassifier(ClassifierMixin, BaseConvexReLU):
 
     def _loss(self, n_outputs, multilabel):
         """Return the loss that the parameters name, for outputs of that number."""
-        if self.loss == "log_loss":
-            return Softmax() if n_outputs > 1 and not multilabel else Logistic()
-        return SquaredHinge() if self.loss == "squared_hinge" else SquaredError()
+        is_exclusive = n_outputs > 1 and not multilabel
+        return classification_loss(self.loss, is_exclusive=is_exclusive)
 
     def decision_function(self, X):
         """Return the outputs of the network.

@@ -11,13 +11,11 @@ from sklearn_convexrelu._base import absolute
 from sklearn_convexrelu._classifier import ConvexReLUClassifier
 from sklearn_convexrelu._regressor import ConvexReLURegressor
 from sklearn_convexrelu._threads import one_blas_thread
+from sklearn_convexrelu.model.losses import CLASSIFICATION_LOSSES, REGRESSION_LOSSES
 from sklearn_convexrelu.model.solution import Status
 from sklearn_convexrelu.training import warn_of_path
 
 __all__ = ["GRID_CONSTRAINTS", "RegularizationPath", "alpha_grid", "convex_relu_path"]
-
-_REGRESSION = ("squared_error", "huber", "poisson")
-_CLASSIFICATION = ("log_loss", "squared_hinge")
 
 GRID_CONSTRAINTS = {
     "alphas": ["array-like", None],
@@ -74,7 +72,7 @@ class RegularizationPath:
         **GRID_CONSTRAINTS,
         "X": ["array-like"],
         "y": ["array-like"],
-        "loss": [StrOptions({*_REGRESSION, *_CLASSIFICATION})],
+        "loss": [StrOptions({*REGRESSION_LOSSES, *CLASSIFICATION_LOSSES})],
         "sample_weight": ["array-like", Real, None],
     },
     prefer_skip_nested_validation=False,
@@ -174,7 +172,8 @@ def convex_relu_path(
                 f"A path has no parameter {name!r}: give its strengths as 'alphas', "
                 "each point starts from the one before."
             )
-    kind = ConvexReLUClassifier if loss in _CLASSIFICATION else ConvexReLURegressor
+    # Names that both kinds know, "squared_error", are the regressor's.
+    kind = ConvexReLURegressor if loss in REGRESSION_LOSSES else ConvexReLUClassifier
     model = kind(loss=loss, **params)
     model._validate_params()
     grid = alpha_grid(alphas, n_alphas, eps)

@@ -8,7 +8,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import column_or_1d, validate_data
 
 from sklearn_convexrelu._base import BaseConvexReLU, CheckedData, checked_weights
-from sklearn_convexrelu.model.losses import Huber, Poisson, SquaredError
+from sklearn_convexrelu.model.losses import REGRESSION_LOSSES, regression_loss
 
 __all__ = ["ConvexReLURegressor"]
 
@@ -203,7 +203,7 @@ class ConvexReLURegressor(RegressorMixin, BaseConvexReLU):
 
     _parameter_constraints = {
         **BaseConvexReLU._parameter_constraints,
-        "loss": [StrOptions({"squared_error", "huber", "poisson"})],
+        "loss": [StrOptions(set(REGRESSION_LOSSES))],
         "huber_threshold": [Interval(Real, 0, None, closed="neither")],
     }
 
@@ -295,7 +295,7 @@ class ConvexReLURegressor(RegressorMixin, BaseConvexReLU):
         live = weights > 0.0
         X, targets, weights = X[live], targets[live], weights[live]
         settled = None
-        if self.loss == "poisson":
+        if _has_log_link(self.loss):
             settled = self._settled_counts(targets, X.dtype, whole is not None)
         return CheckedData(
             X,
@@ -313,22 +313,20 @@ class ConvexReLURegressor(RegressorMixin, BaseConvexReLU):
         intercept. The root of the smallest number stands for it: deviances are of
         positive means, by which targets are divided.
         """
-        _check_not_negative(Y)
+        _check_not_negative(Y, self.loss)
         zero = ~Y.any(axis=0)
         if not zero.any():
             return None
         if not (in_fold and self.fit_intercept):
             where = "; without an intercept, in every fold" if in_fold else ""
             raise ValueError(
-                f"loss='poisson' needs targets that are not all zero{where}."
+                f"loss={self.loss!r} needs targets that are not all zero{where}."
             )
         return np.where(zero, np.log(np.finfo(dtype).tiny) / 2, np.nan)
 
     def _loss(self):
         """Return the loss that the parameters name."""
-        if self.loss == "huber":
-            return Huber(self.huber_threshold)
-        return Poisson() if self.loss == "poisson" else SquaredError()
+        return regression_loss(self.loss, self.huber_threshold)
 
     def predict(self, X):
         """Predict targets.
@@ -344,7 +342,7 @@ class ConvexReLURegressor(RegressorMixin, BaseConvexReLU):
             Predicted targets; for the Poisson loss predicted means.
         """
         predicted = self._forward(X)
-        if self._fitted_loss == "poisson":
+        if _has_log_link(self._fitted_loss):
             means = np.exp(predicted, dtype=np.float64)
             holds = np.max(means, initial=0.0) <= np.finfo(predicted.dtype).max
             predicted = means.astype(predicted.dtype) if holds else means
@@ -353,14 +351,19 @@ class ConvexReLURegressor(RegressorMixin, BaseConvexReLU):
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
         tags.target_tags.multi_output = self._takes_several_outputs()
-        tags.target_tags.positive_only = self.loss == "poisson"
+        tags.target_tags.positive_only = _has_log_link(self.loss)
         return tags
 
 
-def _check_not_negative(Y):
-    """Refuse targets that have no Poisson mean."""
+def _has_log_link(name):
+    """Tell whether predictions are logarithms; tags ask before names are checked."""
+    return getattr(REGRESSION_LOSSES.get(name), "has_log_link", False)
+
+
+def _check_not_negative(Y, name):
+    """Refuse targets that have no mean with a logarithm."""
     if Y.min() < 0.0:
         raise ValueError(
-            "Some value(s) of y are out of the valid range of the loss 'poisson': "
+            f"Some value(s) of y are out of the valid range of the loss {name!r}: "
             "they must not be negative."
         )

@@ -13,14 +13,14 @@ from scipy.optimize import linprog
 from sklearn.utils import check_array, check_random_state
 from sklearn.utils.validation import check_scalar
 
+from sklearn_convexrelu.model.chunks import ENTRIES, chunks
 from sklearn_convexrelu.model.neurons import power_of_two
 from sklearn_convexrelu.patterns.geometry import second_moment_roots
-from sklearn_convexrelu.pricing.exact import merge_parallel, row_space
+from sklearn_convexrelu.patterns.planes import merge_parallel, row_space
 
 __all__ = ["count_patterns", "enumerate_patterns", "patterns_of", "sample_patterns"]
 
 _MOST_PATTERNS = 200_000
-_ENTRIES = 4_000_000  # activations computed at a time
 _FRUITLESS = 50  # batches without a new pattern before sampling ends
 
 
@@ -67,7 +67,7 @@ def sample_patterns(X, n_patterns=200, random_state=None):
     rng = check_random_state(random_state)
     X = X / power_of_two(np.abs(X).max(initial=0.0))  # squares must not overflow
     inverse_root = second_moment_roots(X)[1]
-    batch = max(min(_ENTRIES // len(X), 1000), 1)
+    batch = max(min(ENTRIES // len(X), 1000), 1)
     found, seen, fruitless = [], set(), 0
     while len(found) < n_patterns and fruitless < _FRUITLESS:
         gates = rng.standard_normal((batch, X.shape[1])) @ inverse_root.T
@@ -229,10 +229,8 @@ def patterns_of(gates, X):
 
 def _patterns(X, gates):
     """Return ``1[X g > 0]`` of every gate, (n_gates, n_samples)."""
-    step = max(_ENTRIES // len(X), 1)
     patterns = np.empty((len(gates), len(X)), dtype=bool)
-    for start in range(0, len(gates), step):
-        chunk = slice(start, start + step)
+    for chunk in chunks(len(gates), len(X)):
         patterns[chunk] = gates[chunk] @ X.T > 0.0
     return patterns
 
@@ -302,9 +300,7 @@ def _with_true_gates(X, patterns, gates):
     about its size, so what such cells hold is next to a cell that is kept.
     """
     made = np.empty(len(patterns), dtype=bool)
-    step = max(_ENTRIES // len(X), 1)
-    for start in range(0, len(patterns), step):
-        chunk = slice(start, start + step)
+    for chunk in chunks(len(patterns), len(X)):
         made[chunk] = (_patterns(X, gates[chunk]) == patterns[chunk]).all(axis=1)
     for k in np.flatnonzero(~made):
         gate = _middle(X, patterns[k])

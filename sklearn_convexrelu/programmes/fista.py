@@ -7,11 +7,8 @@ import numpy as np
 
 from sklearn_convexrelu.certificates.certificate import dual_point, lower_bound
 from sklearn_convexrelu.model.solution import Status
-from sklearn_convexrelu.programmes.group_lasso import (
-    Blocks,
-    Operator,
-    ProgrammeSolution,
-)
+from sklearn_convexrelu.programmes.group_lasso import Blocks, ProgrammeSolution
+from sklearn_convexrelu.programmes.linear_map import Operator
 
 __all__ = ["Fista"]
 

@@ -9,19 +9,18 @@ from numbers import Integral
 import numpy as np
 
 from sklearn_convexrelu.certificates.certificate import Certificate, certify, dual_point
-from sklearn_convexrelu.model.losses import Huber, SquaredHinge
 from sklearn_convexrelu.model.solution import Solution, Status
 from sklearn_convexrelu.patterns.arrangements import (
     enumerate_patterns,
     patterns_of,
     sample_patterns,
 )
+from sklearn_convexrelu.patterns.planes import keeps_all
 from sklearn_convexrelu.patterns.subnetworks import (
     enumerate_trees,
     sample_trees,
     trees_of,
 )
-from sklearn_convexrelu.pricing.exact import keeps_all
 from sklearn_convexrelu.pricing.search import FAIR
 from sklearn_convexrelu.pricing.subnetworks import pricer_of
 from sklearn_convexrelu.programmes.amplitudes import Features, best_amplitudes
@@ -297,8 +296,7 @@ class FixedPatterns:
         if method == "auto":
             problem = programme.problem
             large = programme.masks.size * problem.X.shape[1] > _LARGE
-            # Newton's method can stall on losses that are quadratic in pieces.
-            in_pieces = isinstance(problem.loss, Huber | SquaredHinge)
+            in_pieces = problem.loss.is_piecewise_quadratic  # Newton steps can stall
             descend = self.gated and (problem.n_outputs > 1 or large or in_pieces)
             method = "fista" if descend else "interior_point"
         record = _METHODS[method](tol=self.tol, **options)
@@ -315,7 +313,8 @@ class FixedPatterns:
         passed = time.perf_counter() - started
         try:
             again = CvxpyBackend(tol=self.tol).solve(programme)
-        except ValueError:  # nobody asked for CVXPY: what the method reached stands
+        except (ValueError, NotImplementedError):
+            # Nobody asked for CVXPY: what the method reached stands.
             return solved
         further = _continued(solved, again, passed)
         if watch is not None and further is not solved:

@@ -13,7 +13,7 @@ import numpy as np
 from scipy import sparse
 from sklearn.neighbors import NearestNeighbors
 
-from sklearn_convexrelu.pricing.exact import row_space
+from sklearn_convexrelu.patterns.planes import row_space
 
 __all__ = ["TINY", "Region", "Rows", "fan"]
 
