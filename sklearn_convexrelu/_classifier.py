@@ -9,9 +9,10 @@ from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.class_weight import compute_class_weight
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import check_classification_targets, type_of_target
-from sklearn.utils.validation import column_or_1d, validate_data
+from sklearn.utils.validation import column_or_1d
 
-from sklearn_convexrelu._base import BaseConvexReLU, CheckedData, checked_weights
+from sklearn_convexrelu._base import BaseConvexReLU, CheckedData
+from sklearn_convexrelu.data.tables import checked, checked_weights, of_rows
 from sklearn_convexrelu.model.losses import CLASSIFICATION_LOSSES, classification_loss
 
 __all__ = ["ConvexReLUClassifier"]
@@ -126,6 +127,10 @@ class ConvexReLUClassifier(ClassifierMixin, BaseConvexReLU):
     random_state : int, RandomState instance or None, default=None
         Seed of the search for neurons. Objectives reached with different seeds differ
         by no more than the gap, as far as that is a proof (see ``certificate_``).
+    n_jobs : int, default=None
+        Threads that share the rows of a fit, from some 30 000 rows on: -1 takes all
+        processors, None one (or what ``joblib.parallel_config`` says). The result does
+        not depend on it. Within a task of joblib, as a grid search has, there is one.
     verbose : int, default=0
         1 prints time, objective, gap and neurons each time the network is priced: once
         a round, more often where the gap is confirmed. 2 prints the steps too, and 3
@@ -250,6 +255,7 @@ class ConvexReLUClassifier(ClassifierMixin, BaseConvexReLU):
         max_iter=None,
         warm_start=False,
         random_state=None,
+        n_jobs=None,
         verbose=0,
     ):
         super().__init__(
@@ -272,6 +278,7 @@ class ConvexReLUClassifier(ClassifierMixin, BaseConvexReLU):
             max_iter=max_iter,
             warm_start=warm_start,
             random_state=random_state,
+            n_jobs=n_jobs,
             verbose=verbose,
         )
         self.class_weight = class_weight
@@ -282,7 +289,7 @@ class ConvexReLUClassifier(ClassifierMixin, BaseConvexReLU):
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
             Features. The weights are returned in their precision, or in double where
             theirs is not enough for ``tol``.
         y : array-like of shape (n_samples,) or (n_samples, n_labels)
@@ -300,9 +307,7 @@ class ConvexReLUClassifier(ClassifierMixin, BaseConvexReLU):
 
     def _checked(self, X, y, sample_weight, whole=None):
         """Return the CheckedData, without samples of zero weight."""
-        X, y = validate_data(
-            self, X, y, dtype=[np.float64, np.float32], multi_output=True
-        )
+        X, y = checked(self, X, y, multi_output=True)
         check_classification_targets(y)
         y = y.toarray() if issparse(y) else y
         if y.ndim == 2 and y.shape[1] == 1:
@@ -310,7 +315,7 @@ class ConvexReLUClassifier(ClassifierMixin, BaseConvexReLU):
         weights = checked_weights(sample_weight, X)
         factors = self._class_factors(y, weights, whole)
         live = weights > 0.0 if factors is None else weights * factors > 0.0
-        X, y, weights = X[live], y[live], weights[live]
+        X, y, weights = of_rows(live, X, y, weights)
         factors = None if factors is None else factors[live]
         known = whole or self._kind_of(y)
         Y = self._indicators(y, known)
@@ -433,7 +438,7 @@ class ConvexReLUClassifier(ClassifierMixin, BaseConvexReLU):
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
             Features.
 
         Returns
@@ -450,7 +455,7 @@ class ConvexReLUClassifier(ClassifierMixin, BaseConvexReLU):
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
             Features.
 
         Returns
@@ -471,7 +476,7 @@ class ConvexReLUClassifier(ClassifierMixin, BaseConvexReLU):
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
             Features.
 
         Returns
@@ -490,7 +495,7 @@ class ConvexReLUClassifier(ClassifierMixin, BaseConvexReLU):
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
             Features.
 
         Returns

@@ -31,7 +31,7 @@ from sklearn_convexrelu._classifier import ConvexReLUClassifier
 from sklearn_convexrelu._failures import kept_on_interrupt, undone_on_failure
 from sklearn_convexrelu._path import GRID_CONSTRAINTS, alpha_grid
 from sklearn_convexrelu._regressor import ConvexReLURegressor
-from sklearn_convexrelu._threads import one_blas_thread
+from sklearn_convexrelu._threads import one_blas_thread, training_threads
 from sklearn_convexrelu.model.solution import Status
 from sklearn_convexrelu.training import warn, warn_of_path
 
@@ -55,7 +55,6 @@ class _CrossValidated:
         "scoring": [StrOptions(set(get_scorer_names())), callable, None],
         "selection": [StrOptions({"best", "1se"})],
         "path_tol": [Interval(Real, 0, None, closed="neither")],
-        "n_jobs": [Integral, None],
     }
 
     @with_callbacks
@@ -65,7 +64,7 @@ class _CrossValidated:
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
             Features. The weights are returned in their precision, or in double where
             theirs is not enough for ``tol``.
         y : array-like of shape (n_samples,) or (n_samples, n_outputs)
@@ -87,7 +86,7 @@ class _CrossValidated:
         if isinstance(sample_weight, Real):
             sample_weight = np.full(_num_samples(X), float(sample_weight))
         routed = self._routed(sample_weight, params)
-        with undone_on_failure(self), one_blas_thread():
+        with undone_on_failure(self), training_threads(self.n_jobs):
             solver = self._solver()
             data = self._checked(X, y, sample_weight)
             X, y, sample_weight = indexable(X, y, sample_weight)
@@ -249,7 +248,8 @@ class _CrossValidated:
         del params["alpha"]
         # One seed for all folds, whatever the order in which they run.
         seed = check_random_state(self.random_state).randint(2**31 - 1)
-        return kind(**params | {"tol": self.path_tol, "random_state": seed})
+        own = {"tol": self.path_tol, "random_state": seed, "n_jobs": None}
+        return kind(**params | own)
 
 
 class ConvexReLURegressorCV(_CrossValidated, ConvexReLURegressor):
@@ -344,7 +344,8 @@ class ConvexReLURegressorCV(_CrossValidated, ConvexReLURegressor):
     random_state : int, RandomState instance or None, default=None
         Seed of the search for neurons, the same in all folds.
     n_jobs : int, default=None
-        How many folds to run at a time, by joblib and on any of its backends.
+        How many folds to run at a time, by joblib and on any of its backends; and as
+        many threads for the last fit.
     verbose : int, default=0
         1 prints a line a network of the paths and a line a round of the last fit. 2
         adds a line a round of the paths and the steps of the last fit; 3 the steps of
@@ -474,6 +475,7 @@ class ConvexReLURegressorCV(_CrossValidated, ConvexReLURegressor):
             tol=tol,
             max_iter=max_iter,
             random_state=random_state,
+            n_jobs=n_jobs,
             verbose=verbose,
         )
         self.alphas = alphas
@@ -483,7 +485,6 @@ class ConvexReLURegressorCV(_CrossValidated, ConvexReLURegressor):
         self.scoring = scoring
         self.selection = selection
         self.path_tol = path_tol
-        self.n_jobs = n_jobs
 
 
 class ConvexReLUClassifierCV(_CrossValidated, ConvexReLUClassifier):
@@ -578,7 +579,8 @@ class ConvexReLUClassifierCV(_CrossValidated, ConvexReLUClassifier):
     random_state : int, RandomState instance or None, default=None
         Seed of the search for neurons, the same in all folds.
     n_jobs : int, default=None
-        How many folds to run at a time, by joblib and on any of its backends.
+        How many folds to run at a time, by joblib and on any of its backends; and as
+        many threads for the last fit.
     verbose : int, default=0
         1 prints a line a network of the paths and a line a round of the last fit. 2
         adds a line a round of the paths and the steps of the last fit; 3 the steps of
@@ -715,6 +717,7 @@ class ConvexReLUClassifierCV(_CrossValidated, ConvexReLUClassifier):
             tol=tol,
             max_iter=max_iter,
             random_state=random_state,
+            n_jobs=n_jobs,
             verbose=verbose,
         )
         self.alphas = alphas
@@ -724,7 +727,6 @@ class ConvexReLUClassifierCV(_CrossValidated, ConvexReLUClassifier):
         self.scoring = scoring
         self.selection = selection
         self.path_tol = path_tol
-        self.n_jobs = n_jobs
 
 
 @dataclass

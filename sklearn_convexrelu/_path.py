@@ -10,7 +10,7 @@ from sklearn.utils._param_validation import Interval, StrOptions, validate_param
 from sklearn_convexrelu._base import absolute
 from sklearn_convexrelu._classifier import ConvexReLUClassifier
 from sklearn_convexrelu._regressor import ConvexReLURegressor
-from sklearn_convexrelu._threads import one_blas_thread
+from sklearn_convexrelu._threads import training_threads
 from sklearn_convexrelu.model.losses import CLASSIFICATION_LOSSES, REGRESSION_LOSSES
 from sklearn_convexrelu.model.solution import Status
 from sklearn_convexrelu.training import warn_of_path
@@ -70,7 +70,7 @@ class RegularizationPath:
 @validate_params(
     {
         **GRID_CONSTRAINTS,
-        "X": ["array-like"],
+        "X": ["array-like", "sparse matrix"],
         "y": ["array-like"],
         "loss": [StrOptions({*REGRESSION_LOSSES, *CLASSIFICATION_LOSSES})],
         "sample_weight": ["array-like", Real, None],
@@ -104,7 +104,7 @@ def convex_relu_path(
 
     Parameters
     ----------
-    X : array-like of shape (n_samples, n_features)
+    X : {array-like, sparse matrix} of shape (n_samples, n_features)
         Features.
     y : array-like of shape (n_samples,) or (n_samples, n_outputs)
         Targets of a regression loss, or class labels of a classification loss.
@@ -180,7 +180,7 @@ def convex_relu_path(
     relative = relative_alpha or alphas is None
     solutions, interrupted = [], []
     try:
-        with one_blas_thread():
+        with training_threads(model.n_jobs):
             for solution in model._follow(X, y, sample_weight, grid, relative):
                 solutions.append(solution)
     except KeyboardInterrupt:

@@ -5,9 +5,10 @@ from numbers import Real
 import numpy as np
 from sklearn.base import RegressorMixin, _fit_context
 from sklearn.utils._param_validation import Interval, StrOptions
-from sklearn.utils.validation import column_or_1d, validate_data
+from sklearn.utils.validation import column_or_1d
 
-from sklearn_convexrelu._base import BaseConvexReLU, CheckedData, checked_weights
+from sklearn_convexrelu._base import BaseConvexReLU, CheckedData
+from sklearn_convexrelu.data.tables import checked, checked_weights, of_rows
 from sklearn_convexrelu.model.losses import REGRESSION_LOSSES, regression_loss
 
 __all__ = ["ConvexReLURegressor"]
@@ -108,6 +109,10 @@ class ConvexReLURegressor(RegressorMixin, BaseConvexReLU):
     random_state : int, RandomState instance or None, default=None
         Seed of the search for neurons. Objectives reached with different seeds differ
         by no more than the gap, as far as that is a proof (see ``certificate_``).
+    n_jobs : int, default=None
+        Threads that share the rows of a fit, from some 30 000 rows on: -1 takes all
+        processors, None one (or what ``joblib.parallel_config`` says). The result does
+        not depend on it. Within a task of joblib, as a grid search has, there is one.
     verbose : int, default=0
         1 prints time, objective, gap and neurons each time the network is priced: once
         a round, more often where the gap is confirmed. 2 prints the steps too, and 3
@@ -230,6 +235,7 @@ class ConvexReLURegressor(RegressorMixin, BaseConvexReLU):
         max_iter=None,
         warm_start=False,
         random_state=None,
+        n_jobs=None,
         verbose=0,
     ):
         super().__init__(
@@ -252,6 +258,7 @@ class ConvexReLURegressor(RegressorMixin, BaseConvexReLU):
             max_iter=max_iter,
             warm_start=warm_start,
             random_state=random_state,
+            n_jobs=n_jobs,
             verbose=verbose,
         )
         self.huber_threshold = huber_threshold
@@ -262,7 +269,7 @@ class ConvexReLURegressor(RegressorMixin, BaseConvexReLU):
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
             Features. The weights are returned in their precision, or in double where
             theirs is not enough for ``tol``.
         y : array-like of shape (n_samples,) or (n_samples, n_targets)
@@ -280,20 +287,13 @@ class ConvexReLURegressor(RegressorMixin, BaseConvexReLU):
 
     def _checked(self, X, y, sample_weight, whole=None):
         """Return the CheckedData."""
-        X, y = validate_data(
-            self,
-            X,
-            y,
-            dtype=[np.float64, np.float32],
-            multi_output=True,
-            y_numeric=True,
-        )
+        X, y = checked(self, X, y, multi_output=True, y_numeric=True)
         if y.ndim == 2 and y.shape[1] == 1:
             y = column_or_1d(y, warn=True)
-        targets = np.asarray(y, dtype=np.float64).reshape(len(X), -1)
+        targets = np.asarray(y, dtype=np.float64).reshape(len(y), -1)
         weights = checked_weights(sample_weight, X)
         live = weights > 0.0
-        X, targets, weights = X[live], targets[live], weights[live]
+        X, targets, weights = of_rows(live, X, targets, weights)
         settled = None
         if _has_log_link(self.loss):
             settled = self._settled_counts(targets, X.dtype, whole is not None)
@@ -333,7 +333,7 @@ class ConvexReLURegressor(RegressorMixin, BaseConvexReLU):
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
             Features.
 
         Returns

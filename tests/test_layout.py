@@ -57,6 +57,7 @@ ORDER = [
     "programmes.low_rank",
     "data.statement",
     "data.units",
+    "data.tables",
     "training",
     "_callbacks",
     "_failures",
