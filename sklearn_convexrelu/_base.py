@@ -63,7 +63,7 @@ class CheckedData:
         light wants it ignored, not regularised less.
     attributes : dict, default={}
         Fitted attributes that only the targets tell.
-    rows : ndarray of shape (n_samples,), default=None
+    live : ndarray of bool, default=None
         Which of the rows given these are: those of positive weight.
     settled : ndarray of shape (n_all_outputs,), default=None
         In a fold, outputs without a finite optimum, as of a class that none of its
@@ -77,7 +77,7 @@ class CheckedData:
     loss: Loss
     factors: np.ndarray | None = None
     attributes: dict = field(default_factory=dict)
-    rows: np.ndarray | None = None
+    live: np.ndarray | None = None
     settled: np.ndarray | None = None
 
     def settling(self, settled):

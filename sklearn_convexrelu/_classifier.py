@@ -331,7 +331,7 @@ class ConvexReLUClassifier(ClassifierMixin, BaseConvexReLU):
             self._loss(Y.shape[1], known["_multilabel"]),
             factors,
             attributes=known,
-            rows=np.flatnonzero(live),
+            live=live,
         ).settling(settled)
 
     def _kind_of(self, y):

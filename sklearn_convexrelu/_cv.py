@@ -93,7 +93,7 @@ class _CrossValidated:
             y = y.toarray() if issparse(y) else y  # an indicator
             if np.ndim(y) == 2 and np.shape(y)[1] == 1:
                 y = np.ravel(y)  # warned of already
-            folds = self._folds(X, y, data.rows, routed.splitter.split)
+            folds = self._folds(X, y, np.flatnonzero(data.live), routed.splitter.split)
             task = Task.of_fit(
                 self,
                 X,

@@ -303,7 +303,7 @@ class ConvexReLURegressor(RegressorMixin, BaseConvexReLU):
             weights,
             self._loss(),
             attributes={"_fitted_loss": self.loss},
-            rows=np.flatnonzero(live),
+            live=live,
         ).settling(settled)
 
     def _settled_counts(self, Y, dtype, in_fold):

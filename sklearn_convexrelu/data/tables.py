@@ -58,8 +58,8 @@ def checked(estimator, X, y=None, *, reset=True, **targets):
 
 def checked_weights(sample_weight, X):
     """Return sample weights as scikit-learn checks them, not all of them zero."""
-    if sample_weight is None and is_mapped(X):
-        return np.broadcast_to(1.0, len(X))
+    if sample_weight is None:
+        return np.broadcast_to(1.0, X.shape[0])  # takes no memory
     weights = _check_sample_weight(
         sample_weight, X, dtype=np.float64, ensure_non_negative=True
     )

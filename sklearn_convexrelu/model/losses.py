@@ -213,10 +213,13 @@ class Loss(ABC):
         sign of a column stays in the domain where outputs are separate, since zero is
         in it.
         """
-        up = np.maximum(N, 0.0).sum(axis=0)
-        down = np.maximum(-N, 0.0).sum(axis=0)
-        least = np.minimum(up, down)
-        return N * np.where(N > 0.0, _ratio(least, up), _ratio(least, down))
+        is_up = N > 0.0
+        up = np.sum(N, axis=0, where=is_up)
+        down = -np.sum(N, axis=0, where=~is_up)
+        least, out = np.minimum(up, down), N.copy()
+        np.multiply(N, _ratio(least, up), out=out, where=is_up)
+        np.multiply(N, _ratio(least, down), out=out, where=~is_up)
+        return out
 
     def best_dual_value(self, N, Y, weights, limit):
         """Return ``max_{0 <= s <= limit} -L*(s N)``, the best bound along ``N``.
@@ -282,7 +285,7 @@ class SquaredError(Loss):
 
     def best_dual_value(self, N, Y, weights, limit):
         """Return ``max_{0 <= s <= limit} -L*(s N)``, a parabola in ``s``."""
-        return _best_on_parabola(self, N, Y, weights, limit)
+        return _best_on_parabola(N, Y, weights, limit)
 
 
 class Huber(Loss):
@@ -582,7 +585,7 @@ class SquaredHinge(Loss):
 
     def best_dual_value(self, N, Y, weights, limit):
         """Return ``max_{0 <= s <= limit} -L*(s N)``, a parabola in ``s``."""
-        return _best_on_parabola(self, N, Y, weights, limit)
+        return _best_on_parabola(N, Y, weights, limit)
 
 
 #: Losses by the names that estimators know them by. A class, not an instance: Huber
@@ -664,13 +667,14 @@ def _balancing_shift(r, low, high, weights):
     return (points[i] + points[max(j - 1, i)]) / 2.0
 
 
-def _best_on_parabola(loss, N, Y, weights, limit):
+def _best_on_parabola(N, Y, weights, limit):
     """Return the best dual value where conjugates are ``N^2 / (2 weights) + N Y``."""
-    quadratic = np.sum(N * N / weights[:, None])
+    quadratic = np.einsum("ij,ij,i->", N, N, 1.0 / weights)
     if quadratic == 0.0:
         return 0.0
-    s = np.clip(-np.vdot(N, Y) / quadratic, 0.0, limit)
-    return -loss.conjugate(s * N, Y, weights)
+    linear = np.vdot(N, Y)
+    s = np.clip(-linear / quadratic, 0.0, limit)
+    return -(0.5 * s * quadratic + linear) * s
 
 
 def _ratio(a, b):

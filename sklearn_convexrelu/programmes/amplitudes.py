@@ -10,7 +10,7 @@ from sklearn_convexrelu.model.neurons import features
 __all__ = ["Features", "best_amplitudes"]
 
 _HESSIAN_ROWS = 4096
-_FEW_ENTRIES = 1 << 20  # of values that are kept however small the data: 8 megabytes
+_FEW_BYTES = 1 << 23  # of values that are kept however small the data
 # A Hessian is lifted by little, as a part of what it is for the squared loss, to be
 # definite; by so many times more where the line search finds no decrease.
 _LEAST_LIFT, _MORE_LIFT = 1e-13, 1e4
@@ -36,7 +36,8 @@ class Features:
         self.n_units = directions.shape[1]
         self.prepared = self.shape.prepared(self.rows, directions)
         self._kept = None
-        if self.n_units * len(self.rows) <= max(self.rows.size, _FEW_ENTRIES):
+        size = self.rows.size * self.rows.dtype.itemsize
+        if 8 * self.n_units * len(self.rows) <= max(size, _FEW_BYTES):
             self._kept = features(self.shape, self.rows, directions)
 
     @classmethod
