@@ -57,6 +57,7 @@ ORDER = [
     "_classifier",
     "_regressor",
     "_path",
+    "_folds",
     "_cv",
     "_displays",
     "__init__",
