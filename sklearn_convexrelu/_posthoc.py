@@ -187,7 +187,7 @@ class PosthocMixin:
         twin = clone(self).set_params(patterns="adaptive")
         data = twin._checked(X, y, sample_weight)
         problem = data.problem(**self._statement()).with_alpha(self.alpha_)
-        shape = len(problem.X.T), problem.n_outputs
+        shape = problem.rows.n_inputs, problem.n_outputs
         fitted = self.n_features_in_ + bool(self.hidden_bias), self.n_outputs_
         objective = problem.objective(self.network_) if shape == fitted else np.nan
         zero, Y = 0.0 * problem.Y, problem.Y

@@ -1,18 +1,24 @@
-"""One BLAS thread while training: the products are too thin to share out.
+"""Threads while training: one for BLAS, and ours for chunks of rows.
 
-Blocks of rows times a few dozen neurons take microseconds each. With two threads fits
-of 442 to 100000 rows take 1.3 to 3.3 times as long (``python -m benchmarks.threads``),
-and sums would depend on how many threads there are.
+Blocks of rows times a few dozen neurons take microseconds each, too thin for BLAS to
+share out. With two threads of its own fits of 442 to 100000 rows take 1.3 to 3.3 times
+as long (``python -m benchmarks.threads``), and sums would depend on how many there are.
+What is worth sharing out are chunks of thousands of rows, whose sums are taken in a
+fixed order.
 """
 
 import os
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from contextvars import ContextVar, copy_context
 from functools import cache
 
+from joblib import effective_n_jobs
+from joblib.parallel import get_active_backend
 from threadpoolctl import ThreadpoolController
 
-__all__ = ["one_blas_thread"]
+__all__ = ["in_parallel", "one_blas_thread", "training_threads"]
 
 # A fork waits so long for a thread that sets limits, which takes microseconds.
 _PATIENCE = 1.0
@@ -100,6 +106,63 @@ def one_blas_thread():
     finally:
         if process is _process:  # else this is a child, where nothing is left to undo
             process.leave(key)
+
+
+_pool = ContextVar("pool of the fit that runs in this thread", default=None)
+
+
+@contextmanager
+def training_threads(n_jobs=None):
+    """Limit BLAS to one thread, and share chunks of rows among ``n_jobs`` of ours.
+
+    Within a task of joblib, as a candidate of a grid search, there is one: the others
+    have work of their own.
+
+    Parameters
+    ----------
+    n_jobs : int or None
+        As joblib takes it: None is one, or what ``joblib.parallel_config`` says; -1 is
+        as many as there are processors.
+    """
+    nested = getattr(get_active_backend()[0], "nesting_level", None)
+    count = 1 if nested else effective_n_jobs(n_jobs)
+    with one_blas_thread():
+        if count == 1:
+            yield
+            return
+        with ThreadPoolExecutor(count, initializer=_limit_own_blas) as pool:
+            token = _pool.set(pool)
+            try:
+                yield
+            finally:
+                _pool.reset(token)
+
+
+def in_parallel(function, items):
+    """Yield the results of a function for items, in their order.
+
+    On the threads of the fit that runs, where there are some and several items.
+    """
+    pool = _pool.get()
+    if pool is None or len(items) < 2:
+        yield from map(function, items)
+        return
+    # How numpy warns goes with the context, which a thread of the pool does not have.
+    futures = [pool.submit(copy_context().run, function, item) for item in items]
+    try:
+        for k, future in enumerate(futures):
+            yield future.result()
+            futures[k] = None  # its result is not needed any more
+    finally:
+        for future in filter(None, futures):
+            future.cancel()
+
+
+def _limit_own_blas():
+    """Limit BLAS in a new thread, for libraries whose limit is of each thread."""
+    for library in _libraries():
+        if _is_per_thread(library):
+            _set(library, 1)
 
 
 def _before_fork():

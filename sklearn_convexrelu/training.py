@@ -91,7 +91,7 @@ def train(
     )
     solution = next(path)
     if solution.status is not Status.CONVERGED:
-        F = solution.network.forward(problem.X)
+        F = solution.network.forward(problem.rows)
         warn(
             f"Stopped with a duality gap of {solution.certificate.gap:.3e}, tolerance "
             f"{solution.tolerance:.3e}: {solution.status.value}. The best network so "
@@ -142,7 +142,7 @@ def follow(
 
     for alpha, solved in zip(alphas, path, strict=False):
         if pruning:
-            solved = replace(solved, network=prune(solved.network, scaled.X))
+            solved = replace(solved, network=prune(solved.network, scaled.rows))
         own = scaled.with_alpha(float(units.strengths(alpha)))
         for precision in dict.fromkeys([dtype, np.float64]):
             with np.errstate(over="ignore", invalid="ignore"):  # of single precision
@@ -192,8 +192,8 @@ def _layers_agree(problem, solved):
     if not problem.shape.is_tree or network.is_gated:
         return True
     *hidden, output = network.layers()
-    H = problem.X
-    for weights in hidden:
+    H = np.maximum(problem.rows.values(hidden[0]), 0.0)
+    for weights in hidden[1:]:
         H = np.maximum(H @ weights, 0.0)
     other = problem.objective(network, H @ output + network.intercept)
     return abs(other - objective) <= _ALIKE * objective
@@ -210,7 +210,7 @@ def _restored(solved, units, dtype):
 def pruned(problem, network):
     """Return a network of linearly independent units that predicts the same."""
     units = Units.of(problem, network.is_gated)
-    return units.restore(prune(units.shrink(network), units.scaled(problem).X))
+    return units.restore(prune(units.shrink(network), units.scaled(problem).rows))
 
 
 def _confirmed(gap, tolerance, certificate, problem):
@@ -322,7 +322,7 @@ def largest_alpha(problem, solver=None):
     if isinstance(solver, LowRank):
         reduction = solver.reduction(scaled)
         scaled, solver = reduction.problem, solver.inner(reduction.basis)
-    N = dual_point(scaled, scaled.null_network().forward(scaled.X))
+    N = dual_point(scaled, scaled.null_network().forward(scaled.rows))
     if isinstance(solver, FixedPatterns):
         largest = solver.largest_alpha(scaled)
     else:
@@ -341,14 +341,15 @@ def _is_gated(solver):
 
 def _rounding(problem, N):
     """Return a price at the dual point N that may be rounding."""
-    return 1e-13 * np.linalg.norm(N) * np.linalg.norm(problem.X)
+    size = np.sqrt(problem.rows.column_squares().sum())
+    return 1e-13 * np.linalg.norm(N) * size
 
 
 def searched(problem, network):
     """Return the certificate over all networks of one that no solver has priced."""
     units = Units.of(problem)
     scaled, own = units.scaled(problem), units.shrink(network)
-    N = dual_point(scaled, own.forward(scaled.X))
+    N = dual_point(scaled, own.forward(scaled.rows))
     candidates, bound = pricer_of(scaled).price(
         N, own.directions()[0], np.random.default_rng(0), FAIR
     )
@@ -371,10 +372,10 @@ def _certificate(problem, scaled, solved, units, reduction):
     network, dual_network = units.shrink(solved.network), None
     if solved.dual_network is not None:
         dual_network = units.shrink(solved.dual_network)
-    N = dual_point(scaled, (dual_network or network).forward(scaled.X))
+    N = dual_point(scaled, (dual_network or network).forward(scaled.rows))
     bound, known_bound = None, np.inf
     if solved.certificate.kind == "exact":
-        pricing = ExactPricing(scaled.X)
+        pricing = ExactPricing(scaled.rows.array())
         price = float(pricing.price(N).prices[0])
         bound = price + pricing.slack(N)
     else:
@@ -404,7 +405,7 @@ def _constant_solution(problem, solver, dtype):
     else:
         network, certificate = _constant(problem, solver)
     tolerance = solver.tol * problem.loss_scale()
-    N = dual_point(problem, network.forward(problem.X))
+    N = dual_point(problem, network.forward(problem.rows))
     bound = -problem.loss.conjugate(N, problem.Y, problem.weights)
     if not certificate.objective - bound <= tolerance:
         status = Status.PRECISION
@@ -464,10 +465,10 @@ def _adaptive_constant(problem):
     """
     network, units = problem.null_network(), Units.of(problem)
     scaled, objective = units.scaled(problem), problem.objective(network)
-    N = dual_point(scaled, scaled.null_network().forward(scaled.X))
-    exact = not N.any() or bool(are_constant(problem.X).all())
+    N = dual_point(scaled, scaled.null_network().forward(scaled.rows))
+    exact = not N.any() or bool(are_constant(problem.rows).all())
     if not exact and affordable(scaled):
-        pricing = ExactPricing(scaled.X)
+        pricing = ExactPricing(scaled.rows.array())
         price = float(pricing.price(N).prices[0]) + pricing.slack(N)
         exact = price <= 10.0 * _rounding(scaled, N)
     return network, Certificate(

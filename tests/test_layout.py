@@ -13,6 +13,8 @@ import sklearn_convexrelu
 
 ROOT = Path(sklearn_convexrelu.__file__).parent
 ORDER = [
+    "_threads",
+    "data.rows",
     "model.neurons",
     "model.losses",
     "model.subnetworks",
@@ -50,7 +52,6 @@ ORDER = [
     "data.units",
     "training",
     "_callbacks",
-    "_threads",
     "_failures",
     "_posthoc",
     "_base",

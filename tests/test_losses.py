@@ -19,7 +19,7 @@ from sklearn_convexrelu.model.losses import (
     SquaredHinge,
 )
 from sklearn_convexrelu.model.problem import Problem
-from sklearn_convexrelu.programmes.amplitudes import best_amplitudes
+from sklearn_convexrelu.programmes.amplitudes import Features, best_amplitudes
 
 
 class Case(NamedTuple):
@@ -240,7 +240,13 @@ def test_bound_meets_the_optimum_of_cvxpy(case, fit_intercept):
     problem = Problem(X, Y, weights, case.loss, 0.02, fit_intercept)
     Phi = np.maximum(X @ U, 0)
     c, b = best_amplitudes(
-        problem, Phi, A, np.zeros(12), np.zeros(case.n_outputs), 1e-13, max_iter=500
+        problem,
+        Features(problem, U),
+        A,
+        np.zeros(12),
+        np.zeros(case.n_outputs),
+        1e-13,
+        max_iter=500,
     )
     F = (Phi * c) @ A + b
     N = dual_point(problem, F)

@@ -9,7 +9,8 @@ from numpy.testing import assert_allclose, assert_array_equal
 from scipy.sparse import csr_array
 
 from sklearn_convexrelu import convex_relu_path
-from sklearn_convexrelu.model.neurons import GatedNetwork, Network, row_blocks
+from sklearn_convexrelu.data.rows import Rows
+from sklearn_convexrelu.model.neurons import GatedNetwork, Network
 from sklearn_convexrelu.model.subnetworks import (
     GatedTreeNetwork,
     TreeNetwork,
@@ -37,7 +38,7 @@ def test_forward_is_the_formula_with_and_without_the_ones_column():
 def test_forward_does_not_depend_on_the_blocks():
     net = network(n_neurons=100)
     X = np.random.default_rng(1).standard_normal((3000, 3))
-    assert len(list(row_blocks(3000, 100))) > 1
+    assert len(list(Rows.of(X).blocks(100))) > 1
     expected = np.maximum(X @ net.hidden, 0) @ net.output + net.intercept
     assert_allclose(net.forward(X), expected)
 
@@ -137,7 +138,7 @@ def test_forward_takes_array_likes(kind, table, n_columns):
         ([1.0, 2.0], ValueError, "2D array"),
         (3.0, ValueError, "2D array"),
         ([["a", "b"]], ValueError, "could not convert string"),
-        (csr_array(np.ones((4, 2))), TypeError, "Sparse"),
+        (csr_array(np.ones((4, 4))), ValueError, "4 columns, but the network takes 3"),
     ],
 )
 def test_forward_refuses_what_is_no_table_of_its_inputs(kind, X, error, message):

@@ -17,9 +17,9 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
-from sklearn_convexrelu.solvers import adaptive
 
 from sklearn_convexrelu import ConvexReLURegressor
+from sklearn_convexrelu.adaptive import loop as adaptive
 from sklearn_convexrelu.pricing.exact import exact_price
 
 

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 
+from sklearn_convexrelu.data.rows import Block, Rows
 from sklearn_convexrelu.model.subnetworks import TreeNetwork, TreeShape
 
 SHAPES = [
@@ -60,13 +61,13 @@ def test_forward_is_that_of_the_neurons_one_by_one(shape):
 def test_gradient_by_differences(shape):
     net, rng = network(shape), np.random.default_rng(1)
     X, E = rng.standard_normal((40, 4)), rng.standard_normal((5, 40))
-    levels = shape.split(net.signs)
 
     def total(W):
         return np.sum(shape.values(shape.leaves(W), net.signs, X).T * E)
 
     W = net.coordinates
-    G = shape.down(shape.up(shape.leaves(W), levels, X), levels, E, X)
+    Z, levels = shape.levels_at(shape.leaves(W), net.signs, X)
+    G = shape.down(Z, levels, E, Block(X, Rows.of(X)))
     G = shape.pull_back(W, G)
     way = rng.standard_normal(W.shape)
     slope = (total(W + 1e-6 * way) - total(W - 1e-6 * way)) / 2e-6

@@ -24,9 +24,9 @@ _MOST_ENTRIES = 20_000_000  # slacks, and factors of the cones
 
 def is_affordable(problem, n_cells):
     """Tell whether the programme over so many cells fits its memory cap."""
-    if problem.n_outputs > 1 or problem.shape.is_tree:
+    if problem.n_outputs > 1 or problem.shape.is_tree or not problem.rows.has_array:
         return False
-    return n_cells * len(problem.X) <= _MOST_ENTRIES
+    return n_cells * len(problem.rows) <= _MOST_ENTRIES
 
 
 def best_over_cells(problem, directions, signs, tol, rng):

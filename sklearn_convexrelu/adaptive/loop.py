@@ -24,7 +24,7 @@ from sklearn_convexrelu.pricing.search import (
     WIDE,
 )
 from sklearn_convexrelu.pricing.subnetworks import pricer_of
-from sklearn_convexrelu.programmes.amplitudes import best_amplitudes
+from sklearn_convexrelu.programmes.amplitudes import Features, best_amplitudes
 
 __all__ = ["AdaptiveSolver"]
 
@@ -157,7 +157,7 @@ class AdaptiveSolver:
         Returns None for few rows. A large sample starts on a sample of its own. The
         callback is told of its networks as steps of the start on all rows.
         """
-        n_rows = len(problem.X)
+        n_rows = len(problem.rows)
         if n_rows <= 4 * _SAMPLED_ROWS:
             return None
         rng = np.random.default_rng(self.seed)
@@ -225,12 +225,10 @@ class _Run:
         def watch(network):
             self.tell("start", network, problem.objective(network))
 
-        network = slide(
-            problem,
+        network = self.slid(
             network,
             decrease,
-            _SLIDE_STEPS,
-            self.pricer.precision,
+            True,
             None if self.callback is None else watch,
         ).pruned()
         better = problem.objective(network) < problem.objective(self.network)
@@ -410,8 +408,8 @@ class _Run:
         # An interior point has all the neurons that do no harm; a vertex has few.
         self.enough = self.least_decrease
         network = self.corrected(*network.directions(), network.intercept)
-        if network.n_neurons > len(problem.X):
-            network = prune(network, problem.X)
+        if network.n_neurons > len(problem.rows):
+            network = prune(network, problem.rows)
         network, objective = self.with_best_intercept(network)
         self.tell("cells", network, objective)
         cap = self.solver.max_neurons
@@ -501,8 +499,7 @@ class _Run:
         network = self.extended(self.network, candidates)
         decrease = max(enough * gap, self.least_decrease)
         rough = decrease > _SINGLE * self.objective
-        dtype = self.pricer.precision if rough else np.float64
-        network = slide(self.problem, network, decrease, _SLIDE_STEPS, dtype)
+        network = self.slid(network, decrease, rough)
         network, objective = self.with_best_intercept(network.pruned())
         self.tell("slide", network, objective)
         more = self.extended(network, self.price(network, KNOWN)[0])
@@ -515,6 +512,19 @@ class _Run:
         self.n_iter += 1
         return True
 
+    def slid(self, network, decrease, rough, watch=None):
+        """Slide a network, on the rows as searches have them where that will do."""
+        problem, axes = self.problem, self.pricer.geometry.axes
+        if not rough:
+            return slide(problem, network, decrease, _SLIDE_STEPS, watch=watch)
+        rows = self.pricer.rough
+        if axes is None:
+            return slide(problem, network, decrease, _SLIDE_STEPS, rows, watch)
+        watched = None if watch is None else lambda along: watch(along.mapped(axes))
+        network = network.mapped(axes.T)
+        network = slide(problem, network, decrease, _SLIDE_STEPS, rows, watched)
+        return network.mapped(axes)
+
     def simplified(self, network, ceiling):
         """Refit the intercept and merge neurons that act alike; also the objective.
 
@@ -523,7 +533,7 @@ class _Run:
         """
         if self.problem.shape.is_tree:
             return self.with_best_intercept(network)
-        network = merge_compatible(network, self.problem.X)
+        network = merge_compatible(network, self.problem.rows)
         network, objective = self.with_best_intercept(network)
         merged = network.merged(_MERGED, self.pricer.signature)
         if merged.n_neurons < network.n_neurons:
@@ -554,15 +564,14 @@ class _Run:
         The parameters are directions, outputs, amplitudes and intercept to start from.
         """
         problem, cap = self.problem, self.solver.max_neurons
-        Phi = problem.shape.features(problem.X, U)
-        c, b = best_amplitudes(problem, Phi, A, c, b, self.enough)
+        known = Features(problem, U)
+        c, b = best_amplitudes(problem, known, A, c, b, self.enough)
         kept = np.flatnonzero(c > 1e-8 * c.max(initial=0.0))
         if cap is not None and len(kept) > cap:
             self.cap_binds = True
             kept = np.sort(kept[np.argsort(-c[kept], kind="stable")[:cap]])
-            c, b = best_amplitudes(
-                problem, Phi[:, kept], A[kept], c[kept], b, self.enough
-            )
+            known = Features(problem, U[:, kept])
+            c, b = best_amplitudes(problem, known, A[kept], c[kept], b, self.enough)
             return problem.shape.network(U[:, kept], A[kept], c, b).pruned()
         return problem.shape.network(U[:, kept], A[kept], c[kept], b)
 
@@ -580,7 +589,7 @@ class _Run:
     def values(self, network):
         """Return the predictions of a network; those of the last one are kept."""
         if self.seen[0] is not network:
-            self.seen = network, network.forward(self.problem.X)
+            self.seen = network, network.forward(self.problem.rows)
         return self.seen[1]
 
     def tell(self, step, network, objective):

@@ -5,23 +5,24 @@ from dataclasses import replace
 import numpy as np
 from scipy.optimize import minimize
 
-from sklearn_convexrelu.model.neurons import Network, row_blocks
+from sklearn_convexrelu.model.neurons import Network
 
 __all__ = ["slide"]
 
 
-def slide(problem, network, tol, max_iter, dtype=np.float64, watch=None):
+def slide(problem, network, tol, max_iter, rows=None, watch=None):
     """Return a network of lower objective with the same number of neurons.
 
     Minimises ``L(f(X)) + alpha/2 (||hidden||^2 + ||output||^2)`` by L-BFGS from
     ``network`` (balanced). The weights may turn, which amplitudes alone cannot: this
     is the sliding step of Denoyelle, Duval, Peyre & Soubies (2019). Newton's method
     with patterns held fixed stalls here, since at the optimum hyperplanes pass
-    through data points and the patterns flip. ``dtype`` is the precision of the
-    products with all rows. ``watch`` is called with the network after every step.
+    through data points and the patterns flip. ``rows`` are
+    those of the problem, in the precision and along the axes to take products in, as
+    ``network`` is. ``watch`` is called with the network after every step.
     """
     kind = _TreeObjective if problem.shape.is_tree else _WeightObjective
-    objective = kind(problem, network, dtype)
+    objective = kind(problem, network, problem.rows if rows is None else rows)
     # Trial steps may go too far; and BLAS kernels raise flags on lanes they do not use.
     with np.errstate(over="ignore", invalid="ignore"):
         found = minimize(
@@ -38,8 +39,8 @@ def slide(problem, network, tol, max_iter, dtype=np.float64, watch=None):
 class _WeightObjective:
     """Objective and gradient of a network as a function of one flat vector."""
 
-    def __init__(self, problem, network, dtype=np.float64):
-        self.problem, self.X = problem, problem.X.astype(dtype, copy=False)
+    def __init__(self, problem, network, rows):
+        self.problem, self.rows = problem, rows
         self.given, self.intercept = network, network.intercept
         self.shapes = [weights.shape for weights in self.weights_of(network)]
         self.sizes = np.cumsum([weights.size for weights in self.weights_of(network)])
@@ -75,23 +76,23 @@ class _WeightObjective:
         problem, alpha = self.problem, self.problem.alpha
         hidden, output, intercept = self.unpack(flat)
         value = 0.5 * alpha * (np.vdot(hidden, hidden) + np.vdot(output, output))
-        to_hidden, to_output = alpha * hidden, alpha * output
-        to_intercept = np.zeros_like(intercept)
-        hidden, output = (w.astype(self.X.dtype, copy=False) for w in (hidden, output))
-        for rows in row_blocks(len(self.X), hidden.shape[1]):
-            X = self.X[rows]
-            H = X @ hidden
-            np.maximum(H, 0.0, out=H)
-            loss, N = problem.loss.value_and_gradient(
-                H @ output + intercept, problem.Y[rows], problem.weights[rows]
-            )
-            value += loss
-            to_intercept += N.sum(axis=0)
-            N = N.astype(X.dtype, copy=False)
-            to_output += H.T @ N
-            D = np.greater(H, 0.0, out=H)
-            to_hidden += _hidden_gradient(X, N, output, D)
-        return value, self.pack(to_hidden, to_output, to_intercept)
+        dtype = self.rows.dtype
+        U, A = (w.astype(dtype, copy=False) for w in (hidden, output))
+        loss, *sums = self.rows.reduce(
+            _loss_and_gradients,
+            U.shape[1],
+            self.rows.weights(U),
+            A,
+            intercept,
+            problem,
+        )
+        to_intercept, to_output, to_hidden = sums
+        # One output factors out of the gradients of hidden weights.
+        if A.shape[1] == 1:
+            to_hidden = to_hidden * A[:, 0]
+        return value + loss, self.pack(
+            alpha * hidden + to_hidden, alpha * output + to_output, to_intercept
+        )
 
 
 class _TreeObjective(_WeightObjective):
@@ -113,28 +114,53 @@ class _TreeObjective(_WeightObjective):
         squares = np.einsum("kmd,kmd->k", W, W)
         value = 0.5 * alpha * (np.sum(squares**shape.degree) + np.vdot(A, A))
         slope = alpha * shape.degree * squares ** (shape.degree - 1)
-        to_W, to_A, to_b = slope[:, None, None] * W, alpha * A, np.zeros_like(b)
-        V = shape.leaves(W).astype(self.X.dtype, copy=False)
-        G, A = np.zeros_like(V), A.astype(self.X.dtype, copy=False)
-        levels = shape.split(self.given.signs.astype(self.X.dtype, copy=False))
-        for rows in row_blocks(len(self.X), V.shape[0] * V.shape[1]):
-            X = self.X[rows]
-            Z = shape.up(V, levels, X)
-            H = np.maximum(Z[-1][:, 0], 0.0)
-            loss, N = problem.loss.value_and_gradient(
-                H.T @ A + b, problem.Y[rows], problem.weights[rows]
-            )
-            value += loss
-            to_b += N.sum(axis=0)
-            N = N.astype(X.dtype, copy=False)
-            to_A += H @ N
-            G += shape.down(Z, levels, A @ N.T, X)
-        to_W += shape.pull_back(W, G.astype(np.float64, copy=False))
-        return value, self.pack(to_W, to_A, to_b)
+        dtype = self.rows.dtype
+        V = shape.leaves(W).astype(dtype, copy=False)
+        prepared = shape.prepared_leaves(self.rows, V, self.given.signs)
+        loss, to_b, to_A, G = self.rows.reduce(
+            _tree_loss_and_gradients,
+            V.shape[0] * V.shape[1],
+            shape,
+            prepared,
+            A.astype(dtype, copy=False),
+            b,
+            problem,
+        )
+        to_W = slope[:, None, None] * W
+        to_W += shape.pull_back(W, G)
+        return value + loss, self.pack(to_W, alpha * A + to_A, to_b)
 
 
-def _hidden_gradient(X, N, output, D):
-    """Return ``X^T (D * (N output^T))``, without that matrix when C is one."""
-    if N.shape[1] == 1:
-        return (X * N).T @ D * output[:, 0]
-    return X.T @ (D * (N @ output.T))
+def _loss_and_gradients(block, rows, weights, A, intercept, problem):
+    """Kernel: loss, and its gradients in intercept, output and hidden weights.
+
+    Those in hidden weights are without the output weights where there is one output.
+    """
+    H = block.values(weights)
+    np.maximum(H, 0.0, out=H)
+    loss, N = problem.loss.value_and_gradient(
+        H @ A + intercept, problem.Y[rows], problem.weights[rows]
+    )
+    to_intercept = N.sum(axis=0)
+    N = N.astype(H.dtype, copy=False)
+    to_output = H.T @ N
+    D = np.greater(H, 0.0, out=H)
+    if N.shape[1] == 1:  # no matrix of derivatives is needed
+        to_hidden = block.weighted_sums(N, D)
+    else:
+        to_hidden = block.sums(D * (N @ A.T))
+    # Sums over blocks are in double: those of many rows would lose what steps gain.
+    return loss, to_intercept, np.float64(to_output), np.float64(to_hidden)
+
+
+def _tree_loss_and_gradients(block, rows, shape, prepared, A, b, problem):
+    """Kernel: loss, and its gradients in intercept, output and leaf vectors."""
+    Z = shape.up(block, prepared)
+    H = np.maximum(Z[-1][:, 0], 0.0)
+    loss, N = problem.loss.value_and_gradient(
+        H.T @ A + b, problem.Y[rows], problem.weights[rows]
+    )
+    to_b = N.sum(axis=0)
+    N = N.astype(H.dtype, copy=False)
+    to_leaves = shape.down(Z, prepared[1], A @ N.T, block)
+    return loss, to_b, np.float64(H @ N), np.float64(to_leaves)

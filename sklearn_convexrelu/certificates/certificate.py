@@ -26,6 +26,8 @@ __all__ = [
     "price_bound",
 ]
 
+_MOST_INPUTS = 2048  # whose second moments are held, and have eigenvalues in seconds
+
 
 @dataclass(frozen=True)
 class Certificate:
@@ -133,10 +135,10 @@ def certify(
         Objective and dual point are recomputed from the weights; that the price is
         theirs is up to the caller.
     """
-    F = network.forward(problem.X) if F is None else F
+    F = network.forward(problem.rows) if F is None else F
     objective = problem.objective(network, F)
     if dual_network is not None:
-        F = dual_network.forward(problem.X)
+        F = dual_network.forward(problem.rows)
     N = dual_point(problem, F)
     exact = exact_bound is not None
     bound, proven = exact_bound, -np.inf
@@ -184,20 +186,28 @@ def price_bound(problem, N):
     Both signs of v are taken, and columns are combined by their squares. Values of
     sub-networks of cost one are at most ``reach ||X||_2`` in length.
     """
-    X = problem.X
+    rows = problem.rows
     if problem.shape.is_tree:
         largest = [np.linalg.norm(np.maximum(s * N, 0.0), axis=0) for s in (1.0, -1.0)]
-        size = np.sqrt(np.linalg.eigvalsh(X.T @ X)[-1])
+        size = np.sqrt(_largest_moment(rows, np.ones(len(rows))))
         return float(problem.shape.reach * size * np.linalg.norm(np.maximum(*largest)))
-    halves = 0.5 * column_norms(X.T @ N)
-    bounds = [halves + 0.5 * _positive_part(X, sign * N) for sign in (1.0, -1.0)]
+    halves = 0.5 * column_norms(rows.sums(N))
+    bounds = [halves + 0.5 * _positive_part(rows, sign * N) for sign in (1.0, -1.0)]
     return float(np.linalg.norm(np.maximum(*bounds)))
 
 
-def _positive_part(X, N):
+def _positive_part(rows, N):
     """Return ``max_u sum_i max(N_ic, 0) |x_i u|``, bounded, for each column c of N."""
-    bounds = []
-    for v in np.maximum(N, 0.0).T:
-        largest = np.linalg.eigvalsh((X.T * v) @ X)[-1]
-        bounds.append(np.sqrt(v.sum() * max(largest, 0.0)))
-    return np.array(bounds)
+    return np.array(
+        [np.sqrt(v.sum() * _largest_moment(rows, v)) for v in np.maximum(N, 0.0).T]
+    )
+
+
+def _largest_moment(rows, v):
+    """Return the largest eigenvalue of ``X^T diag(v) X``, or of many inputs its trace.
+
+    The trace is no less, and needs no matrix.
+    """
+    if rows.n_inputs > _MOST_INPUTS:
+        return float(v @ rows.squared_lengths())
+    return max(float(np.linalg.eigvalsh(rows.moments(v))[-1]), 0.0)

@@ -1,7 +1,10 @@
 """State the problem: check the features, merge equal rows."""
 
+from dataclasses import replace
+
 import numpy as np
 
+from sklearn_convexrelu.data.rows import Rows
 from sklearn_convexrelu.model.neurons import NEURONS, power_of_two
 from sklearn_convexrelu.model.problem import Problem
 
@@ -23,29 +26,31 @@ def state_problem(
     on the set of rows alone: weights, repetitions and any shuffling of the same data
     give the same problem (to the last bit for integer weights).
     """
-    X = np.asarray(X, dtype=np.float64)
-    _check_spread(X, hidden_bias, names)
-    rows, weights = _distinct_rows(X, Y, sample_weight)
-    inputs = np.ones((len(rows), X.shape[1] + hidden_bias))
-    inputs[:, : X.shape[1]] = X[rows]
-    weights = weights / weights.sum()
-    return Problem(inputs, Y[rows], weights, loss, np.nan, fit_intercept, shape)
+    rows = Rows.of(X)
+    _check_spread(rows, hidden_bias, names)
+    if not rows.is_mapped:
+        index, weights = _distinct_rows(rows, Y, sample_weight)
+        rows, Y = rows.take(index), Y[index]
+    else:
+        rows, Y, weights = _live_rows(rows, Y, sample_weight)
+    rows = replace(rows, constant=float(hidden_bias))
+    return Problem(rows, Y, weights / weights.sum(), loss, np.nan, fit_intercept, shape)
 
 
-def are_constant(X):
-    """Tell which columns are constant, but for rounding."""
-    return np.ptp(X, axis=0) <= _ROUNDED * np.abs(X).max(axis=0)
+def are_constant(rows):
+    """Tell which inputs of Rows are constant, but for rounding."""
+    return rows.spreads <= _ROUNDED * rows.sizes
 
 
-def _check_spread(X, hidden_bias, names):
+def _check_spread(rows, hidden_bias, names):
     """Refuse features whose variation would drown in rounding beside their size.
 
     Constant ones tell nothing, and are no harm whatever their size, nor are those whose
     variation is rounding, and next to nothing beside that of the others or the bias.
     """
-    sizes, spreads = np.abs(X).max(axis=0), np.ptp(X, axis=0)
-    others = max(spreads[~are_constant(X)].max(initial=0.0), float(hidden_bias))
-    rounded = are_constant(X) & (spreads <= _LEAST_SPREAD * others)
+    sizes, spreads = rows.sizes, rows.spreads
+    others = max(spreads[~are_constant(rows)].max(initial=0.0), float(hidden_bias))
+    rounded = are_constant(rows) & (spreads <= _LEAST_SPREAD * others)
     varying = np.flatnonzero((spreads > 0.0) & ~rounded)
     if not len(varying):
         return
@@ -80,15 +85,40 @@ def _check_spread(X, hidden_bias, names):
         )
 
 
-def _distinct_rows(X, Y, sample_weight):
+def _live_rows(rows, Y, sample_weight):
+    """Return the rows of a memory map, their targets and weights, in double.
+
+    They are not sorted and not merged, which would read rows one by one.
+    """
+    if not (sample_weight > _LEAST_WEIGHT * sample_weight.max()).all():
+        raise ValueError(
+            "Sample weights of a large memory map must be positive: leave the rows of "
+            "zero weight out of it."
+        )
+    return rows, Y, sample_weight / sample_weight.max()
+
+
+def _distinct_rows(rows, Y, sample_weight):
     """Return one index for each distinct row of positive weight, and their weights.
 
-    Rows come sorted by target and then by features.
+    Rows come sorted by target and then by features; sparse ones by a random
+    combination of features, since they have so many columns.
     """
     # A common factor means nothing; without it their sum could overflow.
     sample_weight = sample_weight / power_of_two(sample_weight.max())
     live = np.flatnonzero(sample_weight > _LEAST_WEIGHT)
-    keys = [*Y[live].T, *X[live].T]
+    if rows.is_sparse:
+        order, same = _sorted_sparse(rows.table, Y, live)
+    else:
+        order, same = _sorted(rows.table, Y, live)
+    first = np.delete(np.arange(len(live)), same)
+    return order[first], np.add.reduceat(sample_weight[order], first)
+
+
+def _sorted(X, Y, live):
+    """Return the order of live rows, and the places of those like the one before."""
+    X, Y = (A if len(live) == len(A) else A[live] for A in (X, Y))
+    keys = [*Y.T, *X.T]
     # The first two keys tell most rows apart; the others sort those that they do not.
     order = np.lexsort(keys[1::-1])
     tied = np.ones(len(live) - 1, dtype=bool)
@@ -100,6 +130,22 @@ def _distinct_rows(X, Y, sample_weight):
     pairs = np.flatnonzero(tied)
     for key in keys:
         pairs = pairs[key[order[pairs]] == key[order[pairs + 1]]]
-    first = np.delete(np.arange(len(live)), pairs + 1)
-    order = live[order]
-    return order[first], np.add.reduceat(sample_weight[order], first)
+    return live[order], pairs + 1
+
+
+def _sorted_sparse(X, Y, live):
+    """Return the same of sparse rows.
+
+    Rows with equal combinations that are not equal keep the order they came in, which
+    chance all but rules out.
+    """
+    combined = X @ np.random.default_rng(0).standard_normal(X.shape[1])
+    keys = [*Y.T, combined]
+    order = live[np.lexsort([key[live] for key in keys[::-1]])]
+    pairs = np.arange(len(order) - 1)
+    for key in keys:
+        pairs = pairs[key[order[pairs]] == key[order[pairs + 1]]]
+    if len(pairs):
+        differences = abs(X[order[pairs]] - X[order[pairs + 1]])
+        pairs = pairs[differences.max(axis=1).toarray().ravel() == 0.0]
+    return order, pairs + 1

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, replace
 
 import numpy as np
+from scipy import sparse
 
 from sklearn_convexrelu.data.statement import are_constant
 from sklearn_convexrelu.model.losses import TargetUnits
@@ -21,12 +22,51 @@ _LARGEST_LOSS = 1e290  # unit of a loss, or its inverse, that leaves room in dou
 
 
 @dataclass(frozen=True)
+class JoinedConstants:
+    """Constant columns made one, the last, and maybe shortened.
+
+    Attributes
+    ----------
+    varying : ndarray of bool, (n_inputs,)
+        Inputs that stay as they are.
+    shares : ndarray of shape (n_constant,)
+        Values of the others for the length of them all.
+    length : float
+        That length.
+    constant : float
+        Value of the one that they are made.
+    """
+
+    varying: np.ndarray
+    shares: np.ndarray
+    length: float
+    constant: float
+
+    @property
+    def back(self):
+        """Takes weights of the new inputs to those of the user's."""
+        return self._map(self.shares * (self.constant / self.length))
+
+    @property
+    def there(self):
+        """Takes weights the other way: as above, but for the length of the constant."""
+        return self._map(self.shares * (self.length / self.constant)).T
+
+    def _map(self, shares):
+        n_inputs, kept = len(self.varying), np.flatnonzero(self.varying)
+        ones = np.append(np.ones(len(kept)), shares)
+        at = np.append(kept, np.flatnonzero(~self.varying))
+        new = np.append(np.arange(len(kept)), np.full(len(shares), len(kept)))
+        return sparse.csr_array((ones, (at, new)), (n_inputs, len(kept) + 1))
+
+
+@dataclass(frozen=True)
 class Units:
     """Units in which inputs, targets and objective are of order one.
 
     A network f' of the scaled problem, on the inputs ``X'`` with ``X = inputs X'
     there``, is ``f = size f' + offset`` of the original one; its hidden weights are
-    those of f' times ``back``.
+    those of f' times ``joined.back``.
 
     Attributes
     ----------
@@ -34,17 +74,13 @@ class Units:
         Unit of the inputs.
     targets : TargetUnits
         Units of targets, predictions and loss.
-    back : ndarray of shape (n_inputs, n_scaled_inputs) or None
-        Takes weights of the scaled inputs to those of the user's; None where they are
-        the same inputs. Where constant columns outweigh all others they are one.
-    there : ndarray of shape (n_scaled_inputs, n_inputs) or None
-        Takes weights the other way: ``back`` but for the length of that column.
+    joined : JoinedConstants or None
+        How constant columns are one, where they outweigh all others.
     """
 
     inputs: float
     targets: TargetUnits
-    back: np.ndarray | None = None
-    there: np.ndarray | None = None
+    joined: JoinedConstants | None = None
 
     @classmethod
     def of(cls, problem, gated=False):
@@ -55,8 +91,10 @@ class Units:
         ValueError
             If the targets have a loss beyond double precision.
         """
-        back, there = _joined_constants(problem, problem.fit_intercept and not gated)
-        X = problem.X if back is None else problem.X @ back
+        joined = _joined_constants(problem, problem.fit_intercept and not gated)
+        rows = problem.rows
+        if joined is not None:
+            rows = rows.with_constant(joined.varying, joined.constant)
         constant = problem.best_constant() if problem.fit_intercept else None
         targets = problem.loss.target_units(problem.Y, constant)
         if not 1.0 / _LARGEST_LOSS < targets.factor < _LARGEST_LOSS:
@@ -65,7 +103,7 @@ class Units:
                 f"Targets of size {size:.0e} have a loss beyond double precision; "
                 "rescale them."
             )
-        return cls(power_of_two(np.abs(X).max(initial=0.0)), targets, back, there)
+        return cls(power_of_two(rows.sizes.max(initial=0.0)), targets, joined)
 
     @property
     def objective(self):
@@ -88,10 +126,12 @@ class Units:
 
     def scaled(self, problem):
         """Return ``problem`` in these units."""
-        X = problem.X if self.back is None else _without_rounding(problem.X, self.back)
+        rows = problem.rows
+        if self.joined is not None:
+            rows = rows.with_constant(self.joined.varying, self.joined.constant)
         return replace(
             problem,
-            X=X / self.inputs,
+            rows=rows.divided(self.inputs),
             Y=(problem.Y - self.targets.shift) / self.targets.divisor,
             loss=problem.loss.in_units(self.targets.size),
             alpha=float(self.strengths(problem.alpha)),  # nan while it is open
@@ -99,22 +139,23 @@ class Units:
 
     def solver(self, solver):
         """Return the solver of the scaled problem: its patterns are of its inputs."""
-        if self.back is None:
+        if self.joined is None:
             return solver
+        n_inputs = len(self.joined.varying)
         if isinstance(solver, LowRank):
-            n_features = len(self.back) - solver.has_bias
+            n_features = n_inputs - solver.has_bias
             rank = solver.rank
             if rank <= n_features:  # else it is refused
-                rank = min(rank, self.back.shape[1] - 1)
+                rank = min(rank, np.count_nonzero(self.joined.varying))
             return replace(
                 solver, solver=self.solver(solver.solver), rank=rank, has_bias=True
             )
-        return on_basis(solver, self.there.T)
+        return on_basis(solver, self.joined.there.T)
 
     def restore(self, network):
         """Return a network of the scaled problem in the user's units."""
-        if self.back is not None:
-            network = network.mapped(self.back)
+        if self.joined is not None:
+            network = network.mapped(self.joined.back)
         targets = self.targets
         return network.rescaled(
             targets.size / self.inputs, targets.size, targets.offset
@@ -126,7 +167,7 @@ class Units:
         network = network.rescaled(
             self.inputs * factor, factor, -self.targets.offset * factor
         ).astype(np.float64)
-        return network if self.there is None else network.mapped(self.there)
+        return network if self.joined is None else network.mapped(self.joined.there)
 
     def certificate(self, certificate, objective):
         """Return a certificate of the scaled problem in the user's units.
@@ -135,7 +176,7 @@ class Units:
         concave along the dual point and not negative at zero, smaller by it.
         """
         over_all = certificate.over_all
-        factor = 1.0 if self.back is None else 1.0 + 1.0 / _FREE**2
+        factor = 1.0 if self.joined is None else 1.0 + 1.0 / _FREE**2
         bound = self.objective / factor
         return replace(
             certificate,
@@ -181,7 +222,7 @@ class Units:
 
 
 def _joined_constants(problem, cut):
-    """Return maps that make constant columns one, and back, where they outweigh all.
+    """Return how constant columns are made one, where they outweigh all; or None.
 
     Only the sum of what constant columns contribute matters, and it costs least spread
     in proportion to their values: they act as one column of their joint length. With an
@@ -189,29 +230,21 @@ def _joined_constants(problem, cut):
     pass it, or none. So with ``cut`` a column longer than ``_FREE`` times that row is
     shortened to it, which changes prices by less than ``1 / _FREE^2`` of themselves.
     """
-    X = problem.X
-    constant = are_constant(X)
-    values = X[0, constant]
+    rows = problem.rows
+    constant = are_constant(rows)
+    values = rows.bounds[0, constant]
     largest = np.abs(values).max(initial=0.0)
     if largest == 0.0 or constant.all():
-        return None, None
+        return None
     length = largest * np.linalg.norm(values / largest)
-    others = X[:, ~constant]
-    size = np.abs(others).max()
-    free = _FREE * size * np.linalg.norm(others / size, axis=1).max()
-    if length <= free:
-        return None, None
-    kept = free if cut else length
-    back = np.eye(X.shape[1])[:, np.append(np.flatnonzero(~constant), 0)]
-    there = back.T.copy()
-    back[:, -1], there[-1] = 0.0, 0.0
-    back[constant, -1] = values / length * (kept / length)
-    there[-1, constant] = values / kept
-    return back, there
-
-
-def _without_rounding(X, back):
-    """Return ``X @ back``, its last column constant to the last bit."""
-    product = X @ back
-    product[:, -1] = np.median(product[:, -1])
-    return product
+    size = rows.sizes[~constant].max()
+    # Not longer than the root of their number times the largest: rows themselves are
+    # looked at only where that leaves it open.
+    if length <= _FREE * size:
+        return None
+    others = rows.with_constant(~constant, 0.0).divided(power_of_two(size))
+    longest = np.sqrt(others.squared_lengths().max()) * power_of_two(size)
+    if length <= _FREE * longest:
+        return None
+    kept = _FREE * longest if cut else length
+    return JoinedConstants(~constant, values / length, length, kept)

@@ -3,19 +3,22 @@
 from dataclasses import dataclass
 
 import numpy as np
+from scipy import sparse
 from sklearn.utils import check_array
+
+from sklearn_convexrelu.data.rows import Rows
 
 __all__ = [
     "NEURONS",
     "GatedNetwork",
     "Network",
     "column_norms",
-    "inputs_of",
+    "features",
+    "mapped",
+    "outputs_for",
+    "rows_of",
     "power_of_two",
-    "row_blocks",
 ]
-
-_BLOCK_ENTRIES = 65536  # activations held at a time: half a megabyte in double
 
 
 @dataclass(frozen=True)
@@ -73,15 +76,16 @@ class Network:
 
         ``X`` may leave out the column of ones, whose weights are then the hidden bias.
         """
-        X = inputs_of(X, self.n_inputs)
-        n_columns = X.shape[1]
-        weights, bias = self.hidden[:n_columns], self.hidden[n_columns:].sum(axis=0)
-        F = np.empty((X.shape[0], len(self.intercept)), np.result_type(X, weights))
-        for rows in row_blocks(X.shape[0], self.n_neurons):
-            H = X[rows] @ weights
-            H += bias
-            F[rows] = np.maximum(H, 0.0, out=H) @ self.output
-        return F + self.intercept
+        rows = rows_of(X, self.n_inputs)
+        F = outputs_for(rows, self.hidden, self.intercept)
+        return rows.map(
+            _network_values,
+            self.n_neurons,
+            F,
+            rows.weights(self.hidden),
+            self.output,
+            self.intercept,
+        )
 
     def penalties(self):
         """Return ``||hidden_j|| ||output_j||`` of every neuron, (n_neurons,)."""
@@ -170,9 +174,22 @@ class _NeuronShape:
     def __repr__(self):
         return "neurons"
 
+    def prepared(self, rows, directions):
+        """Return unit directions as ``block_values`` takes them."""
+        return rows.weights(directions)
+
+    def width(self, n_units):
+        """Return how many numbers a row ``block_values`` holds."""
+        return n_units
+
+    def block_values(self, block, prepared):
+        """Return the values of unit directions at the rows of a block, (n, K)."""
+        H = block.values(prepared)
+        return np.maximum(H, 0.0, out=H)
+
     def features(self, X, directions):
-        """Return the values of unit directions at the rows of X, (n_samples, K)."""
-        return np.maximum(X @ directions, 0.0)
+        """Return the values of unit directions at all rows, (n_samples, K)."""
+        return features(self, Rows.of(X), directions)
 
     def network(self, directions, outputs, amplitudes, intercept):
         """Return the balanced network of directions and amplitudes."""
@@ -216,17 +233,18 @@ class GatedNetwork:
 
         ``X`` may leave out the column of ones, whose weights are then biases.
         """
-        X = inputs_of(X, self.gates.shape[1])
-        d = X.shape[1]
-        F = np.empty((X.shape[0], len(self.intercept)), np.result_type(X, self.blocks))
-        for rows in row_blocks(
-            X.shape[0], self.blocks.size // self.blocks.shape[1] + 1
-        ):
-            passed = X[rows] @ self.gates[:, :d].T + self.gates[:, d:].sum(axis=1) > 0.0
-            values = np.tensordot(X[rows], self.blocks[:, :d], axes=(1, 1))
-            values += self.blocks[:, d:].sum(axis=1)
-            F[rows] = np.einsum("ng,ngc->nc", passed, values)
-        return F + self.intercept
+        rows = rows_of(X, self.gates.shape[1])
+        F = outputs_for(rows, self.blocks, self.intercept)
+        n_gates, n_inputs, n_outputs = self.blocks.shape
+        columns = self.blocks.transpose(1, 0, 2).reshape(n_inputs, n_gates * n_outputs)
+        return rows.map(
+            _gated_values,
+            n_gates * n_outputs + 1,
+            F,
+            rows.weights(self.gates.T),
+            rows.weights(columns),
+            self.intercept,
+        )
 
     def unit_values(self, X):
         """Return the values of the units, (n_samples, n_gates, n_outputs)."""
@@ -256,7 +274,7 @@ class GatedNetwork:
 
     def mapped(self, basis):
         """Return the network on inputs X that is this one on ``X basis``."""
-        gates, blocks = self.gates @ basis.T, np.matmul(basis, self.blocks)
+        gates, blocks = mapped(basis, self.gates, 1), mapped(basis, self.blocks, 1)
         return GatedNetwork(gates, blocks, self.intercept)
 
     def astype(self, dtype):
@@ -265,20 +283,24 @@ class GatedNetwork:
         return GatedNetwork(self.gates, blocks, intercept)
 
 
-def inputs_of(X, n_inputs):
-    """Return an array-like as a table of floats, with or without a column of ones.
+def rows_of(X, n_inputs):
+    """Return the Rows of a table of floats, with or without a column of ones.
 
-    What a solver passes, an array of floats, is returned as it is, without a look at
-    its values.
+    What a solver passes, Rows or an array of floats, is taken as it is, without a look
+    at its values.
 
     Raises
     ------
     ValueError
         If there are other columns than the ``n_inputs``, but for the last.
     """
-    if not (isinstance(X, np.ndarray) and X.ndim == 2 and X.dtype.kind == "f"):
+    if isinstance(X, Rows):
+        return X
+    is_array = isinstance(X, np.ndarray) or sparse.issparse(X)
+    if not (is_array and X.ndim == 2 and X.dtype.kind == "f"):
         X = check_array(
             X,
+            accept_sparse="csr",
             dtype=[np.float64, np.float32],
             ensure_all_finite=False,
             ensure_min_samples=0,
@@ -290,17 +312,46 @@ def inputs_of(X, n_inputs):
             f"X has {X.shape[1]} columns, but the network takes {n_inputs}, of which "
             "a last column of ones, where it has one, may be left out."
         )
-    return X
+    return Rows.of(X, float(X.shape[1] < n_inputs))
 
 
-def row_blocks(n_rows, width):
-    """Yield slices of rows whose ``width`` activations each fit the processor's cache.
+def mapped(basis, A, axis):
+    """Return ``basis @ A`` along an axis of A, of a sparse basis too."""
+    A = np.moveaxis(A, axis, 0)
+    product = basis @ A.reshape(len(A), int(np.prod(A.shape[1:])))
+    return np.moveaxis(product.reshape(basis.shape[0], *A.shape[1:]), 0, axis)
 
-    Twice as fast as passes over whole arrays, and the memory does not grow with n.
-    """
-    step = max(_BLOCK_ENTRIES // max(width, 1), 64)
-    for start in range(0, n_rows, step):
-        yield slice(start, start + step)
+
+def features(shape, rows, directions):
+    """Return the values of directions of a shape at all rows, (n_samples, K)."""
+    K = directions.shape[1]
+    out = np.empty((len(rows), K), np.result_type(rows.dtype, directions))
+    prepared = shape.prepared(rows, directions)
+    return rows.map(_unit_values, shape.width(K), out, shape, prepared)
+
+
+def outputs_for(rows, weights, intercept):
+    """Return an array for the outputs, in the precision of products with weights."""
+    dtype = np.result_type(rows.dtype, weights, intercept)
+    return np.empty((len(rows), len(intercept)), dtype)
+
+
+def _unit_values(block, rows, shape, prepared):
+    """Kernel: the values of units."""
+    return shape.block_values(block, prepared)
+
+
+def _network_values(block, rows, hidden, output, intercept):
+    """Kernel: the outputs of neurons."""
+    H = block.values(hidden)
+    return np.maximum(H, 0.0, out=H) @ output + intercept
+
+
+def _gated_values(block, rows, gates, columns, intercept):
+    """Kernel: the outputs of gated units."""
+    passed, values = block.values(gates) > 0.0, block.values(columns)
+    values = values.reshape(*passed.shape, len(intercept))
+    return np.einsum("ng,ngc->nc", passed, values) + intercept
 
 
 def power_of_two(size):

@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from sklearn_convexrelu.data.rows import Rows
 from sklearn_convexrelu.model.losses import ROUNDED, Loss
 from sklearn_convexrelu.model.neurons import NEURONS
 from sklearn_convexrelu.model.subnetworks import TreeShape
@@ -17,8 +18,9 @@ class Problem:
 
     Attributes
     ----------
-    X : ndarray of shape (n_samples, n_inputs)
-        Inputs of the hidden layer, with a column of ones where it has a bias.
+    rows : Rows of shape (n_samples, n_inputs)
+        Inputs of the hidden layer, a constant the last one where it has a bias. An
+        array will do.
     Y : ndarray of shape (n_samples, n_outputs)
         Targets.
     weights : ndarray of shape (n_samples,)
@@ -33,13 +35,27 @@ class Problem:
         What the parallel units of the networks are: neurons, so two layers, or trees.
     """
 
-    X: np.ndarray
+    rows: Rows
     Y: np.ndarray
     weights: np.ndarray
     loss: Loss
     alpha: float
     fit_intercept: bool
     shape: TreeShape | type(NEURONS) = NEURONS
+
+    def __post_init__(self):
+        object.__setattr__(self, "rows", Rows.of(self.rows))
+
+    @property
+    def X(self):  # noqa: N802 - the matrix of the papers
+        """The inputs as an array, (n_samples, n_inputs), for what needs one.
+
+        Raises
+        ------
+        ValueError
+            If they are too many of a sparse matrix or a memory map.
+        """
+        return self.rows.array("A programme over given patterns, or a proof,")
 
     @property
     def n_outputs(self):
@@ -50,16 +66,19 @@ class Problem:
         """Return the same problem at another penalty strength."""
         return replace(self, alpha=alpha)
 
-    def subset(self, rows):
+    def subset(self, index):
         """Return the problem on some of the rows, their weights summing to one."""
-        weights = self.weights[rows]
+        weights = self.weights[index]
         return replace(
-            self, X=self.X[rows], Y=self.Y[rows], weights=weights / weights.sum()
+            self,
+            rows=self.rows.take(index),
+            Y=self.Y[index],
+            weights=weights / weights.sum(),
         )
 
     def objective(self, network, F=None):
         """Return loss plus penalty of ``network``; ``F`` its predictions, if known."""
-        F = network.forward(self.X) if F is None else F
+        F = network.forward(self.rows) if F is None else F
         loss = self.loss.value(F, self.Y, self.weights)
         return loss + self.alpha * network.penalty()
 
@@ -68,7 +87,7 @@ class Problem:
         intercept = np.zeros(self.n_outputs)
         if self.fit_intercept:
             intercept = self.best_constant()
-        return self.shape.empty(self.X.shape[1], intercept)
+        return self.shape.empty(self.rows.n_inputs, intercept)
 
     def best_constant(self):
         """Return the constant prediction of least loss, (n_outputs,)."""

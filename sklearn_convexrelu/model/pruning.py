@@ -8,7 +8,8 @@ ICML 2023, section 4 and Algorithm 1): Caratheodory's theorem at work.
 
 import numpy as np
 
-from sklearn_convexrelu.model.neurons import NEURONS, Network, row_blocks
+from sklearn_convexrelu.data.rows import Rows
+from sklearn_convexrelu.model.neurons import NEURONS, Network
 from sklearn_convexrelu.model.subnetworks import TreeNetwork
 
 __all__ = ["merge_compatible", "prune"]
@@ -32,7 +33,7 @@ def prune(network, X):
     ----------
     network : Network, TreeNetwork, GatedNetwork or GatedTreeNetwork
         The network.
-    X : ndarray of shape (n_samples, n_inputs)
+    X : Rows or ndarray of shape (n_samples, n_inputs)
         The data, with the column of ones of a hidden bias.
 
     Returns
@@ -40,6 +41,7 @@ def prune(network, X):
     Network, TreeNetwork, GatedNetwork or GatedTreeNetwork
         Of the same kind, with the same intercept.
     """
+    X = Rows.of(X)
     while True:
         pruned = _pruned_once(network, X)
         # What was next to dependent before can be dependent now.
@@ -66,19 +68,19 @@ def _values(network, X):
     """Yield the values of units at some samples and all outputs: (n_values, K)."""
     step = max(_ROWS, 4 * network.n_neurons)
     for start in range(0, len(X), step):
-        rows = X[start : start + step]
+        rows = X.take(slice(start, start + step))
         if network.is_gated:
-            yield from np.moveaxis(network.unit_values(rows), 2, 0)
+            yield from np.moveaxis(network.unit_values(rows.array()), 2, 0)
         else:
             H = _unit_values(network, rows)
             yield from (H * output for output in network.output.T)
 
 
-def _unit_values(network, X):
+def _unit_values(network, rows):
     """Return the values of neurons, or of sub-networks, (n_samples, K)."""
     if isinstance(network, TreeNetwork):
-        return network.shape.values(network.leaves, network.signs, X)
-    return np.maximum(X @ network.hidden, 0.0)
+        return network.shape.values(network.leaves, network.signs, rows)
+    return np.maximum(rows.values(network.hidden), 0.0)
 
 
 def _caratheodory(chunks, penalties):
@@ -139,7 +141,7 @@ def merge_compatible(network, X):
     ----------
     network : Network
         The network.
-    X : ndarray of shape (n_samples, n_inputs)
+    X : Rows or ndarray of shape (n_samples, n_inputs)
         The data, with the column of ones of a hidden bias.
 
     Returns
@@ -149,6 +151,7 @@ def merge_compatible(network, X):
     """
     if network.n_neurons < 2:
         return network
+    X = Rows.of(X)
     U, A, c = network.directions()
     free = _unopposed(X, U, A @ A.T > 1.0 - _SAME_OUTPUT)
     left, groups = np.ones(len(c), dtype=bool), []
@@ -180,7 +183,7 @@ def _unopposed(X, U, pairs):
     A few samples show that of most units; the others are looked at in all.
     """
     step = max(len(X) // _FEW_ROWS, 1)
-    pairs = pairs & ~_opposed(X[::step], U)
+    pairs = pairs & ~_opposed(X.take(slice(None, None, step)), U)
     units = np.flatnonzero(pairs.sum(axis=0) > 1)  # all are paired with themselves
     pairs[np.ix_(units, units)] &= ~_opposed(X, U[:, units])
     return pairs
@@ -188,11 +191,14 @@ def _unopposed(X, U, pairs):
 
 def _opposed(X, U):
     """Tell which pairs of units have a sample strictly on opposite sides."""
-    count = np.zeros((U.shape[1], U.shape[1]))
-    least = _ROUNDING * np.sqrt(np.einsum("ij,ij->i", X, X))
-    for rows in row_blocks(len(X), 2 * U.shape[1]):
-        H = X[rows] @ U
-        above = (H > least[rows, None]).astype(np.float32)
-        below = (H < -least[rows, None]).astype(np.float32)
-        count += above.T @ below
+    (count,) = X.reduce(_n_opposed, 2 * U.shape[1], X.weights(U))
     return count + count.T > 0.0
+
+
+def _n_opposed(block, rows, weights):
+    """Kernel: how many rows each pair of units has strictly on opposite sides."""
+    H, squares = block.values(weights), block.squared_lengths()
+    least = _ROUNDING * np.sqrt(squares)[:, None]
+    above = (H > least).astype(np.float32)
+    below = (H < -least).astype(np.float32)
+    return (np.float64(above.T @ below),)

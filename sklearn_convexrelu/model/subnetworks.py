@@ -21,12 +21,19 @@ from functools import cached_property
 
 import numpy as np
 
-from sklearn_convexrelu.model.neurons import column_norms, inputs_of, row_blocks
+from sklearn_convexrelu.data.rows import Block, Rows, Weights
+from sklearn_convexrelu.model.neurons import (
+    column_norms,
+    features,
+    mapped,
+    outputs_for,
+    rows_of,
+)
 
 __all__ = ["GatedTreeNetwork", "TreeNetwork", "TreeShape"]
 
-_BLOCK_ENTRIES = 65536  # activations held at a time, so that they stay in the cache
-_BLOCK_ROWS = 2048
+_PART_ENTRIES = 65536  # activations held at a time, so that they stay in the cache
+_WIDTH = 32  # blocks of 2048 rows
 _TINY = 1e-30
 _VANISHED = (
     1e-20  # less is zero: subnormal numbers make products a hundred times slower
@@ -88,9 +95,51 @@ class TreeShape:
         return 2 if self.decays else 1
 
     def features(self, X, directions):
-        """Return the values of directions at the rows of X, (n_samples, K)."""
+        """Return the values of directions at all rows, (n_samples, K)."""
+        return features(self, Rows.of(X), directions)
+
+    def prepared(self, rows, directions):
+        """Return directions of cost one as ``block_values`` takes them."""
         W, signs = self.unpacked(directions)
-        return self.values(self.leaves(W), signs, X)
+        return self.prepared_leaves(rows, self.leaves(W), signs)
+
+    def prepared_leaves(self, rows, V, signs):
+        """Return sub-networks of leaf vectors V as ``up`` takes them."""
+        V = np.where(np.abs(V) < _VANISHED, V.dtype.type(0), V)
+        leaves = rows.weights(V.reshape(V.shape[0] * V.shape[1], V.shape[2]).T)
+        return leaves, self.split(signs.astype(V.dtype, copy=False))
+
+    def block_values(self, block, prepared):
+        """Return the values of sub-networks at the rows of a block, (n, K)."""
+        leaves, levels = prepared
+        H = np.empty((len(levels[0]), len(block)), leaves.matrix.dtype)
+        for k, part in self.parts(prepared, len(block)):
+            np.maximum(self.up(block, part)[-1][:, 0], 0.0, out=H[k])
+        return H.T
+
+    def parts(self, prepared, n_rows):
+        """Yield slices of sub-networks whose activations fit the cache, and these."""
+        (matrix, shift), levels = prepared
+        m, K = self.n_leaves, len(levels[0])
+        step = max(_PART_ENTRIES // max(m * n_rows, 1), 1)
+        for k in range(0, K, step):
+            leaves = slice(k * m, (k + step) * m)
+            shifts = None if shift is None else shift[leaves]
+            part = Weights(matrix[:, leaves], shifts)
+            yield slice(k, k + step), (part, [level[k : k + step] for level in levels])
+
+    def levels_at(self, V, signs, X):
+        """Return what ``up`` does for all rows of an array X at once, and levels."""
+        rows = Rows.of(X)
+        prepared = self.prepared_leaves(rows, V, signs)
+        return self.up(Block(rows.table, rows), prepared), prepared[1]
+
+    def width(self, n_units):
+        """Return what ``Rows`` calls the width: rows come 2048 at a time.
+
+        Products over levels are many small ones, which cost the same for fewer rows.
+        """
+        return _WIDTH
 
     def network(self, directions, outputs, amplitudes, intercept):
         """Return the balanced network of directions and amplitudes."""
@@ -147,33 +196,24 @@ class TreeShape:
         along = np.einsum("kmd,kmd->km", W, G) / np.maximum(lengths, _TINY)
         return G * lengths[:, :, None] + W * along[:, :, None]
 
-    def blocks(self, n_trees, n_rows):
-        """Yield slices of trees and of rows whose activations fit the cache."""
-        rows = min(n_rows, _BLOCK_ROWS)
-        step = max(_BLOCK_ENTRIES // max(self.n_leaves * rows, 1), 1)
-        for k in range(0, n_trees, step):
-            for i in range(0, n_rows, rows):
-                yield slice(k, k + step), slice(i, i + rows)
-
     def values(self, V, signs, X):
         """Return the outputs of sub-networks at the rows of X, (n_samples, K)."""
-        H = np.empty((len(V), len(X)), np.result_type(V, X))
-        levels = self.split(signs.astype(V.dtype, copy=False))
-        for k, i in self.blocks(len(V), len(X)):
-            Z = self.up(V[k], [level[k] for level in levels], X[i])
-            np.maximum(Z[-1][:, 0], 0.0, out=H[k, i])
-        return H.T
+        rows = Rows.of(X)
+        out = np.empty((len(rows), len(V)), np.result_type(V, rows.dtype))
+        prepared = self.prepared_leaves(rows, V, signs)
+        return rows.map(_unit_values, _WIDTH, out, self, prepared)
 
-    def up(self, V, levels, X):
+    def up(self, block, prepared):
         """Return what enters the ReLUs of every level, (K, n_neurons, n) each."""
-        n_trees, n_leaves, n_inputs = V.shape
-        V = np.where(np.abs(V) < _VANISHED, V.dtype.type(0), V)
-        Z = [(V.reshape(-1, n_inputs) @ X.T).reshape(n_trees, n_leaves, len(X))]
+        leaves, levels = prepared
+        Z = block.values_across(leaves)
+        Z = [Z.reshape(len(levels[0]), self.n_leaves, len(block))]
         for width, signs in zip(self.widths, levels, strict=True):
-            n_parents = Z[-1].shape[1] // width
-            H = np.maximum(Z[-1], 0.0).reshape(n_trees * n_parents, width, len(X))
+            n_trees, n_children, n = Z[-1].shape
+            n_parents = n_children // width
+            H = np.maximum(Z[-1], 0.0).reshape(n_trees * n_parents, width, n)
             parents = signs.reshape(n_trees * n_parents, 1, width) @ H
-            Z.append(parents.reshape(n_trees, n_parents, len(X)))
+            Z.append(parents.reshape(n_trees, n_parents, n))
         return Z
 
     def path_masks(self, Z, levels):
@@ -190,7 +230,7 @@ class TreeShape:
                 masks *= levels[level][:, above, None].astype(np.int8)
         return masks
 
-    def down(self, Z, levels, E, X):
+    def down(self, Z, levels, E, block):
         """Return gradients in V from derivatives E (K, n) in the outputs.
 
         ``Z`` is what ``up`` returned; it is overwritten.
@@ -204,8 +244,8 @@ class TreeShape:
             E = passed.reshape(n_trees, n_parents * self.widths[level], n)
             E *= levels[level][:, :, None]
         n_trees, n_leaves, n = E.shape
-        G = E.reshape(n_trees * n_leaves, n) @ X
-        return G.reshape(n_trees, n_leaves, X.shape[1])
+        G = block.sums(E.reshape(n_trees * n_leaves, n).T).T
+        return G.reshape(n_trees, n_leaves, G.shape[1])
 
 
 @dataclass(frozen=True)
@@ -258,12 +298,18 @@ class TreeNetwork:
 
         ``X`` may leave out the column of ones, whose weights are then the hidden bias.
         """
-        X, V = inputs_of(X, self.n_inputs), self.leaves
-        F = np.empty((len(X), len(self.intercept)), np.result_type(X, V))
-        for rows in row_blocks(len(X), self.n_neurons):
-            part = _with_ones(X[rows], self.n_inputs)
-            F[rows] = self.shape.values(V, self.signs, part) @ self.output
-        return F + self.intercept
+        rows, V = rows_of(X, self.n_inputs), self.leaves
+        F = outputs_for(rows, V, self.intercept)
+        prepared = self.shape.prepared_leaves(rows, V, self.signs)
+        return rows.map(
+            _network_values,
+            _WIDTH,
+            F,
+            self.shape,
+            prepared,
+            self.output,
+            self.intercept,
+        )
 
     def costs(self):
         """Return the cost of every sub-network, (n_subnetworks,)."""
@@ -327,7 +373,7 @@ class TreeNetwork:
 
     def mapped(self, basis):
         """Return the network on inputs X that is this one on ``X basis``."""
-        coordinates = self.shape.coordinates(self.leaves @ basis.T)
+        coordinates = self.shape.coordinates(mapped(basis, self.leaves, 2))
         return replace(self, coordinates=coordinates)
 
     def layers(self):
@@ -421,24 +467,50 @@ class GatedTreeNetwork:
 
     def unit_values(self, X):
         """Return the values of the units, (n_samples, n_gates, n_outputs)."""
-        levels = self.shape.split(self.signs.astype(np.float64))
-        masks = self.shape.path_masks(self.shape.up(self.gates, levels, X), levels)
-        H = np.einsum("nd,gmdc->gmnc", X, self.blocks)
-        return np.einsum("gmn,gmnc->ngc", masks, H)
+        rows = Rows.of(X)
+        n_gates, n_leaves, _, n_outputs = self.blocks.shape
+        values = np.empty((len(rows), n_gates, n_outputs))
+        prepared = self.shape.prepared_leaves(
+            rows, self.gates, self.signs.astype(np.float64)
+        )
+        width = n_gates * n_leaves * n_outputs
+        return rows.map(
+            _gated_unit_values,
+            width,
+            values,
+            self.shape,
+            prepared,
+            self._columns(rows),
+            n_outputs,
+        )
+
+    def _columns(self, rows):
+        """Return the weights of all leaves and outputs, one a column, prepared."""
+        columns = self.blocks.transpose(2, 0, 1, 3)
+        return rows.weights(
+            columns.reshape(len(columns), self.blocks.size // len(columns))
+        )
 
     def forward(self, X):
         """Return the predictions at an array-like ``X``, (n_samples, n_outputs).
 
         ``X`` may leave out the column of ones, whose weights are then biases.
         """
-        n_inputs = self.gates.shape[2]
-        X = inputs_of(X, n_inputs)
-        F = np.empty((len(X), len(self.intercept)), np.result_type(X, self.blocks))
-        width = self.gates.shape[0] * self.gates.shape[1] * F.shape[1]
-        for rows in row_blocks(len(X), width):
-            part = _with_ones(X[rows], n_inputs)
-            F[rows] = self.unit_values(part).sum(axis=1)
-        return F + self.intercept
+        rows = rows_of(X, self.gates.shape[2])
+        F = outputs_for(rows, self.blocks, self.intercept)
+        n_gates, n_leaves, _, n_outputs = self.blocks.shape
+        prepared = self.shape.prepared_leaves(
+            rows, self.gates, self.signs.astype(np.float64)
+        )
+        return rows.map(
+            _gated_values,
+            n_gates * n_leaves * n_outputs,
+            F,
+            self.shape,
+            prepared,
+            self._columns(rows),
+            self.intercept,
+        )
 
     def penalties(self):
         """Return the norms of the units, or sums of those of their blocks."""
@@ -475,8 +547,8 @@ class GatedTreeNetwork:
 
     def mapped(self, basis):
         """Return the network on inputs X that is this one on ``X basis``."""
-        blocks = np.einsum("dr,gmrc->gmdc", basis, self.blocks)
-        return replace(self, gates=self.gates @ basis.T, blocks=blocks)
+        gates, blocks = mapped(basis, self.gates, 2), mapped(basis, self.blocks, 2)
+        return replace(self, gates=gates, blocks=blocks)
 
     def astype(self, dtype):
         """Return the network with weights of another precision; gates keep theirs."""
@@ -484,8 +556,27 @@ class GatedTreeNetwork:
         return replace(self, blocks=blocks, intercept=intercept)
 
 
-def _with_ones(X, n_inputs):
-    """Return rows with the column of ones, which may be left out."""
-    if X.shape[1] == n_inputs:
-        return X
-    return np.column_stack([X, np.ones(len(X), X.dtype)])
+def _unit_values(block, rows, shape, prepared):
+    """Kernel: the values of sub-networks."""
+    return shape.block_values(block, prepared)
+
+
+def _network_values(block, rows, shape, prepared, output, intercept):
+    """Kernel: the outputs of a network of sub-networks."""
+    return shape.block_values(block, prepared) @ output + intercept
+
+
+def _gated_unit_values(block, rows, shape, prepared, columns, n_outputs):
+    """Kernel: the values of gated units, (n, n_gates, n_outputs)."""
+    masks = shape.path_masks(shape.up(block, prepared), prepared[1])
+    n_gates, n_leaves, n = masks.shape
+    H = block.values(columns)
+    H = H.reshape(n, n_gates, n_leaves, n_outputs)
+    return np.einsum("gmn,ngmc->ngc", masks, H)
+
+
+def _gated_values(block, rows, shape, prepared, columns, intercept):
+    """Kernel: the outputs of gated units."""
+    n_outputs = len(intercept)
+    values = _gated_unit_values(block, rows, shape, prepared, columns, n_outputs)
+    return values.sum(axis=1) + intercept

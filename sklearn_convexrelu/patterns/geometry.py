@@ -14,10 +14,13 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.linalg import LinAlgError, cholesky, solve_triangular
 
+from sklearn_convexrelu.data.rows import Rows
 from sklearn_convexrelu.model.neurons import column_norms
 
 __all__ = ["Geometry", "positive", "second_moment_roots", "steepest", "unit"]
 
+# Inputs of a sparse matrix up to which axes are worth it, however few entries it has.
+_FEW_INPUTS = 128
 _MOST_ROWS = 2048  # that the scatter is taken of: enough to tell some hundred columns
 # Weights of rows are corrected until they change by less than half: the search needs
 # the size of things. Gaussian rows take one round, a row 1000 times as far four.
@@ -40,8 +43,9 @@ class Geometry:
 
     Attributes
     ----------
-    axes : ndarray of shape (n_inputs, n_inputs)
-        Orthonormal columns: directions ``axes @ v`` have coordinates v.
+    axes : ndarray of shape (n_inputs, n_inputs) or None
+        Orthonormal columns: directions ``axes @ v`` have coordinates v. None: inputs
+        are the axes, where there are too many for a matrix of them.
     squares : ndarray of shape (n_inputs,)
         About the squares, at a typical row, of the values of the axes. Values of a
         direction at the rows are then of the size ``sqrt(squares @ v^2)``.
@@ -49,23 +53,57 @@ class Geometry:
         Whether some rows are so much farther than most that prices hide from a search.
     """
 
-    axes: np.ndarray
+    axes: np.ndarray | None
     squares: np.ndarray
     unlike: bool = False
 
     @classmethod
     def of(cls, X):
-        """Return the geometry of the rows of ``X``."""
-        X = X[:: max(len(X) // _MOST_ROWS, 1)]
+        """Return the geometry of the rows of ``X``.
+
+        Where products with axes would cost more than those with the rows, scatter is
+        that of each input alone.
+        """
+        rows = Rows.of(X)
+        few = rows.take(slice(None, None, max(len(rows) // _MOST_ROWS, 1)))
+        d = rows.n_inputs
+        if d > (_MOST_ROWS if not rows.is_sparse else max(few.size / d, _FEW_INPUTS)):
+            return cls._of_inputs(few)
+        X = few.array()
         sizes = _column_sizes(X)
         rows, farthest = _alike(X / sizes)
         squares, axes = _principal_axes(rows * sizes)
         largest = squares.max() or 1.0  # no row differs from zero: any size will do
         return cls(axes, np.maximum(squares, _NULL * largest), farthest > _FAR)
 
+    @classmethod
+    def _of_inputs(cls, rows):
+        """Return the geometry whose axes are the inputs.
+
+        Rows count the same whatever their length, once no input is longer than others.
+        """
+        sizes = rows.typical_sizes()
+        lengths = rows.squared_lengths(sizes**2)
+        live = lengths > 0.0
+        if not live.any():
+            return cls(None, np.ones(rows.n_inputs))
+        typical = np.median(lengths[live])
+        weights = np.divide(typical, lengths, out=np.zeros_like(lengths), where=live)
+        squares = rows.column_squares(weights / live.sum())
+        squares = np.maximum(squares, _NULL * squares.max())
+        return cls(None, squares, lengths.max() / typical > _FAR)
+
+    def directions(self, V):
+        """Return the directions of coordinates, columns."""
+        return V if self.axes is None else self.axes @ V
+
+    def coordinates(self, U):
+        """Return the coordinates of directions, columns."""
+        return U if self.axes is None else self.axes.T @ U
+
     def signature(self, directions):
         """Return vectors that are close where directions act alike on the data."""
-        return np.sqrt(self.squares)[:, None] * (self.axes.T @ directions)
+        return np.sqrt(self.squares)[:, None] * self.coordinates(directions)
 
     def random_units(self, count, rng):
         """Return unit coordinates of random units.
@@ -74,7 +112,7 @@ class Geometry:
         and where columns differ in size these are made of the small ones: the others
         neglect what is smaller than a size drawn among those of the axes.
         """
-        noise, least = rng.standard_normal((len(self.axes), count)), np.zeros(count)
+        noise, least = rng.standard_normal((len(self.squares), count)), np.zeros(count)
         null = self.squares <= _NULL * self.squares.max()
         drawn = rng.choice(self.squares[~null], count // 2)
         least[: count // 2] = drawn * rng.lognormal(size=count // 2)

@@ -51,8 +51,7 @@ class TreeCells:
     @classmethod
     def of(cls, shape, gates, signs, X):
         """Return the distinct cells of given sub-networks that pass a sample."""
-        levels = shape.split(signs.astype(np.float64))
-        Z = shape.up(gates, levels, X)
+        Z, levels = shape.levels_at(gates, signs.astype(np.float64), X)
         masks, cones = shape.path_masks(Z, levels), _cones(shape, Z, levels)
         cones[..., ~X.any(axis=1)] = 0  # a zero row has no side
         parts = [masks > 0, masks < 0, cones > 0, cones < 0]

@@ -30,7 +30,7 @@ def ascend(prices, U, n_steps, first, squares):
     Returns the best directions of the last steps, or the start where that is better,
     and what their ``N^T relu(X u)`` are, roughly, in the precision of the prices.
     """
-    V = start = U.astype(prices.X.dtype)
+    V = start = U.astype(prices.dtype)
     totals, G = prices.totals_and_ascents(V)
     start_totals = totals
     values = start_values = new_values = column_norms(totals.T)

@@ -34,6 +34,7 @@ __all__ = [
     "ExactPrices",
     "ExactPricing",
     "affordable",
+    "are_affordable",
     "effective_rank",
     "exact_price",
     "keeps_all",
@@ -42,6 +43,7 @@ __all__ = [
 ]
 
 _RANK_RTOL = 1e-10
+_FEW_ROWS = 512  # whose rank is looked at first
 # Rows closer than this (in angle) to parallel share one plane. It must lie well above
 # the rounding of a unit vector, below which the side of a plane is noise.
 _MERGE_TOL = 2e-13
@@ -136,8 +138,20 @@ def affordable(problem):
     """Tell whether :class:`ExactPricing` serves the networks of a Problem."""
     if problem.shape.is_tree:
         return False
-    X = problem.X
-    return supports(effective_rank(X), len(X), problem.n_outputs)
+    return are_affordable(problem.rows, problem.n_outputs)
+
+
+def are_affordable(rows, n_outputs):
+    """Tell whether :class:`ExactPricing` serves neurons on these rows.
+
+    A few rows show that of most data, whose rank is no less.
+    """
+    if not rows.has_array:
+        return False
+    few = rows.take(slice(None, None, max(len(rows) // _FEW_ROWS, 1)))
+    if not supports(effective_rank(few.array()), len(rows), n_outputs):
+        return False
+    return supports(effective_rank(rows.array()), len(rows), n_outputs)
 
 
 def exact_price(X, N, n_best=1):

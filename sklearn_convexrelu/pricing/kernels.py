@@ -5,13 +5,12 @@ from functools import cached_property
 
 import numpy as np
 
-from sklearn_convexrelu.model.neurons import row_blocks
+from sklearn_convexrelu.data.rows import Rows
 from sklearn_convexrelu.patterns.geometry import positive, unit
 
 __all__ = ["Candidates", "Prices"]
 
 _COMPARED = 96  # directions compared with all others at a time
-_MOST_WEIGHTED = 4_000_000  # entries of X up to which a weighted copy is kept
 
 
 @dataclass(frozen=True)
@@ -80,24 +79,23 @@ class Candidates:
 
 
 class Prices:
-    """Prices and their gradients at one dual point ``N``, by blocks of rows.
+    """Prices and their gradients at one dual point ``N``.
 
-    The products with all rows are done in the precision of ``X`` and ``N``.
+    The products with all rows are done in the precision of the rows and of ``N``.
     """
 
     def __init__(self, X, N):
-        self.X, self.N = X, N
+        self.rows, self.N = Rows.of(X), N
+        self.dtype = np.result_type(self.rows.dtype, N)
         # One output: the price is linear in the pattern, so one product gives both the
         # price and its gradient, and the activations themselves are never needed.
         self._is_linear = N.shape[1] == 1
-        self._weighted = None
-        if self._is_linear and X.size <= _MOST_WEIGHTED:
-            self._weighted = X * N
+        self._weighted = self.rows.weighted(N) if self._is_linear else None
 
     @cached_property
     def _half_sum(self):
         """Half of the pattern sum with all units on; only blurred sums need it."""
-        return 0.5 * (self.X.T @ self.N)
+        return 0.5 * self.rows.sums(self.N)
 
     def totals(self, U):
         """Return ``N^T relu(X u)`` for every column of ``U``, (n_directions, C)."""
@@ -130,39 +128,57 @@ class Prices:
             G = self._pattern_sums(U, widths)
             totals = np.einsum("ij,ij->j", G, U)[:, None]
             return totals, None if A is None else G * A[:, 0]
-        dtype = self.X.dtype
-        totals = np.zeros((U.shape[1], self.N.shape[1]), dtype)
-        G = None if A is None else np.zeros(U.shape, dtype)
-        U = U.astype(dtype, copy=False)
-        A = None if A is None else A.T.astype(dtype)
-        for rows in row_blocks(len(self.X), U.shape[1]):
-            H = self.X[rows] @ U
-            if A is not None:
-                E = self.N[rows] @ A
-                if widths is None:
-                    E *= H > 0.0
-                else:
-                    E *= np.clip(H / widths + 0.5, 0.0, 1.0)
-                G += self.X[rows].T @ E
-            totals += np.maximum(H, 0.0, out=H).T @ self.N[rows]
-        return totals, G
+        weights, K = self.rows.weights(U.astype(self.dtype, copy=False)), U.shape[1]
+        if A is None:
+            return self.rows.reduce(_totals, K, weights, self.N)[0], None
+        A = A.T.astype(self.dtype)
+        return self.rows.reduce(_gradients, K, weights, self.N, A, widths)
 
     def _pattern_sums(self, U, widths=None):
         """Return ``sum_i 1[x_i u > 0] N_i x_i`` for every column u, maybe blurred."""
-        U = U.astype(self.X.dtype, copy=False)
-        G = np.zeros(U.shape, U.dtype)
+        U = U.astype(self.dtype, copy=False)
         if widths is not None:
-            # Activations are clipped to +-1/2; the other half is that of all rows.
             U = U / widths
-            G += self._half_sum
-        for rows in row_blocks(len(self.X), U.shape[1]):
-            H = self.X[rows] @ U
-            if widths is None:
-                np.greater(H, 0.0, out=H)
-            else:
-                np.clip(H, -0.5, 0.5, out=H)
-            if self._weighted is None:
-                G += (self.X[rows] * self.N[rows]).T @ H
-            else:
-                G += self._weighted[rows].T @ H
-        return G
+        kernel = _passed_sums if widths is None else _blurred_sums
+        weights = self.rows.weights(U)
+        (G,) = self.rows.reduce(kernel, U.shape[1], weights, self.N, self._weighted)
+        # Activations are clipped to +-1/2; the other half is that of all rows.
+        return G if widths is None else G + self._half_sum
+
+
+def _passed_sums(block, rows, weights, N, weighted):
+    """Kernel: the sums of ``N_i x_i`` over rows that units pass; one output."""
+    H = block.values(weights)
+    np.greater(H, 0.0, out=H)
+    return (_sums(block, rows, H, N, weighted),)
+
+
+def _blurred_sums(block, rows, weights, N, weighted):
+    """Kernel: the same with activations that rise linearly from -1/2 to 1/2."""
+    H = block.values(weights)
+    np.clip(H, -0.5, 0.5, out=H)
+    return (_sums(block, rows, H, N, weighted),)
+
+
+def _sums(block, rows, H, N, weighted):
+    """Return ``(N * X)^T H``, from a weighted copy of the rows where there is one."""
+    if weighted is None:
+        return block.weighted_sums(N[rows], H)
+    return weighted.table[rows].T @ H
+
+
+def _totals(block, rows, weights, N):
+    """Kernel: ``N^T relu(X u)`` of directions, (K, C)."""
+    H = block.values(weights)
+    return (np.maximum(H, 0.0, out=H).T @ N[rows],)
+
+
+def _gradients(block, rows, weights, N, A, widths):
+    """Kernel: the same, and the gradients of ``a^T N^T relu(X u)``."""
+    H = block.values(weights)
+    E = N[rows] @ A
+    if widths is None:
+        E *= H > 0.0
+    else:
+        E *= np.clip(H / widths + 0.5, 0.0, 1.0)
+    return np.maximum(H, 0.0, out=H).T @ N[rows], block.sums(E)

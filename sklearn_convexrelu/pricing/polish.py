@@ -9,6 +9,7 @@ the rest over the unit ball outright.
 
 import numpy as np
 
+from sklearn_convexrelu.data.rows import Rows
 from sklearn_convexrelu.model.neurons import column_norms
 
 __all__ = ["polish"]
@@ -23,7 +24,7 @@ def polish(X, N, directions, outputs):
 
     Parameters
     ----------
-    X : ndarray of shape (n_samples, n_inputs)
+    X : Rows or ndarray of shape (n_samples, n_inputs)
         Inputs of the units.
     N : ndarray of shape (n_samples, n_outputs)
         Dual point.
@@ -37,13 +38,14 @@ def polish(X, N, directions, outputs):
     ndarray of shape (n_inputs, n_polished)
         Unit directions; their prices are for the caller to compute.
     """
+    X = Rows.of(X)
     count = max(_MOST_ENTRIES // len(X), 1)
     U, A = directions[:, :count], outputs[:count]
     for _ in range(_ROUNDS):
         V = -N @ A.T
         U = _best_of_tangent(X, V, U)
         if N.shape[1] > 1:
-            totals = N.T @ np.maximum(X @ U, 0.0)
+            totals = N.T @ np.maximum(X.values(U), 0.0)
             A = -(totals / np.maximum(column_norms(totals), 1e-300)).T
     return U
 
@@ -55,28 +57,28 @@ def _best_of_tangent(X, V, U):
     ball of ``c^T u - m^T relu(X u)``, by duality the least length of
     ``c - X^T (m * t)`` over 0 <= t <= 1, and u is that vector normalised.
     """
-    active = X @ U > 0.0
-    C = X.T @ (np.maximum(V, 0.0) * active)
+    active = X.values(U) > 0.0
+    C = X.sums(np.maximum(V, 0.0) * active)
     M = np.maximum(-V, 0.0)
     step = 1.0 / np.maximum(_curvatures(X, M), 1e-300)
     T = active.astype(float)
     Y, momentum = T, np.ones(U.shape[1])
     for _ in range(_STEPS):
-        residual = C - X.T @ (M * Y)
-        new = np.clip(Y + step * M * (X @ residual), 0.0, 1.0)
+        residual = C - X.sums(M * Y)
+        new = np.clip(Y + step * M * X.values(residual), 0.0, 1.0)
         # Accelerated, and restarted where the step turns back (O'Donoghue & Candes).
         turned = np.einsum("ij,ij->j", Y - new, new - T) > 0.0
         following = np.where(turned, 1.0, 0.5 + np.sqrt(0.25 + momentum**2))
         beta = np.where(turned, 0.0, (momentum - 1.0) / following)
         Y, T, momentum = new + beta * (new - T), new, following
-    residual = C - X.T @ (M * T)
+    residual = C - X.sums(M * T)
     lengths = column_norms(residual)
     return np.where(lengths > 0.0, residual / np.maximum(lengths, 1e-300), U)
 
 
 def _curvatures(X, M):
     """Return about the largest eigenvalue of ``X^T diag(m^2) X`` for every column m."""
-    Z = np.ones((X.shape[1], M.shape[1]))
+    Z = np.ones((X.n_inputs, M.shape[1]))
     for _ in range(10):
-        Z = X.T @ (M * M * (X @ (Z / np.maximum(column_norms(Z), 1e-300))))
+        Z = X.sums(M * M * X.values(Z / np.maximum(column_norms(Z), 1e-300)))
     return 1.2 * column_norms(Z)

@@ -11,9 +11,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from sklearn_convexrelu.data.rows import Rows
 from sklearn_convexrelu.patterns.geometry import Geometry, unit
 from sklearn_convexrelu.pricing.ascent import ascend
-from sklearn_convexrelu.pricing.exact import ExactPricing, effective_rank, supports
+from sklearn_convexrelu.pricing.exact import ExactPricing, are_affordable
 from sklearn_convexrelu.pricing.kernels import Candidates, Prices
 from sklearn_convexrelu.pricing.polish import polish
 
@@ -110,12 +111,13 @@ class Pricer:
     """
 
     def __init__(self, X, n_outputs, *, exact=True):
-        self.X, self.precision = X, search_precision(X)
-        self.geometry = Geometry.of(X)
-        self._rough_X = (X @ self.geometry.axes).astype(self.precision, copy=False)
+        self.rows = Rows.of(X)
+        self.precision = search_precision(self.rows)
+        self.geometry = Geometry.of(self.rows)
+        self.rough = self.rows.along(self.geometry.axes, self.precision)
         self._squares = self.geometry.squares[:, None].astype(self.precision)
-        exact = exact and supports(effective_rank(X), len(X), n_outputs)
-        self._exact = ExactPricing(X) if exact else None
+        exact = exact and are_affordable(self.rows, n_outputs)
+        self._exact = ExactPricing(self.rows.array()) if exact else None
 
     def signature(self, directions):
         """Return vectors that are close where directions act alike on the data."""
@@ -123,7 +125,7 @@ class Pricer:
 
     def random_units(self, count, rng):
         """Return random unit columns that rows lie on both sides of."""
-        return self.geometry.axes @ self.geometry.random_units(count, rng)
+        return self.geometry.directions(self.geometry.random_units(count, rng))
 
     def price(self, N, known, rng, effort, enough=_never):
         """Return candidates, and what no price exceeds (None: a search cannot tell).
@@ -156,7 +158,7 @@ class Pricer:
             return searched, None
         exact = self._exact.price(N, n_best=_HOP_LEADERS).directions.T
         U = np.hstack([exact, searched.directions])
-        candidates = Candidates.sorted(U, Prices(self.X, N).totals(U))
+        candidates = Candidates.sorted(U, Prices(self.rows, N).totals(U))
         return candidates, candidates.best + self._exact.slack(N)
 
     @np.errstate(over="ignore", invalid="ignore")  # flags of lanes not used, in BLAS
@@ -172,28 +174,32 @@ class Pricer:
         """
         if effort.certifies and self.geometry.unlike:
             effort = effort.doubled()
-        X, scale = self._rough_X, max(np.abs(N).max(initial=0.0), 1e-300)
-        axes, rough_N = self.geometry.axes, (N / scale).astype(X.dtype)
-        exact, starts = Prices(self.X, N), axes.T @ known
+        rough, scale = self.rough, max(np.abs(N).max(initial=0.0), 1e-300)
+        rough_N = (N / scale).astype(self.precision)
+        exact, starts = Prices(self.rows, N), self.geometry.coordinates(known)
 
         def found_enough(found):
-            best = axes @ found.directions[:, :1].astype(np.float64)
-            return enough(np.linalg.norm(exact.totals(best)))
+            best = found.directions[:, :1].astype(np.float64)
+            return enough(np.linalg.norm(exact.totals(self.geometry.directions(best))))
 
-        if len(X) <= 2 * _SAMPLED_ROWS:
-            found = self._search(Prices(X, rough_N), starts, effort, rng, found_enough)
+        if len(rough) <= 2 * _SAMPLED_ROWS:
+            found = self._search(
+                Prices(rough, rough_N), starts, effort, rng, found_enough
+            )
         else:
-            rows = np.sort(rng.choice(len(X), _SAMPLED_ROWS, replace=False))
+            index = np.sort(rng.choice(len(rough), _SAMPLED_ROWS, replace=False))
             sampled = replace(effort, n_hops=min(effort.n_hops, _SAMPLED_HOPS))
-            found = self._search(Prices(X[rows], rough_N[rows]), starts, sampled, rng)
+            few = Prices(rough.take(index), rough_N[index])
+            found = self._search(few, starts, sampled, rng)
             leaders = self._leaders(found, _SAMPLED_LEADERS)
-            V, prices = np.hstack([starts, leaders]), Prices(X, rough_N)
+            V, prices = np.hstack([starts, leaders]), Prices(rough, rough_N)
             n_steps = effort.n_steps // 2
             found = Candidates.sorted(*self._ascended(prices, V, n_steps, _LEADER_STEP))
             if effort.certifies and not found_enough(found):
                 hops = self._hops(found, rng)
                 found = found.joined(*self._ascended(prices, hops, n_steps, _HOP_STEP))
-        U = unit(axes @ found.directions[:, :_KEPT].astype(np.float64))
+        best = found.directions[:, :_KEPT].astype(np.float64)
+        U = unit(self.geometry.directions(best))
         found = Candidates.sorted(U, exact.totals(U))
         if effort.certifies:
             found = found.joined(known, exact.totals(known))
@@ -208,15 +214,16 @@ class Pricer:
     def _polished(self, prices, known, found, effort, rng):
         """Polish the best of what was found and of copies of the known directions."""
         if known.shape[1]:
-            axes = self.geometry.axes
             near = known[:, rng.integers(known.shape[1], size=effort.n_polished)]
-            starts = self.geometry.near(axes.T @ near, _CLOSEST, 1.0, rng)
-            rows = Prices(self.X @ axes, prices.N)
-            V, _ = self._ascended(rows, starts, effort.n_steps, _HOP_STEP)
-            U = unit(axes @ V)
+            near = self.geometry.coordinates(near)
+            starts = self.geometry.near(near, _CLOSEST, 1.0, rng)
+            along = self.rows.along(self.geometry.axes, np.float64)
+            along = Prices(along, prices.N)
+            V, _ = self._ascended(along, starts, effort.n_steps, _HOP_STEP)
+            U = unit(self.geometry.directions(V))
             found = found.joined(U, prices.totals(U))
         best = found.distinct(effort.n_polished, _POLISH_COSINE, self.signature)
-        U = polish(prices.X, prices.N, best.directions, best.outputs)
+        U = polish(prices.rows, prices.N, best.directions, best.outputs)
         return found.joined(U, prices.totals(U))
 
     def _search(self, prices, known, effort, rng, enough=_never):
@@ -270,9 +277,9 @@ class Pricer:
         return self.geometry.near(np.repeat(leaders, copies, axis=1), 0.1, 0.5, rng)
 
 
-def search_precision(X):
+def search_precision(rows):
     """Return single precision, or double where features vary little for their size."""
-    sizes, spreads = np.abs(X).max(axis=0), X.max(axis=0) - X.min(axis=0)
+    sizes, spreads = rows.sizes, rows.spreads
     varies = spreads > 0.0
     drowned = (spreads < _LEAST_SPREAD * sizes)[varies].any()
     return np.float64 if drowned else np.float32

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from sklearn_convexrelu.data.rows import Rows
 from sklearn_convexrelu.patterns.geometry import positive, steepest
 from sklearn_convexrelu.pricing.kernels import Candidates, Prices
 from sklearn_convexrelu.pricing.search import (
@@ -28,6 +29,7 @@ from sklearn_convexrelu.pricing.search import (
 
 __all__ = ["TreePricer", "pricer_of", "totals_of"]
 
+_MOST_ROWS = 2048  # that tell sub-networks apart
 _TINY = 1e-30
 _CUT = 8  # steps after which the worse half of an ascent is given up
 _MOMENTUM = 0.8
@@ -67,15 +69,15 @@ _EFFORTS = {
 def pricer_of(problem, *, exact=True):
     """Return the pricer for the networks of a problem; exact where affordable."""
     if not problem.shape.is_tree:
-        return Pricer(problem.X, problem.n_outputs, exact=exact)
-    return TreePricer(problem.X, problem.n_outputs, problem.shape)
+        return Pricer(problem.rows, problem.n_outputs, exact=exact)
+    return TreePricer(problem.rows, problem.n_outputs, problem.shape)
 
 
 def totals_of(problem, N, directions):
     """Return ``N^T phi(X)`` of directions, (n_directions, n_outputs)."""
     if not problem.shape.is_tree:
-        return Prices(problem.X, N).totals(directions)
-    prices = _TreePrices(problem.X, N, problem.shape)
+        return Prices(problem.rows, N).totals(directions)
+    prices = _TreePrices(problem.rows, N, problem.shape)
     return prices.totals(*problem.shape.unpacked(directions))
 
 
@@ -86,15 +88,25 @@ class TreePricer:
     """
 
     def __init__(self, X, n_outputs, shape):
-        self.X, self.shape = X, shape
-        self.neurons = Pricer(X, n_outputs, exact=False)
+        self.rows, self.shape = Rows.of(X), shape
+        self.neurons = Pricer(self.rows, n_outputs, exact=False)
         self.precision = self.neurons.precision
         self.geometry = self.neurons.geometry
         # Along the axes of the geometry, as the search of neurons.
-        self.rough_X = (X @ self.geometry.axes).astype(self.precision)
+        self.rough = self.neurons.rough
         self.squares = self.geometry.squares.astype(self.precision)
-        lengths = np.sum(self.rough_X**2 / self.squares, axis=1, keepdims=True)
-        self.alike_X = self.rough_X / positive(np.sqrt(lengths))  # no row outweighs all
+        self.few, self.factors = self._alike()
+
+    def _alike(self):
+        """Return a sample of the rows, and factors that make them of alike length."""
+        step = max(len(self.rough) // _MOST_ROWS, 1)
+        few = self.rough.take(slice(None, None, step))
+        if self.geometry.axes is None:
+            lengths = few.squared_lengths(self.geometry.squares)
+        else:
+            values = few.values(np.eye(few.n_inputs, dtype=self.precision))
+            lengths = np.sum(values**2 / self.squares, axis=1)
+        return few, 1.0 / positive(np.sqrt(lengths))[:, None]
 
     @np.errstate(over="ignore", invalid="ignore")  # as ``Pricer.search``
     def signature(self, directions):
@@ -104,13 +116,14 @@ class TreePricer:
     def _along_axes(self, directions):
         """Return coordinates along the axes, and signs, as searches take them."""
         W, signs = self.shape.unpacked(directions)
-        W = W @ self.geometry.axes
+        if self.geometry.axes is not None:
+            W = W @ self.geometry.axes
         return W.astype(self.precision), signs.astype(self.precision)
 
     def _values(self, W, signs):
         """Return values at the rows, scaled to lengths that are alike, (n, K)."""
-        values = self.shape.values(self.shape.leaves(W), signs, self.alike_X)
-        return values.astype(np.float64)
+        values = self.shape.values(self.shape.leaves(W), signs, self.few)
+        return values.astype(np.float64) * self.factors
 
     @np.errstate(over="ignore", invalid="ignore")  # as ``Pricer.search``
     def price(self, N, known, rng, effort, enough=None):
@@ -120,7 +133,7 @@ class TreePricer:
         """
         effort, scale = _EFFORTS[effort], max(np.abs(N).max(initial=0.0), 1e-300)
         rough_N = (N / scale).astype(self.precision)
-        prices = _TreePrices(self.rough_X, rough_N, self.shape, self.squares)
+        prices = _TreePrices(self.rough, rough_N, self.shape, self.squares)
         W, signs = self._along_axes(known)
         if effort.n_batches:
             W, signs = self._with_neurons(W, signs, N, rng)
@@ -139,17 +152,18 @@ class TreePricer:
             found = found.joined(_Found.ascended(prices, *starts, effort))
         W = found.W.astype(np.float64) @ self.geometry.axes.T
         signs = found.signs.astype(np.float64)
-        totals = _TreePrices(self.X, N, self.shape).totals(W, signs)
+        totals = _TreePrices(self.rows, N, self.shape).totals(W, signs)
         directions = np.vstack([W.reshape(len(W), -1).T, signs.T])
         return Candidates.sorted(directions, totals), None
 
     def _with_neurons(self, W, signs, N, rng):
         """Add priced neurons, as sub-networks of equal leaves or of one leaf."""
-        neurons = self.neurons.search(N, np.zeros((self.X.shape[1], 0)), LIGHT, rng)
+        neurons = self.neurons.search(N, np.zeros((self.rows.n_inputs, 0)), LIGHT, rng)
         U = neurons.distinct(10, _HOP_COSINE, self.neurons.signature).directions
         collapsed = np.zeros((U.shape[1], *W.shape[1:]), self.precision)
         copies = 1 if self.shape.decays else self.shape.n_leaves
-        collapsed[:, :copies] = (U.T @ self.geometry.axes)[:, None] / np.sqrt(copies)
+        V = self.geometry.coordinates(U).T
+        collapsed[:, :copies] = V[:, None] / np.sqrt(copies)
         ones = np.ones((len(collapsed), self.shape.n_signs), self.precision)
         return np.concatenate([W, collapsed]), np.concatenate([signs, ones])
 
@@ -255,8 +269,9 @@ class _Found:
 class _TreePrices:
     """Prices and their gradients at one dual point, in the precision of X and N."""
 
-    def __init__(self, X, N, shape, squares=None):
-        self.X, self.N, self.shape = X, N, shape
+    def __init__(self, rows, N, shape, squares=None):
+        self.rows, self.N, self.shape = rows, N, shape
+        self.dtype = np.result_type(rows.dtype, N)
         # Those of the axes, for ascents; a sub-network's leaves one after another.
         self.squares = None if squares is None else np.tile(squares, shape.n_leaves)
 
@@ -270,7 +285,7 @@ class _TreePrices:
         ``outputs`` (K, C) are unit rows of totals close by, which save a pass.
         """
         if self.N.shape[1] == 1:
-            ones = np.ones((len(W), 1), self.X.dtype)
+            ones = np.ones((len(W), 1), self.dtype)
             totals, G = self.totals_and_gradients(W, signs, ones)
             return totals, G * np.sign(totals)[:, :, None]
         if outputs is None:
@@ -280,17 +295,33 @@ class _TreePrices:
     def totals_and_gradients(self, W, signs, outputs):
         """Return totals and the gradients of ``a^T N^T phi(X)`` for rows a."""
         shape, V = self.shape, self.shape.leaves(W)
-        levels = shape.split(signs.astype(V.dtype, copy=False))
-        totals = np.zeros((len(V), self.N.shape[1]), V.dtype)
-        G = None if outputs is None else np.zeros(V.shape, V.dtype)
-        for k, i in shape.blocks(len(V), len(self.X)):
-            part = [level[k] for level in levels]
-            Z = shape.up(V[k], part, self.X[i])
-            totals[k] += np.maximum(Z[-1][:, 0], 0.0) @ self.N[i]
-            if outputs is not None:
-                E = outputs[k].astype(V.dtype, copy=False) @ self.N[i].T
-                G[k] += shape.down(Z, part, E, self.X[i])
-        return totals, None if G is None else shape.pull_back(W, G)
+        prepared = shape.prepared_leaves(self.rows, V, signs)
+        if outputs is None:
+            return self._summed(_totals, V, prepared)[0], None
+        A = outputs.astype(V.dtype, copy=False)
+        totals, G = self._summed(_totals_and_gradients, V, prepared, A)
+        return totals, shape.pull_back(W, G)
+
+    def _summed(self, kernel, V, prepared, *args):
+        if not len(V):
+            return np.zeros((0, self.N.shape[1]), V.dtype), np.zeros(V.shape, V.dtype)
+        width = self.shape.width(len(V))
+        return self.rows.reduce(kernel, width, self.shape, prepared, self.N, *args)
+
+
+def _totals(block, rows, shape, prepared, N):
+    """Kernel: ``N^T phi(X)`` of sub-networks, (K, C)."""
+    return (shape.block_values(block, prepared).T @ N[rows],)
+
+
+def _totals_and_gradients(block, rows, shape, prepared, N, A):
+    """Kernel: the same, and the gradients of ``a^T N^T phi(X)`` in the leaves."""
+    totals, G, N = [], [], N[rows]
+    for k, part in shape.parts(prepared, len(block)):
+        Z = shape.up(block, part)
+        totals.append(np.maximum(Z[-1][:, 0], 0.0) @ N)
+        G.append(shape.down(Z, part[1], A[k] @ N.T, block))
+    return np.concatenate(totals), np.concatenate(G)
 
 
 def _ascend(prices, W, signs, n_steps, settled=1e-4):

@@ -5,16 +5,84 @@ from scipy.linalg import cholesky, solve_triangular
 from scipy.linalg.lapack import dposv
 from scipy.optimize import nnls
 
-__all__ = ["best_amplitudes"]
+from sklearn_convexrelu.model.neurons import features
+
+__all__ = ["Features", "best_amplitudes"]
 
 _HESSIAN_ROWS = 4096
+_FEW_ENTRIES = 1 << 20  # of values that are kept however small the data: 8 megabytes
 # A Hessian is lifted by little, as a part of what it is for the squared loss, to be
 # definite; by so many times more where the line search finds no decrease.
 _LEAST_LIFT, _MORE_LIFT = 1e-13, 1e4
 _MORE_THAN_PROMISED = 1.1
 
 
-def best_amplitudes(problem, Phi, A, amplitudes, intercept, tol, max_iter=30):
+class Features:
+    """Values of units of cost one at all rows, which are kept where that is little.
+
+    Little is no more than the data have themselves. Where there are more units than
+    inputs, making them anew in each pass costs less than what is done with them.
+
+    Parameters
+    ----------
+    problem : Problem
+        Whose rows and shape.
+    directions : ndarray of shape (n_inputs, n_units)
+        Unit directions.
+    """
+
+    def __init__(self, problem, directions):
+        self.rows, self.shape = problem.rows, problem.shape
+        self.n_units = directions.shape[1]
+        self.prepared = self.shape.prepared(self.rows, directions)
+        self._kept = None
+        if self.n_units * len(self.rows) <= max(self.rows.size, _FEW_ENTRIES):
+            self._kept = features(self.shape, self.rows, directions)
+
+    @classmethod
+    def given(cls, problem, values):
+        """Return features that are known, (n_samples, n_units)."""
+        made = object.__new__(cls)
+        made.rows, made.shape, made.prepared = problem.rows, problem.shape, None
+        made.n_units, made._kept = values.shape[1], values
+        return made
+
+    def reduce(self, kernel, *args):
+        """Return the sums of ``kernel(values, rows, *args)`` over all rows."""
+        width = self.shape.width(self.n_units)
+        return self.rows.reduce(_of_values, width, self, kernel, args)
+
+    def map(self, kernel, out, *args):
+        """Write what ``kernel(values, rows, *args)`` returns for every row to out."""
+        width = self.shape.width(self.n_units)
+        return self.rows.map(_of_values, width, out, self, kernel, args)
+
+    def taken(self, index):
+        """Return the features at some of the rows, which are kept."""
+        if self._kept is not None:
+            return self._kept[index]
+        rows = self.rows.take(index)
+        values = np.empty((len(rows), self.n_units))
+        width = self.shape.width(self.n_units)
+        return rows.map(_of_values, width, values, self, _same, ())
+
+    def block(self, block, rows):
+        """Return the values at a block, (n, n_units)."""
+        if self._kept is not None:
+            return self._kept[rows]
+        return self.shape.block_values(block, self.prepared)
+
+
+def _of_values(block, rows, features, kernel, args):
+    """Kernel: that of another of the values of units."""
+    return kernel(features.block(block, rows), rows, *args)
+
+
+def _same(values, rows):
+    return values
+
+
+def best_amplitudes(problem, features, A, amplitudes, intercept, tol, max_iter=30):
     """Minimise the objective over amplitudes and intercept, directions fixed.
 
     The convex problem is ``min_{c >= 0, b} L(sum_j c_j phi_j a_j^T + b) + alpha * sum_j
@@ -26,8 +94,8 @@ def best_amplitudes(problem, Phi, A, amplitudes, intercept, tol, max_iter=30):
     ----------
     problem : Problem
         What is minimised.
-    Phi : ndarray of shape (n_samples, n_neurons)
-        Values of the neurons of cost one.
+    features : Features
+        Values phi of the units of cost one.
     A : ndarray of shape (n_neurons, n_outputs)
         Unit output vectors.
     amplitudes, intercept : ndarray
@@ -43,33 +111,33 @@ def best_amplitudes(problem, Phi, A, amplitudes, intercept, tol, max_iter=30):
         Amplitudes, with exact zeros, and intercept.
     """
     c, b = amplitudes, intercept
-    size = problem.weights @ np.einsum("ij,ij->i", Phi, Phi)
+    model = _Model(problem, features, A)
     lift = _LEAST_LIFT
-    value, N, F = _objective(problem, Phi, A, c, b)
+    value, F = model.objective(c, b)
     for i in range(max_iter):
-        ways, decrease = _newton_step(problem, Phi, A, c, N, F, (lift * size, lift))
+        steps, decrease = model.newton_step(c, F, lift)
         if decrease <= (tol if i else 0.0) and lift == _LEAST_LIFT:
             break
-        found = _searched(problem, Phi, A, (c, b), ways, value, decrease)
+        found = _searched(model, (c, b), steps, value, decrease)
         if found is None:  # the model is far too flat, or no decrease is left
             lift *= _MORE_LIFT
             if problem.loss.is_quadratic or lift > 1.0:
                 break
             continue
         lift = max(lift / _MORE_LIFT, _LEAST_LIFT)
-        (c, b), (new_value, N, F) = found
+        (c, b), (new_value, F) = found
         drop, value = value - new_value, new_value
         if problem.loss.is_quadratic and abs(drop - decrease) <= 1e-3 * decrease:
             break  # the model was exact
     return c, b
 
 
-def _searched(problem, Phi, A, point, ways, value, decrease):
+def _searched(model, point, steps, value, decrease):
     """Return the point that a line search ends at, and what is there; or None."""
     step, found = 1.0, None
     while found is None:
-        trial = _moved(point, ways, step)
-        there = _objective(problem, Phi, A, *trial)
+        trial = _moved(point, steps, step)
+        there = model.objective(*trial)
         if there[0] <= value - 1e-4 * step * decrease:
             found = trial, there
         elif step < 1e-8:
@@ -79,72 +147,115 @@ def _searched(problem, Phi, A, point, ways, value, decrease):
     # Where a loss is linear its curvature is made up, and steps are too short.
     while step >= 1.0 and value - found[1][0] > _MORE_THAN_PROMISED * decrease:
         step *= 2.0
-        trial = _moved(point, ways, step)
-        there = _objective(problem, Phi, A, *trial)
+        trial = _moved(point, steps, step)
+        there = model.objective(*trial)
         if not there[0] < found[1][0]:
             break
         found = trial, there
     return found
 
 
-def _moved(point, ways, step):
+def _moved(point, steps, step):
     """Return amplitudes, at least zero, and intercept after a step."""
-    (c, b), (way_c, way_b) = point, ways
-    return np.maximum(c + step * way_c, 0.0), b + step * way_b
+    (c, b), (step_c, step_b) = point, steps
+    return np.maximum(c + step * step_c, 0.0), b + step * step_b
 
 
-def _objective(problem, Phi, A, c, b):
-    """Return the objective, the gradient of the loss in predictions, and those."""
-    F = Phi @ (c[:, None] * A) + b
-    value, N = problem.loss.value_and_gradient(F, problem.Y, problem.weights)
-    return value + problem.alpha * c.sum(), N, F
+class _Model:
+    """The objective in amplitudes and intercept, and its second order model."""
 
+    def __init__(self, problem, features, A):
+        self.problem, self.features, self.A = problem, features, A
+        self._hessian = None
 
-def _newton_step(problem, Phi, A, c, N, F, lifts):
-    """Return the steps of c and b to the quadratic model's minimiser, and its drop.
+    def objective(self, c, b):
+        """Return the objective and the predictions."""
+        problem, F = self.problem, np.empty(self.problem.Y.shape)
+        (loss,) = self.features.reduce(_loss, c[:, None] * self.A, b, problem, F)
+        return loss + problem.alpha * c.sum(), F
 
-    ``lifts`` are added to the second derivatives in the amplitudes and the intercept.
-    """
-    S, H_mixed, H_b = _hessian(problem, Phi, A, F)
-    gradient = ((Phi.T @ N) * A).sum(axis=1) + problem.alpha
-    if not problem.fit_intercept:
-        S = _lifted(S, lifts[0])
+    def newton_step(self, c, F, lift):
+        """Return the steps of c and b to the quadratic model's minimiser, and its drop.
+
+        ``lift`` times what second derivatives are for the squared loss is added to
+        those in the amplitudes and in the intercept.
+        """
+        problem, A = self.problem, self.A
+        slopes, gradient_b, size = self.features.reduce(_slopes, F, problem)
+        gradient = np.einsum("kc,kc->k", slopes, A) + problem.alpha
+        S, H_mixed, H_b = self.hessian(F)
+        lift_c = lift * size
+        if not problem.fit_intercept:
+            S = _lifted(S, lift_c)
+            step_c = _nonnegative_quadratic(S, S @ c - gradient, c) - c
+            step_b = np.zeros(problem.n_outputs)
+            return (step_c, step_b), -(gradient + 0.5 * S @ step_c) @ step_c
+        # Eliminate the intercept: its best step is linear in that of the amplitudes.
+        H_b = _lifted(H_b, lift)
+        inverse = np.linalg.pinv(H_b, rcond=1e-12, hermitian=True)
+        S = _lifted(S - H_mixed @ inverse @ H_mixed.T, lift_c)
+        gradient -= H_mixed @ (inverse @ gradient_b)
         step_c = _nonnegative_quadratic(S, S @ c - gradient, c) - c
-        step_b = np.zeros(problem.n_outputs)
-        return (step_c, step_b), -(gradient + 0.5 * S @ step_c) @ step_c
-    # Eliminate the intercept: its best step is linear in that of the amplitudes.
-    H_b = _lifted(H_b, lifts[1])
-    inverse = np.linalg.pinv(H_b, rcond=1e-12, hermitian=True)
-    gradient_b = N.sum(axis=0)
-    S = _lifted(S - H_mixed @ inverse @ H_mixed.T, lifts[0])
-    gradient -= H_mixed @ (inverse @ gradient_b)
-    step_c = _nonnegative_quadratic(S, S @ c - gradient, c) - c
-    step_b = -inverse @ (gradient_b + H_mixed.T @ step_c)
-    drop = 0.5 * gradient_b @ inverse @ gradient_b
-    return (step_c, step_b), drop - (gradient + 0.5 * S @ step_c) @ step_c
+        step_b = -inverse @ (gradient_b + H_mixed.T @ step_c)
+        drop = 0.5 * gradient_b @ inverse @ gradient_b
+        return (step_c, step_b), drop - (gradient + 0.5 * S @ step_c) @ step_c
+
+    def hessian(self, F):
+        """Return second derivatives: amplitudes (K, K), mixed (K, C), intercept (C, C).
+
+        Those of the squared loss are the same everywhere. Where steps are not exact
+        anyway, some of many rows do. Rows come sorted, so every so many of them are a
+        fair sample.
+        """
+        problem = self.problem
+        if problem.loss.is_quadratic:
+            if self._hessian is None:
+                self._hessian = self.features.reduce(
+                    _second_derivatives, F, self.A, problem, 1.0
+                )
+            return self._hessian
+        step = max(len(F) // _HESSIAN_ROWS, 1)
+        if step == 1:
+            return self.features.reduce(_second_derivatives, F, self.A, problem, 1.0)
+        few = slice(None, None, step)
+        total = problem.weights[few].sum()
+        values = self.features.taken(few)
+        return _second_derivatives(values, few, F, self.A, problem, total)
 
 
-def _hessian(problem, Phi, A, F):
-    """Return second derivatives: amplitudes (K, K), mixed (K, C), intercept (C, C).
+def _loss(values, rows, outputs, b, problem, F):
+    """Kernel: the loss at predictions, which are written to F."""
+    F[rows] = values @ outputs + b
+    loss = problem.loss.value(F[rows], problem.Y[rows], problem.weights[rows])
+    return (loss,)
 
-    Where steps are not exact anyway, some of many rows do. Rows come sorted, so every
-    so many of them are a fair sample.
+
+def _slopes(values, rows, F, problem):
+    """Kernel: gradients of the loss in features and intercept, and their mean square.
+
+    The last is what second derivatives are to be compared with.
     """
-    is_quadratic = problem.loss.is_quadratic
-    rows = slice(None, None, 1 if is_quadratic else max(len(Phi) // _HESSIAN_ROWS, 1))
-    Phi, Y, weights = Phi[rows], problem.Y[rows], problem.weights[rows]
-    h, q = problem.loss.curvature(F[rows], Y, weights / weights.sum())
+    weights = problem.weights[rows]
+    N = problem.loss.gradient(F[rows], problem.Y[rows], weights)
+    size = weights @ np.einsum("ij,ij->i", values, values)
+    return values.T @ N, N.sum(axis=0), size
+
+
+def _second_derivatives(values, rows, F, A, problem, total):
+    """Kernel: second derivatives of the loss, weights divided by their ``total``."""
+    weights = problem.weights[rows] / total
+    h, q = problem.loss.curvature(F[rows], problem.Y[rows], weights)
     # A curvature that all outputs share needs one product for all.
     every = range(problem.n_outputs)
     H, H_mixed = np.zeros((len(A), len(A))), np.empty(A.shape)
-    for outputs in [every] if is_quadratic else [[k] for k in every]:
+    for outputs in [every] if problem.loss.is_quadratic else [[k] for k in every]:
         a, weight = A[:, outputs], h[:, outputs[0]]
-        weighted = Phi * np.sqrt(weight)[:, None]
+        weighted = values * np.sqrt(weight)[:, None]
         H += (weighted.T @ weighted) * (a @ a.T)
-        H_mixed[:, outputs] = (weight @ Phi)[:, None] * a
+        H_mixed[:, outputs] = (weight @ values)[:, None] * a
     H_b = np.diag(h.sum(axis=0))
     if q is not None:
-        projected = Phi * (q @ A.T)
+        projected = values * (q @ A.T)
         H -= projected.T @ projected
         H_mixed -= projected.T @ q
         H_b = H_b - q.T @ q

@@ -24,7 +24,7 @@ from sklearn_convexrelu.patterns.subnetworks import (
 from sklearn_convexrelu.pricing.exact import keeps_all
 from sklearn_convexrelu.pricing.search import FAIR
 from sklearn_convexrelu.pricing.subnetworks import pricer_of
-from sklearn_convexrelu.programmes.amplitudes import best_amplitudes
+from sklearn_convexrelu.programmes.amplitudes import Features, best_amplitudes
 from sklearn_convexrelu.programmes.cvxpy_backend import CvxpyBackend
 from sklearn_convexrelu.programmes.fista import Fista
 from sklearn_convexrelu.programmes.group_lasso import GroupLasso, refuse_several_outputs
@@ -223,7 +223,7 @@ class FixedPatterns:
             programme, network_of = self.programme(problem)
             network = network_of(programme.zero())
         elif kind == "restricted":
-            N = dual_point(problem, network.forward(problem.X))
+            N = dual_point(problem, network.forward(problem.rows))
             rng, none = np.random.default_rng(self.seed), network.directions()[0]
             candidates, bound = pricer_of(problem).price(N, none, rng, FAIR)
             over_all = certify(problem, network, candidates.best, bound)
@@ -332,7 +332,7 @@ class FixedPatterns:
         over_all, bound_here = None, solved.lower_bound
         kind = self.kind(problem.X)
         if kind == "restricted" and not self.gated and self.proves:
-            N = dual_point(problem, network.forward(problem.X))
+            N = dual_point(problem, network.forward(problem.rows))
             known, rng = network.directions()[0], np.random.default_rng(self.seed)
             candidates, bound = pricer_of(problem).price(N, known, rng, FAIR)
             over_all = certify(problem, network, candidates.best, bound)
@@ -378,12 +378,13 @@ def _with_few_units(problem, network):
         return network
     if network.is_gated:
         c, A = network.penalties(), np.ones((network.n_neurons, 1))
-        Phi = network.unit_values(problem.X)[:, :, 0] / c
+        values = network.unit_values(problem.X)[:, :, 0] / c
+        known = Features.given(problem, values)
     else:
         U, A, c = network.directions()
-        Phi = problem.shape.features(problem.X, U)
+        known = Features(problem, U)
     before = problem.objective(network)
-    best, b = best_amplitudes(problem, Phi, A, c, network.intercept, 1e-14 * before)
+    best, b = best_amplitudes(problem, known, A, c, network.intercept, 1e-14 * before)
     factors = np.where(best > 1e-8 * best.max(initial=0.0), best / c, 0.0)
     if network.is_gated:
         few = replace(network.scaled(factors), intercept=b)

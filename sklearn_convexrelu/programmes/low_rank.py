@@ -21,6 +21,7 @@ from sklearn_convexrelu.certificates.certificate import (
     lower_bound,
     price_bound,
 )
+from sklearn_convexrelu.model.neurons import mapped
 from sklearn_convexrelu.pricing.exact import ExactPricing, affordable
 from sklearn_convexrelu.pricing.search import FAIR
 from sklearn_convexrelu.pricing.subnetworks import pricer_of
@@ -35,9 +36,9 @@ def on_basis(solver, basis):
     if isinstance(patterns, str):
         return solver
     gates = np.asarray(patterns, dtype=np.float64)
-    if gates.ndim < 2 or gates.shape[-1] != len(basis):
+    if gates.ndim < 2 or gates.shape[-1] != basis.shape[0]:
         return solver  # which refuses them
-    return replace(solver, patterns=gates @ basis)
+    return replace(solver, patterns=mapped(basis.T, gates, -1))
 
 
 @dataclass(frozen=True)
@@ -110,7 +111,7 @@ class LowRank:
         ValueError
             If the rank is larger than the number of features.
         """
-        n_inputs = problem.X.shape[1]
+        n_inputs = problem.rows.n_inputs
         n_features = n_inputs - self.has_bias
         if self.rank > n_features:
             raise ValueError(
@@ -162,7 +163,7 @@ class LowRank:
         )
         for alpha, solved in zip(alphas, path, strict=False):
             network, at_alpha = solved.network.mapped(basis), problem.with_alpha(alpha)
-            N = dual_point(at_alpha, network.forward(problem.X))
+            N = dual_point(at_alpha, network.forward(problem.rows))
             mapped = replace(
                 solved,
                 network=network,
@@ -236,7 +237,7 @@ class Reduction:
 
     def __init__(self, problem, basis):
         self.basis, X = basis, problem.X @ basis
-        self.problem = replace(problem, X=X)
+        self.problem = replace(problem, rows=X)
         self.reach = problem.shape.reach
         self.roots = np.sqrt(problem.weights)[:, None]
         rest = problem.X - X @ basis.T
@@ -271,7 +272,7 @@ class Reduction:
     def guarantee(self, rank, alpha, N, certificate):
         """Return the guarantee that a solution with the gradient N gives."""
         problem, sigma = self.problem, self.reach * self.residual_norm
-        null = problem.null_network().forward(problem.X)
+        null = problem.null_network().forward(problem.rows)
         null_loss = problem.loss.value(null, problem.Y, problem.weights)
         before = sigma * self.gradient_norm(N)
         after = before

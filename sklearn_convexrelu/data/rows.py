@@ -1,0 +1,598 @@
+"""Rows: the only door to the data.
+
+What training asks of the inputs is little: products with directions and with dual
+points, a few sums over all rows, a sample. So that is all there is to ask, and what is
+behind it may be a dense array, a sparse matrix or a memory map larger than memory. The
+models are tabmat's ``MatrixBase`` and adelie's matrix module.
+
+A *kernel* is a pure function of a block of rows. Rows are cut into chunks whose bounds
+depend on the shape alone, and sums over chunks are taken in their order: the result
+does not depend on how many threads work on them. Within a chunk blocks are so small
+that what a kernel computes of them stays in the processor's cache, which is twice as
+fast as passes over whole arrays, and memory does not grow with the number of rows.
+
+Three things are virtual, that is, never written to memory: the unit of the inputs, a
+power of two, so that ``(X / unit) @ U`` is ``X @ (U / unit)`` to the bit; the column of
+ones; and axes to rotate to, which cost less per direction than rows do.
+"""
+
+import mmap
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import NamedTuple
+
+import numpy as np
+from scipy import sparse
+
+from sklearn_convexrelu._threads import in_parallel
+
+__all__ = ["Block", "Rows", "Weights", "block_step", "is_mapped"]
+
+_BLOCK_ENTRIES = 65536  # results held at a time: half a megabyte in double
+_LEAST_ROWS = 64  # of a block: below, calls cost more than the products
+# Rows of a chunk, the share of one thread: sixteen blocks or more. Few enough that two
+# threads share 300 000 rows evenly, and that those of a memory map stay small.
+_CHUNK_ROWS = 16384
+_CHUNK_ENTRIES = 1 << 21
+_LARGEST_UNIT = 1e100  # beyond, or below its inverse, products would leave double
+_MOST_ENTRIES = 1 << 26  # of an array made of what is no array: half a gigabyte
+
+
+class Weights(NamedTuple):
+    """What a block multiplies by: directions in the units of the table behind it."""
+
+    matrix: np.ndarray
+    shift: np.ndarray | None
+
+
+class Block:
+    """Some rows, as kernels see them.
+
+    Parameters
+    ----------
+    table : ndarray or csr_array
+        The rows of the table.
+    rows : Rows
+        What they are of, which knows the inputs that the table stands for.
+    """
+
+    __slots__ = ("rows", "table")
+
+    def __init__(self, table, rows):
+        self.table, self.rows = table, rows
+
+    def __len__(self):
+        return self.table.shape[0]
+
+    def values(self, weights):
+        """Return ``X U`` of ``rows.weights(U)``, (n, n_directions)."""
+        H = self.table @ weights.matrix
+        if weights.shift is not None:
+            H += weights.shift
+        return H
+
+    def values_across(self, weights):
+        """Return ``(X U)^T``, one direction after the other in memory."""
+        if sparse.issparse(self.table):
+            return np.ascontiguousarray(self.values(weights).T)
+        H = weights.matrix.T @ self.table.T
+        if weights.shift is not None:
+            H += weights.shift[:, None]
+        return H
+
+    def sums(self, E):
+        """Return ``X^T E``, (n_inputs, n_columns)."""
+        rows = self.rows
+        if rows.is_plain:
+            return self.table.T @ E
+        G = self.table.T @ E
+        if rows.columns is not None:
+            G = G[rows.columns]
+        if rows.unit != 1.0:
+            G = G * G.dtype.type(1.0 / rows.unit)
+        if rows.constant:
+            G = np.vstack([G, G.dtype.type(rows.constant) * E.sum(axis=0)])
+        return G if rows.axes is None else rows.axes.T.astype(G.dtype, copy=False) @ G
+
+    def weighted_sums(self, v, E):
+        """Return ``X^T (v E)`` for a column v, (n, 1).
+
+        Of an array, which has fewer columns than E mostly, the rows are multiplied.
+        """
+        if self.rows.is_plain and not self.rows.is_sparse:
+            return (self.table * v).T @ E
+        return self.sums(v * E)
+
+    def dense(self):
+        """Return the inputs as an array, (n, n_inputs)."""
+        rows, X = self.rows, self.table
+        if sparse.issparse(X):
+            X = X.toarray()
+        if rows.columns is not None:
+            X = X[:, rows.columns]
+        if rows.unit != 1.0:
+            X = X / rows.unit
+        if rows.constant:
+            ones = np.full((len(X), 1), rows.constant, X.dtype)
+            X = np.hstack([X, ones])
+        return X if rows.axes is None else X @ rows.axes
+
+    def squared_lengths(self, inverse=None):
+        """Return the squared lengths of the rows, (n,), squares times ``inverse``."""
+        squares, constant = self.squares()
+        if inverse is None:
+            return squares.sum(axis=1) + constant
+        if constant:
+            inverse, constant = inverse[:-1], constant * inverse[-1]
+        return squares @ inverse + constant
+
+    def squares(self):
+        """Return the squares of the columns, and that of the constant; no axes."""
+        X, rows = self.table, self.rows
+        if rows.columns is not None:
+            X = X[:, rows.columns]
+        X = (X / rows.unit).astype(np.float64, copy=False)
+        return (X.multiply(X) if sparse.issparse(X) else X * X), rows.constant**2
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Rows of inputs, behind which any table may stand.
+
+    Row i is ``[table[i, columns] / unit, constant] @ axes``.
+
+    Attributes
+    ----------
+    table : ndarray, memmap or csr_array of shape (n_samples, n_columns)
+        The data; what a memory map has is read chunk by chunk.
+    constant : float
+        Last input of every row, a bias; 0 where there is none.
+    unit : float
+        Power of two that the columns are divided by.
+    columns : ndarray of int or None
+        Columns that are inputs; None: all.
+    axes : ndarray of shape (n_inputs, n_inputs) or None
+        Orthonormal columns to take coordinates along; None: as they are.
+    precision : dtype or None
+        What a memory map is read as; None: as it is.
+    """
+
+    table: np.ndarray | sparse.csr_array
+    constant: float = 0.0
+    unit: float = 1.0
+    columns: np.ndarray | None = None
+    axes: np.ndarray | None = None
+    precision: np.dtype | None = None
+
+    @classmethod
+    def of(cls, X, constant=0.0):
+        """Return the rows of a table as it is, not copied.
+
+        Parameters
+        ----------
+        X : ndarray, memmap, sparse matrix or Rows
+            The table.
+        constant : float, default=0.0
+            A last input of all rows.
+        """
+        if isinstance(X, Rows):
+            return X
+        if sparse.issparse(X):
+            X = sparse.csr_array(X)
+        return cls(X, constant)
+
+    def __len__(self):
+        return self.table.shape[0]
+
+    @property
+    def n_inputs(self):
+        """Number of inputs, with the constant."""
+        n_columns = self.table.shape[1]
+        if self.columns is not None:
+            n_columns = len(self.columns)
+        return n_columns + (self.constant != 0.0)
+
+    @property
+    def dtype(self):
+        """Precision of the inputs."""
+        return np.dtype(self.precision or self.table.dtype)
+
+    @property
+    def size(self):
+        """Number of entries that a product has to do with."""
+        if self.is_sparse:
+            return self.table.nnz
+        return len(self) * self.n_inputs
+
+    @property
+    def is_sparse(self):
+        """Whether the table is sparse."""
+        return sparse.issparse(self.table)
+
+    @cached_property
+    def is_mapped(self):
+        """Whether the table is a memory map too large to be made an array."""
+        return is_mapped(self.table)
+
+    @cached_property
+    def is_plain(self):
+        """Whether the inputs are the table itself."""
+        return (
+            self.constant == 0.0
+            and self.unit == 1.0
+            and self.columns is None
+            and self.axes is None
+        )
+
+    # What training asks.
+
+    def reduce(self, kernel, width, *args):
+        """Return the sums of what ``kernel`` returns, over all rows.
+
+        Parameters
+        ----------
+        kernel : callable
+            Called with a Block, the slice of its rows and ``args``; returns a tuple of
+            numbers and arrays.
+        width : int
+            Numbers that it holds a row, for blocks to fit the cache.
+        *args : tuple
+            What else the kernel takes.
+
+        Returns
+        -------
+        list
+            The sums, in the order of chunks.
+        """
+
+        def summed(start):
+            total = None
+            for rows, block in self._blocks(start, width):
+                total = _added(total, kernel(block, rows, *args))
+            return total
+
+        total = None
+        for part in in_parallel(summed, self._starts):
+            total = _added(total, part)
+        return total
+
+    def map(self, kernel, width, out, *args):
+        """Write what ``kernel`` returns for every row to ``out``, and return that.
+
+        The parameters are those of ``reduce``; ``out`` has one row a sample.
+        """
+
+        def written(start):
+            for rows, block in self._blocks(start, width):
+                out[rows] = kernel(block, rows, *args)
+
+        for _ in in_parallel(written, self._starts):
+            pass
+        return out
+
+    def blocks(self, width):
+        """Yield slices of rows and their Blocks, in order."""
+        for start in self._starts:
+            yield from self._blocks(start, width)
+
+    def weights(self, U):
+        """Return directions, (n_inputs, K), as blocks multiply by them.
+
+        Products are in the precision of ``U`` where that is higher than the table's.
+        """
+        if self.is_plain:
+            return Weights(U, None)
+        if self.axes is not None:
+            U = self.axes.astype(U.dtype, copy=False) @ U
+        shift = None
+        if self.constant:
+            shift = U[-1] * U.dtype.type(self.constant)
+            U = U[:-1]
+        if self.unit != 1.0:
+            U = U / U.dtype.type(self.unit)
+        if self.columns is not None:
+            own, U = U, np.zeros((self.table.shape[1], U.shape[1]), U.dtype)
+            U[self.columns] = own
+        return Weights(U, shift)
+
+    def values(self, U):
+        """Return ``X U``, (n_samples, n_directions)."""
+        dtype = np.result_type(self.dtype, U)
+        out = np.empty((len(self), U.shape[1]), dtype)
+        return self.map(_values, U.shape[1], out, self.weights(U))
+
+    def sums(self, E):
+        """Return ``X^T E``, (n_inputs, n_columns)."""
+        return self.reduce(_sums, E.shape[1], E)[0]
+
+    def moments(self, weights):
+        """Return ``X^T diag(weights) X``, (n_inputs, n_inputs)."""
+        return self.reduce(_moments, self.n_inputs, weights)[0]
+
+    def squared_lengths(self, divisors=None):
+        """Return the squared lengths of the rows, (n_samples,).
+
+        With ``divisors`` (n_inputs,) the square of each input is divided by one.
+        """
+        out = np.empty(len(self))
+        return self.map(_squared_lengths, self.n_inputs, out, divisors)
+
+    def typical_sizes(self):
+        """Return the geometric mean of what is not zero of every input; no axes.
+
+        A row many times as long as others changes it by little. It is one for inputs
+        that are zero.
+        """
+        logs, counts = self.reduce(_logs, self.n_inputs)
+        return np.exp(logs / np.maximum(counts, 1))
+
+    def column_squares(self, weights=None):
+        """Return the sums of the squares of every input, (n_inputs,), maybe weighted.
+
+        There are no such sums along axes.
+        """
+        return self.reduce(_column_squares, self.n_inputs, weights)[0]
+
+    @cached_property
+    def bounds(self):
+        """Least and largest value of every input, (2, n_inputs); nan where one is."""
+        if self.axes is not None:
+            raise ValueError("Bounds are those of inputs, not along axes.")
+        lows, highs = zip(*in_parallel(self._bounds, self._starts), strict=True)
+        return np.array([np.min(lows, axis=0), np.max(highs, axis=0)])
+
+    @property
+    def sizes(self):
+        """Largest absolute value of every input, (n_inputs,)."""
+        return np.abs(self.bounds).max(axis=0)
+
+    @property
+    def spreads(self):
+        """Largest less least value of every input, (n_inputs,)."""
+        return self.bounds[1] - self.bounds[0]
+
+    # Other rows.
+
+    def take(self, index):
+        """Return some of the rows, in memory but for a slice of an array."""
+        if self.is_mapped:
+            return replace(self, table=_read(self.table, index, self.precision))
+        return replace(self, table=self.table[index])
+
+    def divided(self, unit):
+        """Return the rows divided by a power of two."""
+        rows = replace(self, constant=self.constant / unit, unit=self.unit * unit)
+        if 1.0 / _LARGEST_UNIT < rows.unit < _LARGEST_UNIT or rows.is_mapped:
+            return rows
+        return replace(rows, table=rows.table / rows.unit, unit=1.0)
+
+    def with_constant(self, columns, constant):
+        """Return the rows of some inputs, and a constant as the last one."""
+        columns = np.flatnonzero(columns[: self.n_inputs - (self.constant != 0.0)])
+        if self.columns is not None:
+            columns = self.columns[columns]
+        return replace(self, columns=columns, constant=constant)
+
+    def along(self, axes, dtype):
+        """Return the rows along other axes and in another precision.
+
+        An array is rotated once and for all; sparse and mapped rows stay what they are.
+
+        Parameters
+        ----------
+        axes : ndarray of shape (n_inputs, n_inputs) or None
+            Orthonormal columns; None: the same axes.
+        dtype : dtype
+            Single or double precision.
+        """
+        if self.is_mapped:
+            return replace(self, axes=axes, precision=np.dtype(dtype))
+        if self.is_sparse:
+            # Squares of what is far from one would leave single precision.
+            table = (self.table / self.unit).astype(dtype, copy=False)
+            return replace(self, table=table, unit=1.0, axes=axes)
+        if axes is None and self.is_plain and self.dtype == dtype:
+            return self
+        out = np.empty((len(self), self.n_inputs), dtype)
+        return Rows(self.map(_rotated, self.n_inputs, out, axes))
+
+    @cached_property
+    def _array(self):
+        out = np.empty((len(self), self.n_inputs))
+        return self.map(_dense, self.n_inputs, out)
+
+    def array(self, what="this"):
+        """Return the inputs as one array in double, which is kept.
+
+        Parameters
+        ----------
+        what : str, default="this"
+            What needs it, for the message.
+
+        Raises
+        ------
+        ValueError
+            If they are sparse or mapped, and too many.
+        """
+        if not self.has_array:
+            raise ValueError(
+                f"{what} needs the {len(self)} x {self.n_inputs} inputs as one dense "
+                f"array, of more than {_MOST_ENTRIES} entries; take fewer rows or "
+                "columns, or patterns='adaptive' without rank."
+            )
+        return self._array
+
+    @property
+    def has_array(self):
+        """Whether ``array`` is affordable: it is for what was an array."""
+        is_array = not (self.is_sparse or self.is_mapped)
+        return is_array or len(self) * self.n_inputs <= _MOST_ENTRIES
+
+    def weighted(self, v):
+        """Return rows multiplied by a column v, (n_samples, 1), for sums alone.
+
+        None where that is no array so small that a copy is worth its memory.
+        """
+        if self.is_plain and not self.is_sparse and self.size <= _CHUNK_ENTRIES:
+            return Rows(self.table * v)
+        return None
+
+    # Chunks and blocks.
+
+    @property
+    def _chunk(self):
+        most = _CHUNK_ENTRIES // max(self.size // max(len(self), 1), 1)
+        return int(np.clip(most, _LEAST_ROWS, _CHUNK_ROWS))
+
+    @property
+    def _starts(self):
+        return range(0, len(self), self._chunk)
+
+    @cached_property
+    def _chunks(self):
+        """Chunks of a sparse table: slicing it each time costs a quarter of a fit."""
+        step = self._chunk
+        if len(self) <= step:
+            return [self.table]
+        return [self.table[start : start + step] for start in self._starts]
+
+    def _table_at(self, start):
+        if self.is_sparse:
+            return self._chunks[start // self._chunk]
+        rows = slice(start, start + self._chunk)
+        if self.is_mapped:
+            return _read(self.table, rows, self.precision)
+        return self.table[rows]
+
+    def _blocks(self, start, width):
+        """Yield the blocks of a chunk; that of a sparse one is whole.
+
+        Its products with dual points are as long as there are columns.
+        """
+        table = self._table_at(start)
+        count = table.shape[0]
+        if self.is_sparse:
+            yield slice(start, start + count), Block(table, self)
+            return
+        step = block_step(width)
+        for first in range(0, count, step):
+            last = min(first + step, count)
+            yield slice(start + first, start + last), Block(table[first:last], self)
+
+    def _bounds(self, start):
+        table = self._table_at(start)
+        if self.is_sparse:
+            ends = [end.toarray().ravel() for end in _sparse_bounds(table)]
+        else:
+            ends = [table.min(axis=0), table.max(axis=0)]
+        if self.columns is not None:
+            ends = [end[self.columns] for end in ends]
+        ends = [end.astype(np.float64) / self.unit for end in ends]
+        if self.constant:
+            ends = [np.append(end, self.constant) for end in ends]
+        return ends
+
+
+def block_step(width):
+    """Return how many rows of so many numbers each fit the processor's cache."""
+    return max(_BLOCK_ENTRIES // max(width, 1), _LEAST_ROWS)
+
+
+def is_mapped(X):
+    """Tell whether an array is, or is a view of, a large memory map.
+
+    Small ones are arrays like any other: joblib hands such to its workers, and what
+    they find must not depend on that.
+    """
+    return _mapping(X) is not None and X.size > _MOST_ENTRIES
+
+
+def _mapping(X):
+    """Return the ``mmap`` behind an array, None where there is none."""
+    while isinstance(X, np.ndarray):
+        if isinstance(X, np.memmap) and X._mmap is not None:
+            return X._mmap
+        X = X.base
+    return X if isinstance(X, mmap.mmap) else None
+
+
+def _read(X, rows, dtype):
+    """Return rows of a memory map as an array, and forget the pages they were on.
+
+    A map's pages count as memory of the process until they are taken from it.
+    """
+    part = np.array(X[rows], dtype=dtype)
+    pages = _mapping(X)
+    # Private pages may have been written to, which would be lost.
+    if hasattr(pages, "madvise") and getattr(X, "mode", "c") != "c":
+        pages.madvise(mmap.MADV_DONTNEED)
+    return part
+
+
+def _added(total, part):
+    """Return the sums of a tuple of numbers and arrays so far and of another."""
+    if total is None:
+        return list(part)
+    for k, value in enumerate(part):
+        total[k] += value
+    return total
+
+
+def _sparse_bounds(table):
+    return table.min(axis=0), table.max(axis=0)
+
+
+# Kernels.
+
+
+def _values(block, rows, weights):
+    return block.values(weights)
+
+
+def _sums(block, rows, E):
+    return (block.sums(E[rows]),)
+
+
+def _moments(block, rows, weights):
+    X = block.dense().astype(np.float64, copy=False)
+    return ((X.T * weights[rows]) @ X,)
+
+
+def _squared_lengths(block, rows, divisors):
+    """Kernel: squared lengths, of inputs divided by roots of ``divisors``."""
+    return block.squared_lengths(None if divisors is None else 1.0 / divisors)
+
+
+def _logs(block, rows):
+    """Kernel: sums of logarithms of squares, halved, and counts of what is not zero."""
+    squares, constant = block.squares()
+    if sparse.issparse(squares):
+        squares.eliminate_zeros()
+        logs = squares.copy()
+        logs.data, squares.data = 0.5 * np.log(squares.data), np.ones(squares.nnz)
+        sums = [logs.sum(axis=0), squares.sum(axis=0)]
+    else:
+        is_zero = squares == 0.0
+        sums = [0.5 * np.log(np.where(is_zero, 1.0, squares)).sum(axis=0)]
+        sums.append((~is_zero).sum(axis=0))
+    if constant:
+        n = len(block)
+        ends = 0.5 * np.log(constant) * n, n
+        sums = [np.append(*pair) for pair in zip(sums, ends, strict=True)]
+    return sums
+
+
+def _column_squares(block, rows, weights):
+    squares, constant = block.squares()
+    weights = np.ones(len(block)) if weights is None else weights[rows]
+    sums = weights @ squares
+    return (np.append(sums, weights.sum() * constant) if constant else sums,)
+
+
+def _rotated(block, rows, axes):
+    X = block.dense().astype(np.float64, copy=False)
+    return X if axes is None else X @ axes
+
+
+def _dense(block, rows):
+    return block.dense()
