@@ -1,9 +1,13 @@
 """Estimators that choose their penalty strength by cross-validated paths."""
 
+from __future__ import annotations
+
 from inspect import signature
 from numbers import Integral, Real
+from typing import Any, Self
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy.sparse import issparse
 from sklearn.base import _fit_context, clone, is_classifier
 from sklearn.metrics import check_scoring, get_scorer_names
@@ -59,7 +63,13 @@ class _CrossValidated:
 
     @with_callbacks
     @_fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X, y, sample_weight=None, **params):
+    def fit(
+        self,
+        X: ArrayLike,
+        y: ArrayLike,
+        sample_weight: ArrayLike | None = None,
+        **params: Any,
+    ) -> Self:
         """Choose alpha by a path a fold, then train on all data at that alpha.
 
         Parameters
@@ -197,7 +207,7 @@ class _CrossValidated:
                 paths[k].missing = INTERRUPTED
         return paths
 
-    def get_metadata_routing(self):
+    def get_metadata_routing(self) -> MetadataRouter:
         """Return how metadata given to ``fit`` reach the splitter and the scorer.
 
         Returns
