@@ -5,17 +5,19 @@ READY := .venv/.ready
 # Two test workers on two cores: one BLAS thread each, or they get in each other's way.
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: help demo test bench bench-full bench-quick campaign reproduce lint format clean
+.PHONY: help demo test test-fast coverage bench bench-full bench-quick campaign reproduce lint format clean
 
 help:
 	@echo "make demo    train on the diabetes data beside MLPRegressor, with a picture"
-	@echo "make test    style checks and the test suite"
+	@echo "make test    style and type checks and the test suite"
+	@echo "make test-fast  the tests but the slow ones, in less than two minutes"
+	@echo "make coverage  the test suite, and which lines it does not reach"
 	@echo "make bench-quick  count the work of a few fits against committed figures"
 	@echo "make bench   small benchmarks beside rivals: benchmarks/results/quick/report.md"
 	@echo "make bench-full  all of them: benchmarks/results/full/report.md"
 	@echo "make campaign  some 2000 varied fits, every bound held against known networks"
 	@echo "make reproduce  the experiments of the seed papers: a report in benchmarks/results"
-	@echo "make lint    style checks alone"
+	@echo "make lint    style and type checks alone"
 	@echo "make format  put the code into the style"
 	@echo "make clean   remove .venv and everything generated"
 
@@ -24,6 +26,15 @@ demo: $(READY)
 
 test: lint
 	$(BIN)/python -m pytest -n 2
+
+# Leaves out what tests/slow.txt names: mostly scikit-learn's checks of estimators,
+# cross-validation, the examples and bounds of sub-networks.
+test-fast: $(READY)
+	$(BIN)/python -m pytest -n 2 -m "not slow"
+
+# Apart from `test`: on Python 3.11 tracing adds half as much time again.
+coverage: $(READY)
+	$(BIN)/python -m pytest -n 2 --cov --cov-report=term
 
 bench-quick: $(READY)
 	$(BIN)/python -m benchmarks.counts
@@ -46,6 +57,7 @@ reproduce: $(READY)
 lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/python -m mypy
 
 format: $(READY)
 	$(BIN)/ruff check --fix .
@@ -59,6 +71,6 @@ $(READY): pyproject.toml
 	@touch $@
 
 clean:
-	rm -rf .venv .hypothesis .pytest_cache .ruff_cache build dist *.egg-info
+	rm -rf .venv .hypothesis .mypy_cache .pytest_cache .ruff_cache .coverage build dist *.egg-info
 	rm -f convex_relu_convergence.png
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

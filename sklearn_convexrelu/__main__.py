@@ -13,7 +13,7 @@ from sklearn_convexrelu.demo.run import main
 
 if __name__ == "__main__":
     # Names of columns may have letters that the terminal has not.
-    sys.stdout.reconfigure(errors="backslashreplace")
+    sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     try:
         main()
         sys.stdout.flush()

@@ -1,6 +1,11 @@
 """ConvexReLUClassifier."""
 
+from __future__ import annotations
+
+from typing import Self
+
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 from scipy.sparse import issparse
 from scipy.special import expit, log_expit, log_softmax, softmax
 from sklearn.base import ClassifierMixin, _fit_context
@@ -284,7 +289,9 @@ class ConvexReLUClassifier(ClassifierMixin, BaseConvexReLU):
         self.class_weight = class_weight
 
     @_fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X, y, sample_weight=None):
+    def fit(
+        self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None
+    ) -> Self:
         """Train on data.
 
         Parameters
@@ -433,7 +440,7 @@ class ConvexReLUClassifier(ClassifierMixin, BaseConvexReLU):
         is_exclusive = n_outputs > 1 and not multilabel
         return classification_loss(self.loss, is_exclusive=is_exclusive)
 
-    def decision_function(self, X):
+    def decision_function(self, X: ArrayLike) -> NDArray:
         """Return the outputs of the network.
 
         Parameters
@@ -450,7 +457,7 @@ class ConvexReLUClassifier(ClassifierMixin, BaseConvexReLU):
         F = self._forward(X)
         return F[:, 0] if self.n_outputs_ == 1 else F
 
-    def predict(self, X):
+    def predict(self, X: ArrayLike) -> NDArray:
         """Predict classes.
 
         Parameters
@@ -471,7 +478,7 @@ class ConvexReLUClassifier(ClassifierMixin, BaseConvexReLU):
         return self.classes_[codes]
 
     @available_if(_has_probabilities)
-    def predict_proba(self, X):
+    def predict_proba(self, X: ArrayLike) -> NDArray:
         """Predict probabilities; with the log loss only.
 
         Parameters
@@ -490,7 +497,7 @@ class ConvexReLUClassifier(ClassifierMixin, BaseConvexReLU):
         return np.hstack([expit(-F), expit(F)]) if F.shape[1] == 1 else softmax(F, 1)
 
     @available_if(_has_probabilities)
-    def predict_log_proba(self, X):
+    def predict_log_proba(self, X: ArrayLike) -> NDArray:
         """Predict logarithms of probabilities, exact where these are tiny.
 
         Parameters

@@ -1,15 +1,15 @@
 """Estimators that choose their penalty strength by cross-validated paths."""
 
-from contextlib import contextmanager
-from copy import copy
-from dataclasses import dataclass, field
+from __future__ import annotations
+
 from inspect import signature
 from numbers import Integral, Real
+from typing import Any, Self
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy.sparse import issparse
 from sklearn.base import _fit_context, clone, is_classifier
-from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import check_scoring, get_scorer_names
 from sklearn.model_selection import check_cv
 from sklearn.utils import Bunch, _safe_indexing, check_random_state, indexable
@@ -21,29 +21,32 @@ from sklearn.utils.metadata_routing import (
     _routing_enabled,
     process_routing,
 )
-from sklearn.utils.metaestimators import _safe_split
-from sklearn.utils.parallel import Parallel, delayed
-from sklearn.utils.validation import _check_method_params, _num_samples
+from sklearn.utils.parallel import delayed
+from sklearn.utils.validation import _num_samples
 
 from sklearn_convexrelu._base import absolute
 from sklearn_convexrelu._callbacks import Task, with_callbacks
 from sklearn_convexrelu._classifier import ConvexReLUClassifier
 from sklearn_convexrelu._failures import kept_on_interrupt, undone_on_failure
+from sklearn_convexrelu._folds import (
+    INTERRUPTED,
+    FoldPath,
+    as_columns,
+    as_done,
+    check_some_count,
+    chosen_index,
+    knowing_classes,
+    lacking,
+    rows_at,
+    score_path,
+    warn_of_missing,
+)
 from sklearn_convexrelu._path import GRID_CONSTRAINTS, alpha_grid
 from sklearn_convexrelu._regressor import ConvexReLURegressor
-from sklearn_convexrelu._threads import one_blas_thread, training_threads
-from sklearn_convexrelu.model.solution import Status
-from sklearn_convexrelu.training import warn, warn_of_path
+from sklearn_convexrelu._threads import training_threads
+from sklearn_convexrelu.training import warn_of_path
 
 __all__ = ["ConvexReLUClassifierCV", "ConvexReLURegressorCV"]
-
-# A fold's path ends once alpha is less than this part of where the score was best ...
-_FAR = 0.25
-# ... and the score has lost this part of what it had gained over the first one.
-_LOST = 0.05
-_FEWEST_TO_JUDGE = 20  # test rows
-
-_INTERRUPTED = "interrupted"  # why a fold does not count
 
 
 class _CrossValidated:
@@ -59,7 +62,13 @@ class _CrossValidated:
 
     @with_callbacks
     @_fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X, y, sample_weight=None, **params):
+    def fit(
+        self,
+        X: ArrayLike,
+        y: ArrayLike,
+        sample_weight: ArrayLike | None = None,
+        **params: Any,
+    ) -> Self:
         """Choose alpha by a path a fold, then train on all data at that alpha.
 
         Parameters
@@ -114,18 +123,18 @@ class _CrossValidated:
                 routed.scorer.score,
                 task,
             )
-            _check_some_count(paths)
-            scores = _as_columns(paths, "scores", len(grid))
-            best = _chosen(scores, self.selection)
+            check_some_count(paths)
+            scores = as_columns(paths, "scores", len(grid))
+            best = chosen_index(scores, self.selection)
             chosen = {
                 "alphas_": alphas,
                 "best_index_": best,
                 "cv_scores_": scores,
-                "cv_n_neurons_": _as_columns(paths, "n_neurons", len(grid)),
-                "cv_dual_gaps_": _as_columns(paths, "dual_gaps", len(grid)),
+                "cv_n_neurons_": as_columns(paths, "n_neurons", len(grid)),
+                "cv_dual_gaps_": as_columns(paths, "dual_gaps", len(grid)),
             }
             warn_of_path([s for path in paths for s in path.statuses], "the folds")
-            _warn_of_missing(paths)
+            warn_of_missing(paths)
             refit = task.subtask("refit", task_id=len(folds), max_subtasks=None)
             self._train(data, solver, problem, alpha_max, refit.begin(), alphas[best])
             vars(self).update(chosen)
@@ -147,7 +156,7 @@ class _CrossValidated:
             X, y, rows = live, _safe_indexing(y, live), live  # X is but counted
         splitter = check_cv(self.cv, y, classifier=is_classifier(self))
         folds = [
-            [part[is_live[part]] for part in (_rows_at(rows, a), _rows_at(rows, b))]
+            [part[is_live[part]] for part in (rows_at(rows, a), rows_at(rows, b))]
             for a, b in splitter.split(X, y, **params)
         ]
         if not folds:
@@ -163,15 +172,15 @@ class _CrossValidated:
         """
         model, scorer = self._plain(), self._scorer()
         if is_classifier(self) and not whole["_multilabel"]:
-            scorer = _knowing_classes(scorer, whole["classes_"])
-        paths = [_FoldPath(missing=_lacking(*fold)) for fold in folds]
+            scorer = knowing_classes(scorer, whole["classes_"])
+        paths = [FoldPath(missing=lacking(*fold)) for fold in folds]
         able = [k for k, path in enumerate(paths) if not path.missing]
         contexts = [  # made before they are shared out: pickling freezes them
             task.subtask("fold", task_id=k, max_subtasks=len(grid)).context
             for k in able
         ]
         calls = (
-            delayed(_score_path)(
+            delayed(score_path)(
                 clone(model),
                 self,
                 data,
@@ -187,17 +196,17 @@ class _CrossValidated:
         )
         waiting = dict.fromkeys(able)
         try:
-            for k, path in zip(able, _as_done(calls, self.n_jobs), strict=True):
+            for k, path in zip(able, as_done(calls, self.n_jobs), strict=True):
                 paths[k] = path
                 del waiting[k]
         except KeyboardInterrupt:
             if len(waiting) == len(able):
                 raise
             for k in waiting:
-                paths[k].missing = _INTERRUPTED
+                paths[k].missing = INTERRUPTED
         return paths
 
-    def get_metadata_routing(self):
+    def get_metadata_routing(self) -> MetadataRouter:
         """Return how metadata given to ``fit`` reach the splitter and the scorer.
 
         Returns
@@ -727,207 +736,3 @@ class ConvexReLUClassifierCV(_CrossValidated, ConvexReLUClassifier):
         self.scoring = scoring
         self.selection = selection
         self.path_tol = path_tol
-
-
-@dataclass
-class _FoldPath:
-    """What came of following one fold's path: one entry a point."""
-
-    scores: list = field(default_factory=list)
-    n_neurons: list = field(default_factory=list)
-    dual_gaps: list = field(default_factory=list)
-    statuses: list = field(default_factory=list)
-    settled: bool = False  # whether smaller alphas would change nothing
-    missing: str = ""  # why it counts for nothing, if so
-
-    def add(self, score, model, status):
-        """Add the point at which the model now is."""
-        self.scores.append(score)
-        self.n_neurons.append(model.n_neurons_)
-        self.dual_gaps.append(model.dual_gap_)
-        self.statuses.append(status)
-
-    def column(self, name, length):
-        """Return one quantity as a column, nan beyond the end.
-
-        Scores of a settled path go on as they are.
-        """
-        values = getattr(self, name)
-        column = np.full(length, np.nan)
-        column[: len(values)] = values
-        if self.settled and name == "scores":
-            column[len(values) :] = values[-1]
-        return column
-
-
-def _score_path(
-    model, caller, data, rows, whole, grid, relative, scorer, params, context
-):
-    """Follow the path on the training rows of a fold; score it on the test rows."""
-    X, y, sample_weight = data
-    train, test = rows
-    X_train, y_train = _safe_split(model, X, y, train)
-    X_test, y_test = _safe_split(model, X, y, test, train)
-    weights = None if sample_weight is None else np.asarray(sample_weight)[train]
-    params = _check_method_params(X, params, indices=test)
-    # Few test rows make scores too rough to tell when a path is past its best.
-    judged = len(test) >= _FEWEST_TO_JUDGE
-    path, verbose = _FoldPath(), model.verbose
-    model.set_params(verbose=max(verbose - 1, 0))
-    # Proofs would take longer than the training, and nobody sees them.
-    solutions = model._follow(
-        X_train, y_train, weights, grid, relative, proves=False, whole=whole
-    )
-    root = Task(context, caller, X_train, y_train, weights)
-    with one_blas_thread(), _begun(root) as task:
-        for point in range(len(grid)):
-            with _begun(task.subtask("alpha")) as step:
-                solution = next(solutions, None)
-                if solution is None:
-                    path.settled = True
-                    step.end()
-                    break
-                if solution.status is Status.INTERRUPTED:
-                    raise KeyboardInterrupt
-                score = _number(scorer(model, X_test, y_test, **params))
-            path.add(score, model, solution.status)
-            if verbose:
-                print(
-                    f"alpha {model.alpha_:.3e}  score {score:.4f}  "
-                    f"gap {model.dual_gap_:.3e}  neurons {model.n_neurons_}"
-                )
-            if step.end(lambda: vars(model)):
-                path.statuses[point] = Status.STOPPED
-                break
-            if judged and _has_passed_its_best(path.scores, grid):
-                break
-    task.end()
-    if np.isnan(path.scores).all():
-        path.missing = "the scorer returned nan"
-    return path
-
-
-@contextmanager
-def _begun(task):
-    """Begin a task, which an interrupt ends too."""
-    task.begin()
-    try:
-        yield task
-    except KeyboardInterrupt:
-        task.end()
-        raise
-
-
-def _as_done(calls, n_jobs):
-    """Return the results of calls, one after the other where the backend can."""
-    try:
-        parallel = Parallel(n_jobs, return_as="generator")
-    except ValueError:  # multiprocessing hands over all at the end
-        parallel = Parallel(n_jobs)
-    return parallel(calls)
-
-
-def _rows_at(rows, index):
-    """Return the rows at an index, or of a mask, as folds may be given."""
-    index = np.asarray(index)
-    return rows[index if len(index) else index.astype(int)]
-
-
-def _lacking(train, test):
-    """Return why a fold can score nothing, if so."""
-    if not len(train):
-        return "no training row of positive weight"
-    return "" if len(test) else "no test row of positive weight"
-
-
-def _knowing_classes(scorer, classes):
-    """Return a scorer that knows the classes, which the test rows may lack.
-
-    Who scores probabilities would otherwise take the classes from those rows.
-    """
-    function = getattr(scorer, "_score_func", None)
-    if function is None or scorer._response_method == "predict":
-        return scorer
-    names, known = signature(function).parameters, {}
-    if "labels" in names:
-        known["labels"] = classes
-        if len(classes) == 2 and "pos_label" in names:
-            known["pos_label"] = classes[1]
-    scorer = copy(scorer)
-    scorer._kwargs = known | scorer._kwargs
-    return scorer
-
-
-def _number(score):
-    """Return a score; raise where it is none."""
-    if not isinstance(score, Real):
-        raise ValueError(
-            f"scoring must return a number, got {score} ({type(score)}) instead."
-        )
-    return float(score)
-
-
-def _has_passed_its_best(scores, grid):
-    """Tell whether scores along a grid of decreasing alphas are clearly past a best."""
-    best, last = int(np.argmax(scores)), len(scores) - 1
-    gained, lost = scores[best] - scores[0], scores[best] - scores[last]
-    return grid[last] < _FAR * grid[best] and lost > _LOST * gained > 0.0
-
-
-def _as_columns(paths, name, n_alphas):
-    """Return one quantity of all folds' paths, (n_alphas, n_folds)."""
-    return np.column_stack([path.column(name, n_alphas) for path in paths])
-
-
-def _check_some_count(paths):
-    """Raise where no fold has a score."""
-    if all(path.missing for path in paths):
-        raise ValueError(f"No fold tells which alpha is best: {_told_missing(paths)}.")
-
-
-def _warn_of_missing(paths):
-    """Warn of folds that do not count."""
-    reasons = {path.missing for path in paths} - {""}
-    if reasons:
-        n_missing = sum(bool(path.missing) for path in paths)
-        warn(
-            f"{n_missing} of {len(paths)} folds do not count: {_told_missing(paths)}.",
-            ConvergenceWarning if _INTERRUPTED in reasons else UserWarning,
-        )
-
-
-def _told_missing(paths):
-    """Return which folds do not count, and why."""
-    folds = {}
-    for k, path in enumerate(paths):
-        if path.missing:
-            folds.setdefault(path.missing, []).append(str(k))
-    return "; ".join(
-        f"{reason} ({'every fold' if len(which) == len(paths) else _listed(which)})"
-        for reason, which in folds.items()
-    )
-
-
-def _listed(which):
-    """Return numbers of folds in words."""
-    return f"fold{'s' if len(which) > 1 else ''} {', '.join(which)}"
-
-
-def _chosen(scores, selection):
-    """Return the index of the alpha to choose; among equals the largest alpha.
-
-    Folds without any score do not count.
-    """
-    scores = scores[:, ~np.isnan(scores).all(axis=0)]
-    # nan unless each of these folds has a score
-    mean = scores.mean(axis=1) if scores.size else np.full(len(scores), np.nan)
-    if np.isnan(mean).all():
-        raise ValueError(
-            "No alpha has a score in every fold: where one fold has scores, another "
-            "has nan."
-        )
-    best = int(np.nanargmax(mean))
-    if selection == "best" or scores.shape[1] < 2:
-        return best
-    error = scores[best].std(ddof=1) / np.sqrt(scores.shape[1])
-    return int(np.argmax(mean >= mean[best] - error))

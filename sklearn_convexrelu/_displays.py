@@ -1,8 +1,14 @@
 """Pictures of paths and of convergence, by scikit-learn's conventions for displays."""
 
+from __future__ import annotations
+
+from typing import Any, Self
+
 import numpy as np
 from sklearn.utils._optional_dependencies import check_matplotlib_support
 from sklearn.utils.validation import check_is_fitted
+
+from sklearn_convexrelu._path import RegularizationPath
 
 __all__ = ["ConvergenceDisplay", "RegularizationPathDisplay"]
 
@@ -65,7 +71,7 @@ class RegularizationPathDisplay:
         self.alpha = alpha
 
     @classmethod
-    def from_estimator(cls, estimator, *, ax=None):
+    def from_estimator(cls, estimator: Any, *, ax: Any = None) -> Self:
         """Draw what a fitted CV estimator chose its alpha from.
 
         Parameters
@@ -100,7 +106,7 @@ class RegularizationPathDisplay:
         ).plot(ax=ax)
 
     @classmethod
-    def from_path(cls, path, *, ax=None):
+    def from_path(cls, path: RegularizationPath, *, ax: Any = None) -> Self:
         """Draw a path.
 
         Parameters
@@ -123,7 +129,7 @@ class RegularizationPathDisplay:
             objectives=path.objectives,
         ).plot(ax=ax)
 
-    def plot(self, ax=None):
+    def plot(self, ax: Any = None) -> Self:
         """Draw.
 
         Parameters
@@ -219,7 +225,7 @@ class ConvergenceDisplay:
         self.tolerance = tolerance
 
     @classmethod
-    def from_estimator(cls, estimator, *, ax=None, x="time"):
+    def from_estimator(cls, estimator: Any, *, ax: Any = None, x: str = "time") -> Self:
         """Draw how the fit of an estimator converged.
 
         Parameters
@@ -251,7 +257,7 @@ class ConvergenceDisplay:
             tolerance=estimator.tolerance_,
         ).plot(ax=ax, x=x)
 
-    def plot(self, ax=None, *, x="time"):
+    def plot(self, ax: Any = None, *, x: str = "time") -> Self:
         """Draw.
 
         Parameters

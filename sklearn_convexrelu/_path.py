@@ -1,9 +1,13 @@
 """Regularisation paths: networks at decreasing penalty strengths."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 from numbers import Integral, Real
+from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 from sklearn.utils import check_array
 from sklearn.utils._param_validation import Interval, StrOptions, validate_params
 
@@ -52,17 +56,17 @@ class RegularizationPath:
     statuses: list
 
     @property
-    def objectives(self):
+    def objectives(self) -> NDArray:
         """Objectives of the networks, (n_points,)."""
         return np.array([certificate.objective for certificate in self.certificates])
 
     @property
-    def dual_gaps(self):
+    def dual_gaps(self) -> NDArray:
         """Duality gaps of the networks, (n_points,)."""
         return np.array([certificate.gap for certificate in self.certificates])
 
     @property
-    def n_neurons(self):
+    def n_neurons(self) -> NDArray:
         """Numbers of neurons, (n_points,)."""
         return np.array([network.n_neurons for network in self.networks])
 
@@ -78,17 +82,17 @@ class RegularizationPath:
     prefer_skip_nested_validation=False,
 )
 def convex_relu_path(
-    X,
-    y,
+    X: ArrayLike,
+    y: ArrayLike,
     *,
-    loss="squared_error",
-    alphas=None,
-    n_alphas=30,
-    eps=1e-4,
-    relative_alpha=True,
-    sample_weight=None,
-    **params,
-):
+    loss: str = "squared_error",
+    alphas: ArrayLike | None = None,
+    n_alphas: int = 30,
+    eps: float = 1e-4,
+    relative_alpha: bool = True,
+    sample_weight: ArrayLike | None = None,
+    **params: Any,
+) -> RegularizationPath:
     r"""Train two-layer ReLU networks along a path of penalty strengths.
 
     At each :math:`\alpha` it minimises, over networks

@@ -1,10 +1,14 @@
 """What a fitted estimator can still be asked, given its training data once more."""
 
+from __future__ import annotations
+
 from copy import copy
 from dataclasses import replace
 from numbers import Real
+from typing import Self
 
 import numpy as np
+from numpy.typing import ArrayLike
 from sklearn.base import clone
 from sklearn.utils.validation import check_is_fitted, check_scalar
 
@@ -23,7 +27,9 @@ _OF_THE_RUN = ("n_iter_", "history_", "status_", "tolerance_")
 class PosthocMixin:
     """Methods of a fitted estimator that change its network or its certificate."""
 
-    def prune(self, X, y, sample_weight=None):
+    def prune(
+        self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None
+    ) -> Self:
         """Trade linearly dependent neurons for fewer, at equal predictions.
 
         Where outputs of neurons on the training data are linearly dependent,
@@ -64,7 +70,14 @@ class PosthocMixin:
         )
         return self
 
-    def certify(self, X, y, sample_weight=None, *, time_limit=10.0):
+    def certify(
+        self,
+        X: ArrayLike,
+        y: ArrayLike,
+        sample_weight: ArrayLike | None = None,
+        *,
+        time_limit: float = 10.0,
+    ) -> Self:
         """Prove a lower bound on the objective of every two-layer network.
 
         A dual point is optimised whose price no direction exceeds, by a semidefinite
@@ -118,7 +131,9 @@ class PosthocMixin:
         self._set_network(data, self.network_, known)
         return self
 
-    def to_relu(self, X, y, sample_weight=None):
+    def to_relu(
+        self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None
+    ) -> Self:
         """Return a ReLU network that predicts the same on the training data.
 
         On samples of positive weight, that is. Each gated block is split into a

@@ -1,8 +1,12 @@
 """ConvexReLURegressor."""
 
+from __future__ import annotations
+
 from numbers import Real
+from typing import Self
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 from sklearn.base import RegressorMixin, _fit_context
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import column_or_1d
@@ -264,7 +268,9 @@ class ConvexReLURegressor(RegressorMixin, BaseConvexReLU):
         self.huber_threshold = huber_threshold
 
     @_fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X, y, sample_weight=None):
+    def fit(
+        self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None
+    ) -> Self:
         """Train on data.
 
         Parameters
@@ -328,7 +334,7 @@ class ConvexReLURegressor(RegressorMixin, BaseConvexReLU):
         """Return the loss that the parameters name."""
         return regression_loss(self.loss, self.huber_threshold)
 
-    def predict(self, X):
+    def predict(self, X: ArrayLike) -> NDArray:
         """Predict targets.
 
         Parameters

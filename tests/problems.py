@@ -3,22 +3,19 @@
 from pathlib import Path
 
 import numpy as np
-import pytest
 from sklearn.datasets import load_diabetes
 from sklearn.preprocessing import StandardScaler
 
 from sklearn_convexrelu.data.statement import state_problem
 from sklearn_convexrelu.model.losses import SquaredError
 
-SHARED_DATA = Path(__file__).parents[2] / "shared" / "data"
+THEORY = Path(__file__).parent / "data" / "theory"
 
 
-def shared_file(*parts):
-    """Return a file of reference data, or skip the test in a clone without it."""
-    path = SHARED_DATA.joinpath(*parts)
-    if not path.exists():
-        pytest.skip(f"reference data {'/'.join(parts)} not available")
-    return path
+def known_optimum(name):
+    """Return a problem with its optimum, as ``tests/data/README.md`` says."""
+    with np.load(THEORY / f"{name}.npz") as case:
+        return dict(case)
 
 
 def diabetes():

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from problems import bumps, diabetes, problem, shared_file
+from problems import bumps, diabetes, known_optimum, problem
 from sklearn.exceptions import ConvergenceWarning
 
 from sklearn_convexrelu.adaptive.loop import AdaptiveSolver
@@ -108,16 +108,16 @@ def test_no_bound_exceeds_the_optimum(name, seed):
 
 @pytest.mark.parametrize("name", ["two_layer_n15_a03", "two_layer_n25_a01"])
 def test_known_optimum_is_approached_from_below(name):
-    with np.load(shared_file("theory", f"{name}.npz")) as case:
-        X, y, alpha, optimum = (case[k] for k in ("X", "y", "alpha", "optimum"))
+    case = known_optimum(name)
+    X, y, alpha, optimum = (case[k] for k in ("X", "y", "alpha", "optimum"))
     stated = problem(X, y, alpha=float(alpha), fit_intercept=False, hidden_bias=False)
     bound = semidefinite_bound(stated, max_regions=4)
     assert 0.99 * optimum <= bound.lower_bound <= optimum + 1e-9
 
 
 def test_several_outputs_stay_below_a_known_optimum():
-    with np.load(shared_file("theory", "two_layer_vector_n6_C2.npz")) as case:
-        X, Y, alpha, optimum = (case[k] for k in ("X", "y", "alpha", "optimum"))
+    case = known_optimum("two_layer_vector_n6_C2")
+    X, Y, alpha, optimum = (case[k] for k in ("X", "y", "alpha", "optimum"))
     stated = problem(X, Y, alpha=float(alpha), fit_intercept=False, hidden_bias=False)
     bound = semidefinite_bound(stated, max_regions=3)
     assert 0.6 * optimum <= bound.lower_bound <= optimum + 1e-9

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose
-from problems import bumps, diabetes, problem, shared_file
+from problems import bumps, diabetes, known_optimum, problem
 from reference import all_patterns, cone_programme, network_objective
 
 from sklearn_convexrelu import ConvexReLUClassifier, ConvexReLURegressor
@@ -40,7 +40,7 @@ def test_loop_goes_on_where_programmes_would_be_too_large(monkeypatch):
 
 @pytest.mark.parametrize("case", ["two_layer_n15_a03", "two_layer_n25_a01"])
 def test_finished_enumerated_and_cvxpy_optima_agree(case):
-    stored = np.load(shared_file("theory", f"{case}.npz"))
+    stored = known_optimum(case)
     X, y, alpha = stored["X"], stored["y"].ravel(), float(stored["alpha"])
     options = {
         "alpha": alpha,
@@ -60,7 +60,7 @@ def test_finished_enumerated_and_cvxpy_optima_agree(case):
 
 
 def test_finished_logistic_optimum():
-    stored = np.load(shared_file("theory", "two_layer_logistic_n20_a01.npz"))
+    stored = known_optimum("two_layer_logistic_n20_a01")
     model = ConvexReLUClassifier(
         alpha=float(stored["alpha"]),
         relative_alpha=False,

@@ -66,6 +66,7 @@ ORDER = [
     "_classifier",
     "_regressor",
     "_path",
+    "_folds",
     "_cv",
     "_displays",
     "__init__",

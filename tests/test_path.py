@@ -28,7 +28,7 @@ from sklearn_convexrelu import (
     ConvexReLURegressorCV,
     convex_relu_path,
 )
-from sklearn_convexrelu._cv import _chosen, _has_passed_its_best
+from sklearn_convexrelu._folds import chosen_index, has_passed_its_best
 
 SHORT = {"n_alphas": 5, "eps": 0.03, "random_state": 0}
 
@@ -213,17 +213,17 @@ def test_one_standard_error_rule():
 
 def test_choice_among_ties_and_missing_scores():
     scores = np.array([[1.0, 1.0], [2.0, 3.0], [2.0, 3.0], [9.0, np.nan]])
-    assert _chosen(scores, "best") == 1
+    assert chosen_index(scores, "best") == 1
     with pytest.raises(ValueError, match="nan"):
-        _chosen(np.full((2, 2), np.nan), "best")
-    assert _chosen(np.array([[0.1], [0.3]]), "1se") == 1
+        chosen_index(np.full((2, 2), np.nan), "best")
+    assert chosen_index(np.array([[0.1], [0.3]]), "1se") == 1
 
 
 def test_a_fold_ends_once_it_has_passed_its_best():
     grid = np.geomspace(1, 1e-3, 7)
-    assert not _has_passed_its_best([0.0, 0.5, 0.9, 0.89, 0.88], grid)
-    assert _has_passed_its_best([0.0, 0.5, 0.9, 0.89, 0.8], grid)
-    assert not _has_passed_its_best([0.0, -0.1, -0.2, -0.3], grid)
+    assert not has_passed_its_best([0.0, 0.5, 0.9, 0.89, 0.88], grid)
+    assert has_passed_its_best([0.0, 0.5, 0.9, 0.89, 0.8], grid)
+    assert not has_passed_its_best([0.0, -0.1, -0.2, -0.3], grid)
     X, y = load_diabetes(return_X_y=True)
     model = ConvexReLURegressorCV(random_state=0, tol=1e-2).fit(scale(X), y)
     assert np.isnan(model.cv_scores_[-1]).any()

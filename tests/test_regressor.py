@@ -9,7 +9,7 @@ import joblib
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
-from problems import bumps, diabetes, problem, shared_file
+from problems import bumps, diabetes, known_optimum, problem
 from reference import all_patterns, cone_programme, network_objective, wide_network
 from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning, DataConversionWarning
@@ -80,7 +80,7 @@ def test_global_optimum_by_complete_enumeration(
 
 @pytest.mark.parametrize("case", ["two_layer_n15_a03", "two_layer_n25_a01"])
 def test_certified_optima_of_the_reference_data(case):
-    data = np.load(shared_file("theory", f"{case}.npz"))
+    data = known_optimum(case)
     model = fit(
         data["X"],
         data["y"],

@@ -139,7 +139,7 @@ def test_units_beyond_what_products_hold_are_divided_out():
 
 
 def test_what_needs_an_array_says_so(monkeypatch):
-    monkeypatch.setattr(rows_module, "_MOST_ENTRIES", 25_000)
+    monkeypatch.setattr(rows_module, "_MOST_ENTRIES", 15_000)
     X = sparse.random_array((5000, 5), density=0.3, rng=np.random.default_rng(0))
     y = X.toarray().sum(axis=1)
     for options in ({"patterns": "random"}, {"rank": 2}):

@@ -4,7 +4,7 @@ import cvxpy as cp
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose
-from problems import bumps, problem, shared_file
+from problems import bumps, known_optimum, problem
 from reference import all_patterns, cone_programme
 from scipy.optimize import minimize
 from sklearn.exceptions import ConvergenceWarning
@@ -301,7 +301,7 @@ def test_every_loss_reaches_the_optimum_of_complete_enumeration(name, fit_interc
     ],
 )
 def test_certified_optima_of_the_reference_data(name, loss):
-    data = np.load(shared_file("theory", f"{name}.npz"))
+    data = known_optimum(name)
     Y = data["y"].reshape(len(data["X"]), -1).astype(float)
     if isinstance(loss, Logistic):
         Y = (Y + 1) / 2

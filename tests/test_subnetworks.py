@@ -7,7 +7,7 @@ import cvxpy as cp
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose
-from problems import bumps, diabetes, shared_file
+from problems import bumps, diabetes, known_optimum
 from scipy.optimize import OptimizeResult, minimize
 from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
@@ -49,7 +49,7 @@ CASES = {
 
 
 def stored(case):
-    loaded = np.load(shared_file("theory", f"{case}.npz"))
+    loaded = known_optimum(case)
     widths, penalty = CASES[case]
     options = {
         "alpha": float(loaded["alpha"]),

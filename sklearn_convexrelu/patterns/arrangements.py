@@ -5,10 +5,13 @@ the arrangement of the hyperplanes ``x_i^T g = 0``; only those are ever needed. 
 comes with a gate strictly inside its cell.
 """
 
+from __future__ import annotations
+
 from math import comb
 from numbers import Integral
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import linprog
 from sklearn.utils import check_array, check_random_state
 from sklearn.utils.validation import check_scalar
@@ -24,7 +27,11 @@ _MOST_PATTERNS = 200_000
 _FRUITLESS = 50  # batches without a new pattern before sampling ends
 
 
-def sample_patterns(X, n_patterns=200, random_state=None):
+def sample_patterns(
+    X: ArrayLike,
+    n_patterns: int = 200,
+    random_state: int | np.random.RandomState | None = None,
+) -> tuple[NDArray, NDArray]:
     """Sample distinct activation patterns from Gaussian gates.
 
     Gates are drawn in the metric of the data, ``X g`` having about equal variance in
@@ -85,7 +92,9 @@ def sample_patterns(X, n_patterns=200, random_state=None):
     return _patterns(X, gates), gates
 
 
-def enumerate_patterns(X, max_patterns=_MOST_PATTERNS):
+def enumerate_patterns(
+    X: ArrayLike, max_patterns: int = _MOST_PATTERNS
+) -> tuple[NDArray, NDArray]:
     """Enumerate all activation patterns of full dimension, but the empty one.
 
     Parallel rows are merged and zero rows are inactive; directions in which the data
@@ -151,7 +160,7 @@ def enumerate_patterns(X, max_patterns=_MOST_PATTERNS):
     return _with_true_gates(X, patterns[some], gates[some])
 
 
-def count_patterns(n, rank):
+def count_patterns(n: int, rank: int) -> int:
     """Count the activation patterns of rows in general position.
 
     Parameters

@@ -1,0 +1,245 @@
+"""Folds of cross-validation: a path on the training rows, scored on the test rows."""
+
+from contextlib import contextmanager
+from copy import copy
+from dataclasses import dataclass, field
+from inspect import signature
+from numbers import Real
+
+import numpy as np
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.utils.metaestimators import _safe_split
+from sklearn.utils.parallel import Parallel
+from sklearn.utils.validation import _check_method_params
+
+from sklearn_convexrelu._callbacks import Task
+from sklearn_convexrelu._threads import one_blas_thread
+from sklearn_convexrelu.model.solution import Status
+from sklearn_convexrelu.training import warn
+
+__all__ = [
+    "INTERRUPTED",
+    "FoldPath",
+    "as_columns",
+    "as_done",
+    "check_some_count",
+    "chosen_index",
+    "has_passed_its_best",
+    "knowing_classes",
+    "lacking",
+    "rows_at",
+    "score_path",
+    "warn_of_missing",
+]
+
+# A fold's path ends once alpha is less than this part of where the score was best ...
+_FAR = 0.25
+# ... and the score has lost this part of what it had gained over the first one.
+_LOST = 0.05
+_FEWEST_TO_JUDGE = 20  # test rows
+
+INTERRUPTED = "interrupted"  # why a fold does not count
+
+
+@dataclass
+class FoldPath:
+    """What came of following one fold's path: one entry a point."""
+
+    scores: list = field(default_factory=list)
+    n_neurons: list = field(default_factory=list)
+    dual_gaps: list = field(default_factory=list)
+    statuses: list = field(default_factory=list)
+    settled: bool = False  # whether smaller alphas would change nothing
+    missing: str = ""  # why it counts for nothing, if so
+
+    def add(self, score, model, status):
+        """Add the point at which the model now is."""
+        self.scores.append(score)
+        self.n_neurons.append(model.n_neurons_)
+        self.dual_gaps.append(model.dual_gap_)
+        self.statuses.append(status)
+
+    def column(self, name, length):
+        """Return one quantity as a column, nan beyond the end.
+
+        Scores of a settled path go on as they are.
+        """
+        values = getattr(self, name)
+        column = np.full(length, np.nan)
+        column[: len(values)] = values
+        if self.settled and name == "scores":
+            column[len(values) :] = values[-1]
+        return column
+
+
+def score_path(
+    model, caller, data, rows, whole, grid, relative, scorer, params, context
+):
+    """Follow the path on the training rows of a fold; score it on the test rows."""
+    X, y, sample_weight = data
+    train, test = rows
+    X_train, y_train = _safe_split(model, X, y, train)
+    X_test, y_test = _safe_split(model, X, y, test, train)
+    weights = None if sample_weight is None else np.asarray(sample_weight)[train]
+    params = _check_method_params(X, params, indices=test)
+    # Few test rows make scores too rough to tell when a path is past its best.
+    judged = len(test) >= _FEWEST_TO_JUDGE
+    path, verbose = FoldPath(), model.verbose
+    model.set_params(verbose=max(verbose - 1, 0))
+    # Proofs would take longer than the training, and nobody sees them.
+    solutions = model._follow(
+        X_train, y_train, weights, grid, relative, proves=False, whole=whole
+    )
+    root = Task(context, caller, X_train, y_train, weights)
+    with one_blas_thread(), _begun(root) as task:
+        for point in range(len(grid)):
+            with _begun(task.subtask("alpha")) as step:
+                solution = next(solutions, None)
+                if solution is None:
+                    path.settled = True
+                    step.end()
+                    break
+                if solution.status is Status.INTERRUPTED:
+                    raise KeyboardInterrupt
+                score = _number(scorer(model, X_test, y_test, **params))
+            path.add(score, model, solution.status)
+            if verbose:
+                print(
+                    f"alpha {model.alpha_:.3e}  score {score:.4f}  "
+                    f"gap {model.dual_gap_:.3e}  neurons {model.n_neurons_}"
+                )
+            if step.end(lambda: vars(model)):
+                path.statuses[point] = Status.STOPPED
+                break
+            if judged and has_passed_its_best(path.scores, grid):
+                break
+    task.end()
+    if np.isnan(path.scores).all():
+        path.missing = "the scorer returned nan"
+    return path
+
+
+@contextmanager
+def _begun(task):
+    """Begin a task, which an interrupt ends too."""
+    task.begin()
+    try:
+        yield task
+    except KeyboardInterrupt:
+        task.end()
+        raise
+
+
+def as_done(calls, n_jobs):
+    """Return the results of calls, one after the other where the backend can."""
+    try:
+        parallel = Parallel(n_jobs, return_as="generator")
+    except ValueError:  # multiprocessing hands over all at the end
+        parallel = Parallel(n_jobs)
+    return parallel(calls)
+
+
+def rows_at(rows, index):
+    """Return the rows at an index, or of a mask, as folds may be given."""
+    index = np.asarray(index)
+    return rows[index if len(index) else index.astype(int)]
+
+
+def lacking(train, test):
+    """Return why a fold can score nothing, if so."""
+    if not len(train):
+        return "no training row of positive weight"
+    return "" if len(test) else "no test row of positive weight"
+
+
+def knowing_classes(scorer, classes):
+    """Return a scorer that knows the classes, which the test rows may lack.
+
+    Who scores probabilities would otherwise take the classes from those rows.
+    """
+    function = getattr(scorer, "_score_func", None)
+    if function is None or scorer._response_method == "predict":
+        return scorer
+    names, known = signature(function).parameters, {}
+    if "labels" in names:
+        known["labels"] = classes
+        if len(classes) == 2 and "pos_label" in names:
+            known["pos_label"] = classes[1]
+    scorer = copy(scorer)
+    scorer._kwargs = known | scorer._kwargs
+    return scorer
+
+
+def _number(score):
+    """Return a score; raise where it is none."""
+    if not isinstance(score, Real):
+        raise ValueError(
+            f"scoring must return a number, got {score} ({type(score)}) instead."
+        )
+    return float(score)
+
+
+def has_passed_its_best(scores, grid):
+    """Tell whether scores along a grid of decreasing alphas are clearly past a best."""
+    best, last = int(np.argmax(scores)), len(scores) - 1
+    gained, lost = scores[best] - scores[0], scores[best] - scores[last]
+    return grid[last] < _FAR * grid[best] and lost > _LOST * gained > 0.0
+
+
+def as_columns(paths, name, n_alphas):
+    """Return one quantity of all folds' paths, (n_alphas, n_folds)."""
+    return np.column_stack([path.column(name, n_alphas) for path in paths])
+
+
+def check_some_count(paths):
+    """Raise where no fold has a score."""
+    if all(path.missing for path in paths):
+        raise ValueError(f"No fold tells which alpha is best: {_told_missing(paths)}.")
+
+
+def warn_of_missing(paths):
+    """Warn of folds that do not count."""
+    reasons = {path.missing for path in paths} - {""}
+    if reasons:
+        n_missing = sum(bool(path.missing) for path in paths)
+        warn(
+            f"{n_missing} of {len(paths)} folds do not count: {_told_missing(paths)}.",
+            ConvergenceWarning if INTERRUPTED in reasons else UserWarning,
+        )
+
+
+def _told_missing(paths):
+    """Return which folds do not count, and why."""
+    folds = {}
+    for k, path in enumerate(paths):
+        if path.missing:
+            folds.setdefault(path.missing, []).append(str(k))
+    return "; ".join(
+        f"{reason} ({'every fold' if len(which) == len(paths) else _listed(which)})"
+        for reason, which in folds.items()
+    )
+
+
+def _listed(which):
+    """Return numbers of folds in words."""
+    return f"fold{'s' if len(which) > 1 else ''} {', '.join(which)}"
+
+
+def chosen_index(scores, selection):
+    """Return the index of the alpha to choose; among equals the largest alpha.
+
+    Folds without any score do not count.
+    """
+    scores = scores[:, ~np.isnan(scores).all(axis=0)]
+    # nan unless each of these folds has a score
+    mean = scores.mean(axis=1) if scores.size else np.full(len(scores), np.nan)
+    if np.isnan(mean).all():
+        raise ValueError(
+            "No alpha has a score in every fold: where one fold has scores, another "
+            "has nan."
+        )
+    best = int(np.nanargmax(mean))
+    if selection == "best" or scores.shape[1] < 2:
+        return best
+    error = scores[best].std(ddof=1) / np.sqrt(scores.shape[1])
+    return int(np.argmax(mean >= mean[best] - error))
