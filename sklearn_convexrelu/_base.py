@@ -28,7 +28,7 @@ from sklearn_convexrelu._posthoc import PosthocMixin
 from sklearn_convexrelu._threads import training_threads
 from sklearn_convexrelu.adaptive.loop import AdaptiveSolver
 from sklearn_convexrelu.data.statement import state_problem
-from sklearn_convexrelu.data.tables import checked
+from sklearn_convexrelu.data.tables import checked_again
 from sklearn_convexrelu.model.losses import Loss, SquaredError
 from sklearn_convexrelu.model.neurons import NEURONS
 from sklearn_convexrelu.model.subnetworks import TreeNetwork, TreeShape
@@ -489,7 +489,7 @@ class BaseConvexReLU(
     def _forward(self, X):
         """Return the network's outputs, (n_samples, n_outputs)."""
         check_is_fitted(self)
-        X = checked(self, X, reset=False)
+        X = checked_again(self, X)
         F = self.network_.forward(X)
         if self._settled is None:
             return F

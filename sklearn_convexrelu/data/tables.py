@@ -7,24 +7,23 @@ from sklearn.utils.validation import _check_sample_weight, validate_data
 
 from sklearn_convexrelu.data.rows import Rows, is_mapped
 
-__all__ = ["checked", "checked_weights", "of_rows"]
+__all__ = ["checked", "checked_again", "checked_weights", "of_rows"]
 
 _FLOATS = [np.float64, np.float32]
+_TABLES = {"accept_sparse": "csr", "dtype": _FLOATS}
 
 
-def checked(estimator, X, y=None, *, reset=True, **targets):
-    """Return a table of floats, and targets where there are some.
+def checked(estimator, X, y, **targets):
+    """Return what ``fit`` is given: a table of floats, and targets.
 
     Parameters
     ----------
     estimator : estimator
-        Whose number and names of features are noted, or with ``reset=False`` compared.
+        On which the number and names of features are noted.
     X : array-like, sparse matrix or memory map of shape (n_samples, n_features)
         The table. A large memory map is looked at block by block.
-    y : array-like, default=None
+    y : array-like
         Targets.
-    reset : bool, default=True
-        Whether this is a fit.
     **targets : dict
         What scikit-learn's ``check_X_y`` takes for targets.
 
@@ -34,7 +33,7 @@ def checked(estimator, X, y=None, *, reset=True, **targets):
         The table, single or double precision; sparse ones without stored zeros and
         with sorted columns.
     y : ndarray
-        Targets, if there are.
+        The targets.
 
     Raises
     ------
@@ -44,16 +43,23 @@ def checked(estimator, X, y=None, *, reset=True, **targets):
     """
     if is_mapped(X):
         _check_map(X)
-        validate_data(estimator, X, reset=reset, skip_check_array=True)
-        if y is None:
-            return X
+        validate_data(estimator, X, skip_check_array=True)
         stand_in = np.broadcast_to(np.float32(0.0), (len(X), 1))
         return X, check_X_y(stand_in, y, estimator=estimator, **targets)[1]
-    options = {"accept_sparse": "csr", "dtype": _FLOATS, "reset": reset}
-    if y is None:
-        return validate_data(estimator, X, **options)
-    X, y = validate_data(estimator, X, y, **options, **targets)
+    X, y = validate_data(estimator, X, y, **_TABLES, **targets)
     return _canonical(X) if sparse.issparse(X) else X, y
+
+
+def checked_again(estimator, X):
+    """Return what a fitted estimator is given: a table with the features of its fit.
+
+    The parameters are those of ``checked``.
+    """
+    if is_mapped(X):
+        _check_map(X)
+        validate_data(estimator, X, skip_check_array=True, reset=False)
+        return X
+    return validate_data(estimator, X, **_TABLES, reset=False)
 
 
 def checked_weights(sample_weight, X):
