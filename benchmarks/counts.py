@@ -33,6 +33,7 @@ from sklearn_convexrelu import (
     convex_relu_path,
 )
 from sklearn_convexrelu.adaptive import loop as adaptive
+from sklearn_convexrelu.adaptive import steps
 from sklearn_convexrelu.adaptive.slide import _TreeObjective, _WeightObjective
 from sklearn_convexrelu.pricing.kernels import Prices
 from sklearn_convexrelu.pricing.search import Pricer
@@ -120,7 +121,7 @@ class Counter:
         self.count(_TreePrices, "totals_and_gradients", None, tree_pricing_work)
         for kind in (_WeightObjective, _TreeObjective):
             self.count(kind, "__call__", "slide steps", slide_work)
-        self.count(adaptive, "best_amplitudes", "solves", solve_work)
+        self.count(steps, "best_amplitudes", "solves", solve_work)
         self.count(adaptive._Run, "improve", "rounds", nothing)
         self.count(CentralPath, "block_matrices", "Newton steps", nothing)
         return self
@@ -148,34 +149,45 @@ def nothing(*args, **kwargs):
     return 0.0, 0.0
 
 
+def entries(rows):
+    """Return the entries of the inputs."""
+    return len(rows) * rows.n_inputs
+
+
+def read(rows):
+    """Return the bytes of the inputs."""
+    return entries(rows) * rows.dtype.itemsize
+
+
 def pricing_work(prices, U, widths=None):
     """Return flops and bytes of prices and gradients of columns."""
-    return 4 * prices.X.size * U.shape[1], 2 * prices.X.nbytes
+    return 4 * entries(prices.rows) * U.shape[1], 2 * read(prices.rows)
 
 
 def tree_pricing_work(prices, W, signs, outputs):
     """Return flops and bytes of prices and gradients of leaves."""
-    return 4 * prices.X.size * len(W) * W.shape[1], 2 * prices.X.nbytes
+    return 4 * entries(prices.rows) * len(W) * W.shape[1], 2 * read(prices.rows)
 
 
 def several_outputs_work(prices, U, A, widths=None):
     """Return flops and bytes of prices and gradients of columns, several outputs."""
     if prices.N.shape[1] == 1:
         return 0.0, 0.0  # counted as a pattern sum
-    products = 2 * prices.X.size + 2 * prices.N.size  # values, totals
+    products = 2 * entries(prices.rows) + 2 * prices.N.size  # values, totals
     if A is not None:
         products *= 2  # output weights, gradients
-    return products * U.shape[1], 2 * prices.X.nbytes
+    return products * U.shape[1], 2 * read(prices.rows)
 
 
 def slide_work(objective, flat):
     """Return flops and bytes of one evaluation of objective and gradient."""
-    return 6 * len(objective.X) * len(flat), 2 * objective.X.nbytes
+    return 6 * len(objective.rows) * len(flat), 2 * read(objective.rows)
 
 
-def solve_work(problem, Phi, *rest):
+def solve_work(problem, features, *rest):
     """Return flops and bytes of the normal equations."""
-    return 2 * Phi.size * Phi.shape[1], 2 * Phi.nbytes
+    size = len(problem.rows) * features.n_units
+    return 2 * size * features.n_units, 16 * size
 
 
 def main():

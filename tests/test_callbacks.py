@@ -210,7 +210,7 @@ def test_an_interrupt_between_points_keeps_the_path_so_far(monkeypatch):
         moves.append(problem)
         if len(moves) == 4:
             raise KeyboardInterrupt
-        self.begin(problem, started)
+        self._begin(problem, started)
 
     monkeypatch.setattr(adaptive._Run, "move", interrupted)
     with pytest.warns(ConvergenceWarning, match="interrupted"):

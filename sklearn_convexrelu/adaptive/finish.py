@@ -8,21 +8,28 @@ network to many digits.
 
 import numpy as np
 
+from sklearn_convexrelu.adaptive.steps import Point
 from sklearn_convexrelu.model.neurons import column_norms
-from sklearn_convexrelu.model.pruning import merge_compatible
+from sklearn_convexrelu.model.pruning import merge_compatible, prune
+from sklearn_convexrelu.model.solution import Status
+from sklearn_convexrelu.pricing.search import FINE
 from sklearn_convexrelu.programmes.group_lasso import GroupLasso
 from sklearn_convexrelu.programmes.interior_point import InteriorPoint
 from sklearn_convexrelu.programmes.recovery import relu_network
 
-__all__ = ["best_over_cells", "is_affordable"]
+__all__ = ["best_over_cells", "finished", "is_affordable"]
 
 _ON_HYPERPLANE = 1e-6  # times the length of a sample: such values have no sign yet
 _INSIDE = 0.5  # part of the way to the next hyperplane that interiors are moved
 _SMALLEST = 1e-5  # times the largest: blocks below are dust of the interior point
 _MOST_ENTRIES = 20_000_000  # slacks, and factors of the cones
+_MOST_ADDED = 40  # candidates a programme
+_MOST_IDLE = 4  # programmes in a row without a smaller gap
+_PASSES = 4  # fine searches in a row that must find nothing at the end
+_SAME_CELL = 0.9999  # cosine from which two candidates are taken to be in one cell
 
 
-def is_affordable(problem, n_cells):
+def is_affordable(problem, n_cells=_MOST_ADDED):
     """Tell whether the programme over so many cells fits its memory cap."""
     if problem.n_outputs > 1 or problem.shape.is_tree or not problem.rows.has_array:
         return False
@@ -74,3 +81,91 @@ def _interiors(X, U, rng):
     with np.errstate(divide="ignore", invalid="ignore"):
         distances = np.where(ahead, -H / V, np.inf).min(axis=0)
     return (U + _INSIDE * np.minimum(distances, 1.0) * ways).T
+
+
+def finished(run):
+    """End a run on programmes over the cells of its neurons and of new candidates.
+
+    The gap goes with the root of what the objective lacks: at the end networks of equal
+    objective differ in their gaps, and the one of the least is returned.
+
+    Parameters
+    ----------
+    run : object
+        The run of the loop, whose point this moves.
+
+    Returns
+    -------
+    Solution or None
+        None where a programme would have too many cells: the loop goes on by itself.
+    """
+    n_passed, n_idle, best = 0, 0, None
+    while True:
+        # 1. The same search at every network, so that gaps compare.
+        candidates, certificate = run.price_and_certify(FINE)
+        if best is None or certificate.gap < best[2].gap:
+            n_idle, best = 0, run.priced
+        elif best[0] is run.point:  # a harder look at the same network
+            best = run.priced
+        # 2. Several searches in a row must find nothing: polishing starts at random.
+        if certificate.gap <= run.aim:
+            n_passed, status = n_passed + 1, Status.CONVERGED
+            if n_passed < _PASSES and certificate.kind != "exact":
+                continue
+        elif run.stopped:
+            status = Status.STOPPED
+        elif run.is_last or n_idle >= _MOST_IDLE:
+            status = run.limit()
+        # 3. The programme over more cells, more exactly after each that was idle.
+        else:
+            U, signs = _cells(run, candidates, n_idle)
+            if not is_affordable(run.problem, len(signs)):
+                run.point = best[0]
+                return None
+            if _moved_over_cells(run, U, signs, certificate.gap, n_idle):
+                run.n_iter, n_passed, n_idle = run.n_iter + 1, 0, n_idle + 1
+                continue
+            status = run.limit()
+        run.point, candidates, certificate = best
+        return run.solution(candidates, certificate, status)
+
+
+def _cells(run, candidates, n_idle):
+    """Return directions in the cells of the next programme, and output signs.
+
+    After rounds without a smaller gap more of the cells around a hyperplane with
+    samples on it are taken.
+    """
+    new = candidates.distinct(
+        _MOST_ADDED,
+        _SAME_CELL,
+        run.steps.pricer.signature,
+        run.problem.alpha * (1 + 1e-7),
+    )
+    U, A, _ = run.point.network.directions()
+    U, A = np.hstack([U, new.directions]), np.vstack([A, new.outputs])
+    copies = 1 + n_idle
+    return np.tile(U, copies), np.tile(np.sign(A[:, 0]), copies)
+
+
+def _moved_over_cells(run, U, signs, gap, n_idle):
+    """Take the best network over cells; return whether it is no worse.
+
+    After rounds without a smaller gap the programme is solved more exactly.
+    """
+    problem, steps = run.problem, run.steps
+    tol = 0.1**n_idle * max(0.1 * run.aim, 0.01 * gap) / run.scale
+    network = best_over_cells(problem, U, signs, tol, steps.rng)
+    # An interior point has all the neurons that do no harm; a vertex has few.
+    network = steps.corrected(*network.directions(), network.intercept)
+    if network.n_neurons > len(problem.rows):
+        network = prune(network, problem.rows)
+    point = Point.of(problem, network)
+    steps.tell("cells", point.network, point.objective)
+    if steps.cap is not None and point.network.n_neurons > steps.cap:
+        steps.is_capped = True
+        return False
+    if point.objective > run.point.objective + run.aim:
+        return False
+    run.point = point
+    return True

@@ -87,22 +87,26 @@ class Solution:
     dual_network: Network | None = None
     low_rank: object = None
 
+    @staticmethod
+    def record(certificate, n_neurons, seconds):
+        """Return a record of the history."""
+        return {
+            "time": seconds,
+            "objective": certificate.objective,
+            "dual_gap": certificate.gap,
+            "n_neurons": n_neurons,
+            "price": certificate.price,
+        }
+
     @classmethod
     def of_constant(cls, network, certificate, status, tolerance, low_rank=None):
         """Return the solution that is a constant, where there was nothing to solve."""
-        record = {
-            "time": 0.0,
-            "objective": certificate.objective,
-            "dual_gap": certificate.gap,
-            "n_neurons": 0,
-            "price": certificate.price,
-        }
         return cls(
             network=network,
             certificate=certificate,
             status=status,
             n_iter=1,
-            history=[record],
+            history=[cls.record(certificate, 0, 0.0)],
             tolerance=tolerance,
             directions=None,
             low_rank=low_rank,

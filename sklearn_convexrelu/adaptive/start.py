@@ -1,0 +1,91 @@
+"""Where the loop starts: a given network, a sample's, or what random ones slide to."""
+
+from dataclasses import replace
+
+import numpy as np
+
+from sklearn_convexrelu.adaptive.steps import Point
+
+__all__ = ["first_point", "sample_of"]
+
+_FIRST_NEURONS = 50  # drawn at random and slid before the first round ...
+_FIRST_SIZE = 3.0  # norm of all their hidden weights; that of the outputs is about one
+# ... until a step gains less than this, in losses of the best constant: what a round
+# asks of a slide at a gap as large as that loss.
+_FIRST_DECREASE = 3e-4
+_SAMPLED_ROWS = 4096  # problems of four times as many rows start on so many ...
+_SAMPLED_PART = 8  # ... or on one row in so many
+
+
+def first_point(steps, start, scale):
+    """Return the point that the loop starts from.
+
+    Parameters
+    ----------
+    steps : Steps
+        The steps on the problem.
+    start : Network or None
+        A network that was given. It may be one of other data, whose neurons are worse
+        than none: then it counts for nothing.
+    scale : float
+        Loss of the best constant.
+
+    Returns
+    -------
+    Point
+        With the best amplitudes of its neurons.
+    """
+    problem = steps.problem
+    none = Point.of(problem, problem.null_network())
+    if start is not None:
+        intercept = none.network.intercept
+        given = _best(steps, replace(start.pruned(), intercept=intercept))
+        if given.objective <= none.objective:
+            return given
+    if problem.shape.is_tree:
+        return _best(steps, none.network)
+    return _best(steps, _random(steps, none, scale))
+
+
+def _best(steps, network):
+    """Return the point of the best amplitudes of the neurons of a network."""
+    network = steps.corrected(*network.directions(), network.intercept)
+    return Point.of(steps.problem, network)
+
+
+def _random(steps, none, scale):
+    """Return the network that random neurons slide to.
+
+    A network so wide gets close by descent alone, in fewer passes over the rows than it
+    takes to generate neurons one round after another.
+    """
+    problem, rng, count = steps.problem, steps.rng, _FIRST_NEURONS
+    hidden = steps.pricer.random_units(count, rng) * _FIRST_SIZE
+    output = rng.standard_normal((count, problem.n_outputs))
+    hidden, output = hidden / np.sqrt(count), output / np.sqrt(count)
+    network = replace(none.network, hidden=hidden, output=output)
+    decrease = max(_FIRST_DECREASE * scale, steps.least_decrease)
+    watch = None
+    if steps.tell.listens:
+
+        def watch(network):
+            steps.tell("start", network)
+
+    network = steps.slid(network, decrease, True, watch).pruned()
+    better = problem.objective(network) < none.objective
+    return network if better else none.network
+
+
+def sample_of(problem, seed):
+    """Return the problem on a sample of many rows, or None.
+
+    None is also for a sample that lacks a class, or a count, that the rows have: it may
+    have no optimum.
+    """
+    n_rows = len(problem.rows)
+    if n_rows <= 4 * _SAMPLED_ROWS:
+        return None
+    rng = np.random.default_rng(seed)
+    count = max(_SAMPLED_ROWS, n_rows // _SAMPLED_PART)
+    sample = problem.subset(np.sort(rng.choice(n_rows, count, replace=False)))
+    return None if (sample.Y == sample.Y[0]).all(axis=0).any() else sample

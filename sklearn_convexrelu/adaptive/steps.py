@@ -1,0 +1,210 @@
+"""The steps of a round: price, add, correct, slide, merge.
+
+Each takes a network and returns one, or a Point: a network with the best intercept for
+its neurons, and what it predicts. None knows what the round is for, see ``loop.py``.
+"""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from sklearn_convexrelu.adaptive.slide import slide
+from sklearn_convexrelu.certificates.certificate import dual_point
+from sklearn_convexrelu.model.neurons import Network
+from sklearn_convexrelu.model.pruning import merge_compatible
+from sklearn_convexrelu.pricing.search import KNOWN
+from sklearn_convexrelu.programmes.amplitudes import Features, best_amplitudes
+
+__all__ = ["ENOUGH_CORRECTING", "ENOUGH_SLIDING", "Point", "Steps"]
+
+_MOST_ADDED = 80  # candidates a round
+_DISTINCT = 0.95  # cosine from which two candidates are the same
+_MERGED = 0.999  # cosine from which two neurons are the same
+_LEADERS = 80  # candidates that the next searches start from
+_APART = 0.9  # cosine that leaders are below
+# Least decreases of the objective, times the gap, that a step must bring.
+ENOUGH_CORRECTING, ENOUGH_SLIDING = 1e-4, 3e-4
+_SLIDE_STEPS = 100
+_SINGLE = 1e-6  # least decrease, in objectives, that single precision resolves
+_LEAST_DECREASE = 1e-12  # times the loss of the best constant: less is rounding
+
+
+@dataclass(frozen=True)
+class Point:
+    """A network with the best intercept for its neurons.
+
+    Attributes
+    ----------
+    network : Network or TreeNetwork
+        The network.
+    F : ndarray of shape (n_samples, n_outputs)
+        Its predictions.
+    objective : float
+        Its objective.
+    """
+
+    network: Network
+    F: np.ndarray
+    objective: float
+
+    @classmethod
+    def of(cls, problem, network):
+        """Return the point of a network, with another intercept."""
+        F = network.forward(problem.rows)
+        if problem.fit_intercept:
+            step = problem.loss.best_intercept(F, problem.Y, problem.weights)
+            network = replace(network, intercept=network.intercept + step)
+            F = F + step
+        return cls(network, F, problem.objective(network, F))
+
+
+class Steps:
+    """The steps of rounds on one problem after another, which differ in alpha alone.
+
+    Attributes
+    ----------
+    problem : Problem
+        The problem.
+    pricer : Pricer or TreePricer
+        That of its data.
+    rng : numpy.random.Generator
+        Draws the starts of searches.
+    cap : int or None
+        Largest number of neurons.
+    tell : callable
+        Told of the name of a step and its network.
+    leaders : ndarray of shape (n_inputs, n_leaders)
+        Directions that the next search starts from.
+    is_capped : bool
+        Whether more neurons were wanted than the cap allows.
+    least_decrease : float
+        Decrease of the objective that is not rounding.
+    """
+
+    def __init__(self, problem, pricer, rng, cap, scale, tell):
+        self.problem, self.pricer, self.rng = problem, pricer, rng
+        self.cap, self.tell = cap, tell
+        self.leaders = problem.null_network().directions()[0]
+        self.least_decrease = _LEAST_DECREASE * scale
+        self.is_capped = False
+
+    def price(self, point, effort, enough=None):
+        """Search for the prices at a point; remember the leaders.
+
+        Parameters
+        ----------
+        point : Point
+            The network whose dual point is priced.
+        effort : Effort
+            How hard.
+        enough : callable, default=None
+            Tells of the dual point and a price whether the search may end early.
+
+        Returns
+        -------
+        candidates : Candidates
+            Directions and their prices.
+        bound : float or None
+            What no price exceeds, where pricing was exact.
+        """
+        N = dual_point(self.problem, point.F)
+        known = np.hstack([point.network.directions()[0], self.leaders])
+        options = () if enough is None else (lambda price: enough(N, price),)
+        candidates, bound = self.pricer.price(N, known, self.rng, effort, *options)
+        self.leaders = candidates.distinct(
+            _LEADERS, _APART, self.pricer.signature
+        ).directions
+        return candidates, bound
+
+    def improved(self, point, candidates, gap, enough=ENOUGH_SLIDING):
+        """Return the point after a round from ``point``, or None without a decrease.
+
+        The slide ends at steps that gain less than ``enough`` gaps. Another addition
+        follows: amplitudes that are best for the neurons and for directions next to
+        them make a better dual point than a slide does.
+        """
+        correcting = max(ENOUGH_CORRECTING * gap, self.least_decrease)
+        decrease = max(enough * gap, self.least_decrease)
+        network = self.extended(point.network, candidates, correcting)
+        rough = decrease > _SINGLE * point.objective
+        slid = Point.of(self.problem, self.slid(network, decrease, rough).pruned())
+        self.tell("slide", slid.network, slid.objective)
+        more = self.price(slid, KNOWN)[0]
+        more = self.extended(slid.network, more, correcting)
+        more = self.merged(more, slid.objective, point.objective)
+        best = more if more.objective < slid.objective else slid
+        # "not <": a nan is no step either.
+        if not best.objective < point.objective - self.least_decrease:
+            return None
+        return best
+
+    def extended(self, network, candidates, enough):
+        """Add the best distinct candidates and re-solve for all amplitudes."""
+        new = candidates.distinct(
+            _MOST_ADDED,
+            _DISTINCT,
+            self.pricer.signature,
+            self.problem.alpha * (1 + 1e-6),
+        )
+        U, A, c = network.directions()
+        U = np.hstack([U, new.directions])
+        A = np.vstack([A, new.outputs])
+        c = np.concatenate([c, np.zeros(len(new.prices))])
+        network = self.corrected(U, A, c, network.intercept, enough)
+        self.tell("add", network)
+        return network
+
+    def corrected(self, U, A, c, b, enough=None):
+        """Return the network of best amplitudes, with no more neurons than allowed.
+
+        Parameters
+        ----------
+        U, A, c, b : ndarray
+            Directions, outputs, amplitudes and intercept to start from.
+        enough : float, default=None
+            The decrease that one more step must promise; None: more than rounding.
+        """
+        problem, shape = self.problem, self.problem.shape
+        enough = self.least_decrease if enough is None else enough
+        c, b = best_amplitudes(problem, Features(problem, U), A, c, b, enough)
+        kept = np.flatnonzero(c > 1e-8 * c.max(initial=0.0))
+        if self.cap is None or len(kept) <= self.cap:
+            return shape.network(U[:, kept], A[kept], c[kept], b)
+        self.is_capped = True
+        kept = np.sort(kept[np.argsort(-c[kept], kind="stable")[: self.cap]])
+        U, A = U[:, kept], A[kept]
+        c, b = best_amplitudes(problem, Features(problem, U), A, c[kept], b, enough)
+        return shape.network(U, A, c, b).pruned()
+
+    def slid(self, network, decrease, rough, watch=None):
+        """Slide a network, on the rows as searches have them where that will do."""
+        problem, axes = self.problem, self.pricer.geometry.axes
+        if not rough:
+            return slide(problem, network, decrease, _SLIDE_STEPS, watch=watch)
+        rows = self.pricer.rough
+        if axes is None:
+            return slide(problem, network, decrease, _SLIDE_STEPS, rows, watch)
+        watched = None if watch is None else lambda along: watch(along.mapped(axes))
+        network = network.mapped(axes.T)
+        network = slide(problem, network, decrease, _SLIDE_STEPS, rows, watched)
+        return network.mapped(axes)
+
+    def merged(self, network, ceiling, before):
+        """Return the point of a network after neurons that act alike were merged.
+
+        Merging must stay below the ceiling and may cost at most a tenth of the decrease
+        from ``before``. Sub-networks that act alike differ in their leaves: those are
+        kept.
+        """
+        problem = self.problem
+        if problem.shape.is_tree:
+            return Point.of(problem, network)
+        point = Point.of(problem, merge_compatible(network, problem.rows))
+        merged = point.network.merged(_MERGED, self.pricer.signature)
+        if merged.n_neurons < point.network.n_neurons:
+            merged = Point.of(problem, merged)
+            cost = merged.objective - point.objective
+            affordable = 0.1 * max(before - point.objective, 0.0)
+            if merged.objective < ceiling and cost <= affordable:
+                return merged
+        return point
