@@ -7,12 +7,29 @@ the regions of the relaxation start from these.
 
 import numpy as np
 
-__all__ = ["RANK_RTOL", "keeps_all", "merge_parallel", "row_norms", "row_space"]
+__all__ = [
+    "RANK_RTOL",
+    "keeps_all",
+    "merge_parallel",
+    "on_planes",
+    "row_norms",
+    "row_space",
+]
 
+# Singular values, times the largest, that count as zero. In 300 products of factors of
+# rank one and two, up to 2000 x 11, rounding left no more than 7e-16; columns of data
+# that are combinations of others but for their printed digits leave far more. What is
+# dropped enters `ExactPricing.slack`, so half or double cannot make a proof wrong.
 RANK_RTOL = 1e-10
 # Rows closer than this (in angle) to parallel share one plane. It must lie well above
-# the rounding of a unit vector, below which the side of a plane is noise.
+# the rounding of a unit vector, below which the side of a plane is noise: multiples of
+# one row were up to 8e-16 apart in 12000 trials. Half and double merge the same rows
+# there, and none of 2000 Gaussian rows, nor would 1e-8.
 _MERGE_TOL = 2e-13
+# Cosine of a gate and a row up to which the gate is on the row's plane. Rounding makes
+# some 1e-16 of it, and the nearest of 61 sampled gates on tables of up to 60 rows was
+# at 7e-5: half and double refuse the same.
+_BOUNDARY = 1e-12
 
 
 def row_space(X, rtol=RANK_RTOL):
@@ -38,6 +55,16 @@ def keeps_all(X):
     """Tell whether the singular values that the rank leaves out are rounding."""
     rounding = 4 * max(X.shape) * np.finfo(float).eps
     return row_space(X)[1] <= rounding * np.linalg.norm(X)
+
+
+def on_planes(gates, X):
+    """Tell for each gate whether it is orthogonal to a row, up to rounding.
+
+    The cell of its pattern may then have an empty interior. Zero rows have no plane.
+    """
+    X = X[X.any(axis=1)]
+    lengths = np.linalg.norm(gates, axis=1)[:, None] * np.linalg.norm(X, axis=1)
+    return (np.abs(gates @ X.T) <= _BOUNDARY * lengths).any(axis=1)
 
 
 def merge_parallel(Z):

@@ -9,6 +9,7 @@ from sklearn_convexrelu.patterns.arrangements import (
     patterns_of,
     sample_patterns,
 )
+from sklearn_convexrelu.patterns.planes import on_planes
 from sklearn_convexrelu.patterns.subnetworks import (
     enumerate_trees,
     sample_trees,
@@ -64,10 +65,7 @@ def _trees(problem, given, n_patterns, seed):
 
 def _check_interiors(gates, X):
     """Refuse gates on the boundary of their cell: the cones have no interior there."""
-    live = X.any(axis=1)
-    values = np.abs(gates @ X[live].T)
-    scale = np.linalg.norm(gates, axis=1)[:, None] * np.linalg.norm(X[live], axis=1)
-    on_boundary = np.flatnonzero((values <= 1e-12 * scale).any(axis=1))
+    on_boundary = np.flatnonzero(on_planes(gates, X))
     if len(on_boundary):
         raise ValueError(
             f"Gate {on_boundary[0]} of the distinct ones in patterns is orthogonal to "
