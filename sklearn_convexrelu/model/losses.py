@@ -315,7 +315,7 @@ class Huber(Loss):
         ------
         ValueError
             If the threshold is so far below the residuals that the loss, which goes
-            with it, drowns in rounding.
+            with it, is lost in rounding.
         """
         units = _residual_units(Y, constant)
         if self.threshold < _LEAST_THRESHOLD * units.size:

@@ -10,12 +10,20 @@ import numpy as np
 
 __all__ = ["CircleSweep", "Points", "SphereSweep"]
 
-# Slack of the local optimality tests relative to the size of the function; a test that
-# is too lenient only costs one more evaluation.
+# Chosen on Gaussian rows of rank three, 300, 600 and 1000 of them.
+# Slack of the local optimality tests relative to the size of the function: too lenient
+# a test costs one more evaluation, too strict a one the maximum. With half, double and
+# a hundred times as much the same 6381 candidates are evaluated.
 _TEST_TOL = 1e-12
-_CACHE_BYTES = 80_000_000  # sweep geometry kept between calls
-_BLOCK_ITEMS = 60_000  # entries of one work array: a block's arrays stay in cache
-_KEPT = 32  # candidates, well spread, which a sweep hands over
+# Of sweep geometry, kept between calls. At 1000 rows, which need 32 MB, later calls
+# take 0.28 s where it is kept and 0.33 s where it is not; half and double keep it too.
+_CACHE_BYTES = 80_000_000
+# Entries of one work array, so that a block's arrays stay in cache. At 1000 rows a call
+# takes 0.28 s; with half 0.27 s, with double 0.31 s.
+_BLOCK_ITEMS = 60_000
+# Candidates, well spread, that a sweep returns. Asked for 30 directions (a search asks
+# for fewer) it has them; with 64 the same ones, with 16 only 14 or 16.
+_KEPT = 32
 
 
 class Points:
