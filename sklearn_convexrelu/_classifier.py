@@ -111,9 +111,9 @@ class ConvexReLUClassifier(ClassifierMixin, BaseConvexReLU):
         dependent for fewer, at equal predictions and no larger penalty (``prune``).
     solver : {"auto", "interior_point", "fista", "cvxpy"}, default="auto"
         What solves the programme over fixed patterns. ``"fista"`` is for gated units;
-        it is what ``"auto"`` takes there for several outputs, very many unknowns, and
-        losses that are quadratic in pieces. Else it takes the interior point method,
-        and CVXPY for small programmes on which that stalls.
+        it is what ``"auto"`` takes there for several outputs, and for losses that are
+        quadratic in pieces. Else it takes the interior point method, and CVXPY for
+        small programmes on which that stalls.
     solver_options : dict, default=None
         Options of that solver: ``first_units`` of the interior point method,
         ``check_every`` of FISTA, and what ``cvxpy.Problem.solve`` takes.

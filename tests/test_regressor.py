@@ -20,6 +20,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from sklearn_convexrelu import ConvexReLURegressor
 from sklearn_convexrelu.adaptive import loop as adaptive
+from sklearn_convexrelu.adaptive import start
 from sklearn_convexrelu.pricing.exact import exact_price
 
 
@@ -342,7 +343,7 @@ def test_bounds_stay_below_objectives_far_from_zero(shift):
 
 @pytest.mark.parametrize("sizes", [[9000, 1125], [40_000, 5000, 625]])
 def test_many_rows_start_on_samples(sizes, monkeypatch):
-    monkeypatch.setattr(adaptive, "_SAMPLED_ROWS", 500)
+    monkeypatch.setattr(start, "_SAMPLED_ROWS", 500)
     X, y = bumps(sizes[0], 3)
     starts = []
     sampled = adaptive.AdaptiveSolver.sampled_start

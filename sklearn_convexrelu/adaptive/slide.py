@@ -22,7 +22,7 @@ def slide(problem, network, tol, max_iter, rows=None, watch=None):
     ``network`` is. ``watch`` is called with the network after every step.
     """
     kind = _TreeObjective if problem.shape.is_tree else _WeightObjective
-    objective = kind(problem, network, problem.rows if rows is None else rows)
+    objective = kind(problem, network, rows)
     # Trial steps may go too far; and BLAS kernels raise flags on lanes they do not use.
     with np.errstate(over="ignore", invalid="ignore"):
         found = minimize(
@@ -40,7 +40,9 @@ class _WeightObjective:
     """Objective and gradient of a network as a function of one flat vector."""
 
     def __init__(self, problem, network, rows):
-        self.problem, self.rows = problem, rows
+        self.problem = problem
+        self.rows = problem.rows if rows is None else rows
+        self.dtype = np.dtype(np.float64) if rows is None else rows.dtype
         self.given, self.intercept = network, network.intercept
         self.shapes = [weights.shape for weights in self.weights_of(network)]
         self.sizes = np.cumsum([weights.size for weights in self.weights_of(network)])
@@ -76,7 +78,7 @@ class _WeightObjective:
         problem, alpha = self.problem, self.problem.alpha
         hidden, output, intercept = self.unpack(flat)
         value = 0.5 * alpha * (np.vdot(hidden, hidden) + np.vdot(output, output))
-        dtype = self.rows.dtype
+        dtype = self.dtype
         U, A = (w.astype(dtype, copy=False) for w in (hidden, output))
         loss, *sums = self.rows.reduce(
             _loss_and_gradients,
@@ -114,7 +116,7 @@ class _TreeObjective(_WeightObjective):
         squares = np.einsum("kmd,kmd->k", W, W)
         value = 0.5 * alpha * (np.sum(squares**shape.degree) + np.vdot(A, A))
         slope = alpha * shape.degree * squares ** (shape.degree - 1)
-        dtype = self.rows.dtype
+        dtype = self.dtype
         V = shape.leaves(W).astype(dtype, copy=False)
         prepared = shape.prepared_leaves(self.rows, V, self.given.signs)
         loss, to_b, to_A, G = self.rows.reduce(

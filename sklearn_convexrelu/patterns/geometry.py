@@ -134,12 +134,12 @@ class Geometry:
         return unit(V + size * noise / lengths)
 
 
-def steepest(squares, V, G, ways, momentum):
-    """Return the next ways of an ascent on the sphere, and how they change values.
+def steepest(squares, V, G, moves, momentum):
+    """Return the next moves of an ascent on the sphere, and how they change values.
 
     A step w from the unit v turns it by ``||w||``, and changes its values at a typical
     row by ``sqrt(squares @ w^2)`` while they are ``sqrt(squares @ v^2)`` themselves.
-    Ways are steepest, and of length one, in the sum of the squares of the turn and of
+    Moves are steepest, and of length one, in the sum of the squares of the turn and of
     the relative change, ``_STIFFNESS`` times: short steps where the unit cuts rows that
     stand close together, and long ones, as on the plain sphere, where they do not.
 
@@ -151,15 +151,15 @@ def steepest(squares, V, G, ways, momentum):
         Unit coordinates.
     G : ndarray of shape (n_inputs, n_directions)
         Gradients of the price there.
-    ways : ndarray of shape (n_inputs, n_directions)
-        The ways before.
+    moves : ndarray of shape (n_inputs, n_directions)
+        The moves before.
     momentum : float
         The part of them that is kept.
 
     Returns
     -------
-    ways : ndarray of shape (n_inputs, n_directions)
-        The next ways.
+    moves : ndarray of shape (n_inputs, n_directions)
+        The next moves.
     changes : ndarray of shape (n_directions,)
         Root mean square change of the values along them.
     """
@@ -169,7 +169,7 @@ def steepest(squares, V, G, ways, momentum):
     slope = G - V * np.einsum("ij,ij->j", G, V)  # lengthening a unit gains nothing
     steep = slope / stiffness
     steep /= positive(np.sqrt(np.einsum("ij,ij->j", slope, steep)))
-    steep += momentum * ways
+    steep += momentum * moves
     stiffness *= steep
     steep /= positive(np.sqrt(np.einsum("ij,ij->j", stiffness, steep)))
     # Of the squared length, one, what is not the turn is the change.

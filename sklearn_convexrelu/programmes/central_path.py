@@ -30,13 +30,13 @@ from sklearn_convexrelu.programmes.second_order_cones import (
 
 __all__ = ["CentralPath"]
 
-# Chosen on seven programmes of six losses (to gaps of 1e-3) and eight that are hard for
-# Newton's method (small thresholds and penalties, to gaps of 1e-6), which take 134 and
-# 398 steps. Part of the way to the boundary that a step goes: with 0.98 132 and 428,
-# with 0.995 133 and 454 and a programme more that stalls.
+# Chosen on seven programmes of five losses (to gaps of 1e-3) and eight that are hard
+# for Newton's method (small thresholds and penalties, to gaps of 1e-6), which take 134
+# and 398 steps; one of the latter stalls. Part of the way to the boundary that a step
+# goes: with 0.98 132 and 428, and another stalls; with 0.995 133 and 454.
 _TO_BOUNDARY = 0.99
 # At a step, with one curvature of the loss after another. No difference on the first
-# seven; on the others 2 take 573 steps and two more fail, 8 take 415.
+# seven; on the others 2 take 573 steps and two others fail, 8 take 415.
 _ATTEMPTS = 4
 # Times the largest unit: smaller ones go where that costs nothing. On the first seven
 # 1194 of 1940 units stay, with half 1528, with double 957. To be left with few is for

@@ -18,7 +18,7 @@ from sklearn_convexrelu.programmes.group_lasso import Blocks, ProgrammeSolution
 __all__ = ["InteriorPoint"]
 
 # Part of the gap to which a working set is solved that will grow. On seven programmes
-# of six losses, to gaps of 1e-3, 134 steps; with half 138, with double 133. Solved to
+# of five losses, to gaps of 1e-3, 134 steps; with half 138, with double 133. Solved to
 # the end each time (gaps of 1e-6), 184 for 154.
 _LOOSE = 0.1
 # Of a working set: where so few units are missing, it is solved to the end at once.

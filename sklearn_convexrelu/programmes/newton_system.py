@@ -157,7 +157,7 @@ class NewtonSystem:
     def refined(self, rhs):
         """Solve without the intercept, and refine once where that helps.
 
-        On seven programmes of six losses, to gaps of 1e-8, once took 165 steps, as did
+        On seven programmes of five losses, to gaps of 1e-8, once took 165 steps, as did
         two and four times; without, two programmes stalled.
         """
         z = self.rough(rhs)
