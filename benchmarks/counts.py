@@ -25,7 +25,6 @@ from sklearn.datasets import (
     make_friedman1,
 )
 from sklearn.preprocessing import scale
-from sklearn_convexrelu.solvers import adaptive, interior_point
 
 from benchmarks.report import RESULTS, markdown, publish
 from sklearn_convexrelu import (
@@ -33,10 +32,12 @@ from sklearn_convexrelu import (
     ConvexReLURegressor,
     convex_relu_path,
 )
+from sklearn_convexrelu.adaptive import loop as adaptive
 from sklearn_convexrelu.adaptive.slide import _TreeObjective, _WeightObjective
 from sklearn_convexrelu.pricing.kernels import Prices
 from sklearn_convexrelu.pricing.search import Pricer
 from sklearn_convexrelu.pricing.subnetworks import TreePricer, _TreePrices
+from sklearn_convexrelu.programmes.central_path import CentralPath
 
 FIGURES = RESULTS / "counts.json"
 MOST = 1.25  # times the committed figure: other BLAS libraries round otherwise
@@ -121,7 +122,7 @@ class Counter:
             self.count(kind, "__call__", "slide steps", slide_work)
         self.count(adaptive, "best_amplitudes", "solves", solve_work)
         self.count(adaptive._Run, "improve", "rounds", nothing)
-        self.count(interior_point._Run, "block_matrices", "Newton steps", nothing)
+        self.count(CentralPath, "block_matrices", "Newton steps", nothing)
         return self
 
     def __exit__(self, *error):

@@ -9,9 +9,7 @@ from sklearn.base import BaseEstimator
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import (
-    _check_sample_weight,
     check_is_fitted,
-    validate_data,
 )
 
 from sklearn_convexrelu._callbacks import (
@@ -27,9 +25,10 @@ from sklearn_convexrelu._failures import (
     undone_on_failure,
 )
 from sklearn_convexrelu._posthoc import PosthocMixin
-from sklearn_convexrelu._threads import one_blas_thread
+from sklearn_convexrelu._threads import training_threads
 from sklearn_convexrelu.adaptive.loop import AdaptiveSolver
 from sklearn_convexrelu.data.statement import state_problem
+from sklearn_convexrelu.data.tables import checked_again
 from sklearn_convexrelu.model.losses import Loss, SquaredError
 from sklearn_convexrelu.model.neurons import NEURONS
 from sklearn_convexrelu.model.subnetworks import TreeNetwork, TreeShape
@@ -37,7 +36,7 @@ from sklearn_convexrelu.programmes.fixed_patterns import FixedPatterns
 from sklearn_convexrelu.programmes.low_rank import LowRank
 from sklearn_convexrelu.training import follow, largest_alpha, train
 
-__all__ = ["BaseConvexReLU", "CheckedData", "absolute", "checked_weights"]
+__all__ = ["BaseConvexReLU", "CheckedData", "absolute"]
 
 _DEFAULT_MAX_ITER = 100
 # A path ends where the loss is less than this part of that of the best constant: no
@@ -64,7 +63,7 @@ class CheckedData:
         light wants it ignored, not regularised less.
     attributes : dict, default={}
         Fitted attributes that only the targets tell.
-    rows : ndarray of shape (n_samples,), default=None
+    live : ndarray of bool, default=None
         Which of the rows given these are: those of positive weight.
     settled : ndarray of shape (n_all_outputs,), default=None
         In a fold, outputs without a finite optimum, as of a class that none of its
@@ -78,7 +77,7 @@ class CheckedData:
     loss: Loss
     factors: np.ndarray | None = None
     attributes: dict = field(default_factory=dict)
-    rows: np.ndarray | None = None
+    live: np.ndarray | None = None
     settled: np.ndarray | None = None
 
     def settling(self, settled):
@@ -157,6 +156,7 @@ class BaseConvexReLU(
         "max_iter": [Interval(Integral, 1, None, closed="left"), None],
         "warm_start": ["boolean"],
         "random_state": ["random_state"],
+        "n_jobs": [Integral, None],
         "verbose": ["verbose"],
     }
 
@@ -183,6 +183,7 @@ class BaseConvexReLU(
         max_iter,
         warm_start,
         random_state,
+        n_jobs,
         verbose,
     ):
         self.alpha = alpha
@@ -204,6 +205,7 @@ class BaseConvexReLU(
         self.max_iter = max_iter
         self.warm_start = warm_start
         self.random_state = random_state
+        self.n_jobs = n_jobs
         self.verbose = verbose
 
     # Outputs that a fold sets instead of training them, see CheckedData.
@@ -221,7 +223,7 @@ class BaseConvexReLU(
     def _fit(self, X, y, sample_weight):
         """Check, train, set the attributes; change nothing where that fails."""
         task = Task.of_fit(self, X, y, sample_weight, max_subtasks=None).begin()
-        with undone_on_failure(self), one_blas_thread():
+        with undone_on_failure(self), training_threads(self.n_jobs):
             solver = self._solver()
             data = self._checked(X, y, sample_weight)
             self._train(data, solver, *self._stated(data, solver), task)
@@ -479,10 +481,15 @@ class BaseConvexReLU(
         # one, whose cause may be advice (``available_if``: which loss to use).
         return object.__getattribute__(self, name)
 
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        return tags
+
     def _forward(self, X):
         """Return the network's outputs, (n_samples, n_outputs)."""
         check_is_fitted(self)
-        X = validate_data(self, X, dtype=[np.float64, np.float32], reset=False)
+        X = checked_again(self, X)
         F = self.network_.forward(X)
         if self._settled is None:
             return F
@@ -502,13 +509,3 @@ def absolute(alpha, unit):
     least = numbers.tiny if unit > 0.0 else 0.0
     with np.errstate(over="ignore", under="ignore"):
         return np.clip(np.multiply(alpha, unit), least, numbers.max)
-
-
-def checked_weights(sample_weight, X):
-    """Return sample weights as scikit-learn checks them, not all of them zero."""
-    weights = _check_sample_weight(
-        sample_weight, X, dtype=np.float64, ensure_non_negative=True
-    )
-    if not weights.any():
-        raise ValueError("Sample weights must not all be zero.")
-    return weights

@@ -14,15 +14,11 @@ from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.class_weight import compute_class_weight
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import check_classification_targets, type_of_target
-from sklearn.utils.validation import column_or_1d, validate_data
+from sklearn.utils.validation import column_or_1d
 
-from sklearn_convexrelu._base import BaseConvexReLU, CheckedData, checked_weights
-from sklearn_convexrelu.model.losses import (
-    Logistic,
-    Softmax,
-    SquaredError,
-    SquaredHinge,
-)
+from sklearn_convexrelu._base import BaseConvexReLU, CheckedData
+from sklearn_convexrelu.data.tables import checked, checked_weights, of_rows
+from sklearn_convexrelu.model.losses import CLASSIFICATION_LOSSES, classification_loss
 
 __all__ = ["ConvexReLUClassifier"]
 
@@ -136,6 +132,10 @@ class ConvexReLUClassifier(ClassifierMixin, BaseConvexReLU):
     random_state : int, RandomState instance or None, default=None
         Seed of the search for neurons. Objectives reached with different seeds differ
         by no more than the gap, as far as that is a proof (see ``certificate_``).
+    n_jobs : int, default=None
+        Threads that share the rows of a fit, from some 30 000 rows on: -1 takes all
+        processors, None one (or what ``joblib.parallel_config`` says). The result does
+        not depend on it. Within a task of joblib, as a grid search has, there is one.
     verbose : int, default=0
         1 prints time, objective, gap and neurons each time the network is priced: once
         a round, more often where the gap is confirmed. 2 prints the steps too, and 3
@@ -233,7 +233,7 @@ class ConvexReLUClassifier(ClassifierMixin, BaseConvexReLU):
 
     _parameter_constraints = {
         **BaseConvexReLU._parameter_constraints,
-        "loss": [StrOptions({"log_loss", "squared_hinge", "squared_error"})],
+        "loss": [StrOptions(set(CLASSIFICATION_LOSSES))],
         "class_weight": [dict, StrOptions({"balanced"}), None],
     }
 
@@ -260,6 +260,7 @@ class ConvexReLUClassifier(ClassifierMixin, BaseConvexReLU):
         max_iter=None,
         warm_start=False,
         random_state=None,
+        n_jobs=None,
         verbose=0,
     ):
         super().__init__(
@@ -282,6 +283,7 @@ class ConvexReLUClassifier(ClassifierMixin, BaseConvexReLU):
             max_iter=max_iter,
             warm_start=warm_start,
             random_state=random_state,
+            n_jobs=n_jobs,
             verbose=verbose,
         )
         self.class_weight = class_weight
@@ -294,7 +296,7 @@ class ConvexReLUClassifier(ClassifierMixin, BaseConvexReLU):
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
             Features. The weights are returned in their precision, or in double where
             theirs is not enough for ``tol``.
         y : array-like of shape (n_samples,) or (n_samples, n_labels)
@@ -312,9 +314,7 @@ class ConvexReLUClassifier(ClassifierMixin, BaseConvexReLU):
 
     def _checked(self, X, y, sample_weight, whole=None):
         """Return the CheckedData, without samples of zero weight."""
-        X, y = validate_data(
-            self, X, y, dtype=[np.float64, np.float32], multi_output=True
-        )
+        X, y = checked(self, X, y, multi_output=True)
         check_classification_targets(y)
         y = y.toarray() if issparse(y) else y
         if y.ndim == 2 and y.shape[1] == 1:
@@ -322,7 +322,7 @@ class ConvexReLUClassifier(ClassifierMixin, BaseConvexReLU):
         weights = checked_weights(sample_weight, X)
         factors = self._class_factors(y, weights, whole)
         live = weights > 0.0 if factors is None else weights * factors > 0.0
-        X, y, weights = X[live], y[live], weights[live]
+        X, y, weights = of_rows(live, X, y, weights)
         factors = None if factors is None else factors[live]
         known = whole or self._kind_of(y)
         Y = self._indicators(y, known)
@@ -338,7 +338,7 @@ class ConvexReLUClassifier(ClassifierMixin, BaseConvexReLU):
             self._loss(Y.shape[1], known["_multilabel"]),
             factors,
             attributes=known,
-            rows=np.flatnonzero(live),
+            live=live,
         ).settling(settled)
 
     def _kind_of(self, y):
@@ -437,16 +437,15 @@ class ConvexReLUClassifier(ClassifierMixin, BaseConvexReLU):
 
     def _loss(self, n_outputs, multilabel):
         """Return the loss that the parameters name, for outputs of that number."""
-        if self.loss == "log_loss":
-            return Softmax() if n_outputs > 1 and not multilabel else Logistic()
-        return SquaredHinge() if self.loss == "squared_hinge" else SquaredError()
+        is_exclusive = n_outputs > 1 and not multilabel
+        return classification_loss(self.loss, is_exclusive=is_exclusive)
 
     def decision_function(self, X: ArrayLike) -> NDArray:
         """Return the outputs of the network.
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
             Features.
 
         Returns
@@ -463,7 +462,7 @@ class ConvexReLUClassifier(ClassifierMixin, BaseConvexReLU):
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
             Features.
 
         Returns
@@ -484,7 +483,7 @@ class ConvexReLUClassifier(ClassifierMixin, BaseConvexReLU):
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
             Features.
 
         Returns
@@ -503,7 +502,7 @@ class ConvexReLUClassifier(ClassifierMixin, BaseConvexReLU):
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
             Features.
 
         Returns

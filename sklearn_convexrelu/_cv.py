@@ -43,7 +43,7 @@ from sklearn_convexrelu._folds import (
 )
 from sklearn_convexrelu._path import GRID_CONSTRAINTS, alpha_grid
 from sklearn_convexrelu._regressor import ConvexReLURegressor
-from sklearn_convexrelu._threads import one_blas_thread
+from sklearn_convexrelu._threads import training_threads
 from sklearn_convexrelu.training import warn_of_path
 
 __all__ = ["ConvexReLUClassifierCV", "ConvexReLURegressorCV"]
@@ -58,7 +58,6 @@ class _CrossValidated:
         "scoring": [StrOptions(set(get_scorer_names())), callable, None],
         "selection": [StrOptions({"best", "1se"})],
         "path_tol": [Interval(Real, 0, None, closed="neither")],
-        "n_jobs": [Integral, None],
     }
 
     @with_callbacks
@@ -74,7 +73,7 @@ class _CrossValidated:
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
             Features. The weights are returned in their precision, or in double where
             theirs is not enough for ``tol``.
         y : array-like of shape (n_samples,) or (n_samples, n_outputs)
@@ -96,14 +95,14 @@ class _CrossValidated:
         if isinstance(sample_weight, Real):
             sample_weight = np.full(_num_samples(X), float(sample_weight))
         routed = self._routed(sample_weight, params)
-        with undone_on_failure(self), one_blas_thread():
+        with undone_on_failure(self), training_threads(self.n_jobs):
             solver = self._solver()
             data = self._checked(X, y, sample_weight)
             X, y, sample_weight = indexable(X, y, sample_weight)
             y = y.toarray() if issparse(y) else y  # an indicator
             if np.ndim(y) == 2 and np.shape(y)[1] == 1:
                 y = np.ravel(y)  # warned of already
-            folds = self._folds(X, y, data.rows, routed.splitter.split)
+            folds = self._folds(X, y, np.flatnonzero(data.live), routed.splitter.split)
             task = Task.of_fit(
                 self,
                 X,
@@ -258,7 +257,8 @@ class _CrossValidated:
         del params["alpha"]
         # One seed for all folds, whatever the order in which they run.
         seed = check_random_state(self.random_state).randint(2**31 - 1)
-        return kind(**params | {"tol": self.path_tol, "random_state": seed})
+        own = {"tol": self.path_tol, "random_state": seed, "n_jobs": None}
+        return kind(**params | own)
 
 
 class ConvexReLURegressorCV(_CrossValidated, ConvexReLURegressor):
@@ -353,7 +353,8 @@ class ConvexReLURegressorCV(_CrossValidated, ConvexReLURegressor):
     random_state : int, RandomState instance or None, default=None
         Seed of the search for neurons, the same in all folds.
     n_jobs : int, default=None
-        How many folds to run at a time, by joblib and on any of its backends.
+        How many folds to run at a time, by joblib and on any of its backends; and as
+        many threads for the last fit.
     verbose : int, default=0
         1 prints a line a network of the paths and a line a round of the last fit. 2
         adds a line a round of the paths and the steps of the last fit; 3 the steps of
@@ -483,6 +484,7 @@ class ConvexReLURegressorCV(_CrossValidated, ConvexReLURegressor):
             tol=tol,
             max_iter=max_iter,
             random_state=random_state,
+            n_jobs=n_jobs,
             verbose=verbose,
         )
         self.alphas = alphas
@@ -492,7 +494,6 @@ class ConvexReLURegressorCV(_CrossValidated, ConvexReLURegressor):
         self.scoring = scoring
         self.selection = selection
         self.path_tol = path_tol
-        self.n_jobs = n_jobs
 
 
 class ConvexReLUClassifierCV(_CrossValidated, ConvexReLUClassifier):
@@ -587,7 +588,8 @@ class ConvexReLUClassifierCV(_CrossValidated, ConvexReLUClassifier):
     random_state : int, RandomState instance or None, default=None
         Seed of the search for neurons, the same in all folds.
     n_jobs : int, default=None
-        How many folds to run at a time, by joblib and on any of its backends.
+        How many folds to run at a time, by joblib and on any of its backends; and as
+        many threads for the last fit.
     verbose : int, default=0
         1 prints a line a network of the paths and a line a round of the last fit. 2
         adds a line a round of the paths and the steps of the last fit; 3 the steps of
@@ -724,6 +726,7 @@ class ConvexReLUClassifierCV(_CrossValidated, ConvexReLUClassifier):
             tol=tol,
             max_iter=max_iter,
             random_state=random_state,
+            n_jobs=n_jobs,
             verbose=verbose,
         )
         self.alphas = alphas
@@ -733,4 +736,3 @@ class ConvexReLUClassifierCV(_CrossValidated, ConvexReLUClassifier):
         self.scoring = scoring
         self.selection = selection
         self.path_tol = path_tol
-        self.n_jobs = n_jobs

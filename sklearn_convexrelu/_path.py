@@ -14,14 +14,12 @@ from sklearn.utils._param_validation import Interval, StrOptions, validate_param
 from sklearn_convexrelu._base import absolute
 from sklearn_convexrelu._classifier import ConvexReLUClassifier
 from sklearn_convexrelu._regressor import ConvexReLURegressor
-from sklearn_convexrelu._threads import one_blas_thread
+from sklearn_convexrelu._threads import training_threads
+from sklearn_convexrelu.model.losses import CLASSIFICATION_LOSSES, REGRESSION_LOSSES
 from sklearn_convexrelu.model.solution import Status
 from sklearn_convexrelu.training import warn_of_path
 
 __all__ = ["GRID_CONSTRAINTS", "RegularizationPath", "alpha_grid", "convex_relu_path"]
-
-_REGRESSION = ("squared_error", "huber", "poisson")
-_CLASSIFICATION = ("log_loss", "squared_hinge")
 
 GRID_CONSTRAINTS = {
     "alphas": ["array-like", None],
@@ -76,9 +74,9 @@ class RegularizationPath:
 @validate_params(
     {
         **GRID_CONSTRAINTS,
-        "X": ["array-like"],
+        "X": ["array-like", "sparse matrix"],
         "y": ["array-like"],
-        "loss": [StrOptions({*_REGRESSION, *_CLASSIFICATION})],
+        "loss": [StrOptions({*REGRESSION_LOSSES, *CLASSIFICATION_LOSSES})],
         "sample_weight": ["array-like", Real, None],
     },
     prefer_skip_nested_validation=False,
@@ -110,7 +108,7 @@ def convex_relu_path(
 
     Parameters
     ----------
-    X : array-like of shape (n_samples, n_features)
+    X : {array-like, sparse matrix} of shape (n_samples, n_features)
         Features.
     y : array-like of shape (n_samples,) or (n_samples, n_outputs)
         Targets of a regression loss, or class labels of a classification loss.
@@ -178,14 +176,15 @@ def convex_relu_path(
                 f"A path has no parameter {name!r}: give its strengths as 'alphas', "
                 "each point starts from the one before."
             )
-    kind = ConvexReLUClassifier if loss in _CLASSIFICATION else ConvexReLURegressor
+    # Names that both kinds know, "squared_error", are the regressor's.
+    kind = ConvexReLURegressor if loss in REGRESSION_LOSSES else ConvexReLUClassifier
     model = kind(loss=loss, **params)
     model._validate_params()
     grid = alpha_grid(alphas, n_alphas, eps)
     relative = relative_alpha or alphas is None
     solutions, interrupted = [], []
     try:
-        with one_blas_thread():
+        with training_threads(model.n_jobs):
             for solution in model._follow(X, y, sample_weight, grid, relative):
                 solutions.append(solution)
     except KeyboardInterrupt:

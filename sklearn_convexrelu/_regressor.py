@@ -9,10 +9,11 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import RegressorMixin, _fit_context
 from sklearn.utils._param_validation import Interval, StrOptions
-from sklearn.utils.validation import column_or_1d, validate_data
+from sklearn.utils.validation import column_or_1d
 
-from sklearn_convexrelu._base import BaseConvexReLU, CheckedData, checked_weights
-from sklearn_convexrelu.model.losses import Huber, Poisson, SquaredError
+from sklearn_convexrelu._base import BaseConvexReLU, CheckedData
+from sklearn_convexrelu.data.tables import checked, checked_weights, of_rows
+from sklearn_convexrelu.model.losses import REGRESSION_LOSSES, regression_loss
 
 __all__ = ["ConvexReLURegressor"]
 
@@ -112,6 +113,10 @@ class ConvexReLURegressor(RegressorMixin, BaseConvexReLU):
     random_state : int, RandomState instance or None, default=None
         Seed of the search for neurons. Objectives reached with different seeds differ
         by no more than the gap, as far as that is a proof (see ``certificate_``).
+    n_jobs : int, default=None
+        Threads that share the rows of a fit, from some 30 000 rows on: -1 takes all
+        processors, None one (or what ``joblib.parallel_config`` says). The result does
+        not depend on it. Within a task of joblib, as a grid search has, there is one.
     verbose : int, default=0
         1 prints time, objective, gap and neurons each time the network is priced: once
         a round, more often where the gap is confirmed. 2 prints the steps too, and 3
@@ -207,7 +212,7 @@ class ConvexReLURegressor(RegressorMixin, BaseConvexReLU):
 
     _parameter_constraints = {
         **BaseConvexReLU._parameter_constraints,
-        "loss": [StrOptions({"squared_error", "huber", "poisson"})],
+        "loss": [StrOptions(set(REGRESSION_LOSSES))],
         "huber_threshold": [Interval(Real, 0, None, closed="neither")],
     }
 
@@ -234,6 +239,7 @@ class ConvexReLURegressor(RegressorMixin, BaseConvexReLU):
         max_iter=None,
         warm_start=False,
         random_state=None,
+        n_jobs=None,
         verbose=0,
     ):
         super().__init__(
@@ -256,6 +262,7 @@ class ConvexReLURegressor(RegressorMixin, BaseConvexReLU):
             max_iter=max_iter,
             warm_start=warm_start,
             random_state=random_state,
+            n_jobs=n_jobs,
             verbose=verbose,
         )
         self.huber_threshold = huber_threshold
@@ -268,7 +275,7 @@ class ConvexReLURegressor(RegressorMixin, BaseConvexReLU):
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
             Features. The weights are returned in their precision, or in double where
             theirs is not enough for ``tol``.
         y : array-like of shape (n_samples,) or (n_samples, n_targets)
@@ -286,22 +293,15 @@ class ConvexReLURegressor(RegressorMixin, BaseConvexReLU):
 
     def _checked(self, X, y, sample_weight, whole=None):
         """Return the CheckedData."""
-        X, y = validate_data(
-            self,
-            X,
-            y,
-            dtype=[np.float64, np.float32],
-            multi_output=True,
-            y_numeric=True,
-        )
+        X, y = checked(self, X, y, multi_output=True, y_numeric=True)
         if y.ndim == 2 and y.shape[1] == 1:
             y = column_or_1d(y, warn=True)
-        targets = np.asarray(y, dtype=np.float64).reshape(len(X), -1)
+        targets = np.asarray(y, dtype=np.float64).reshape(len(y), -1)
         weights = checked_weights(sample_weight, X)
         live = weights > 0.0
-        X, targets, weights = X[live], targets[live], weights[live]
+        X, targets, weights = of_rows(live, X, targets, weights)
         settled = None
-        if self.loss == "poisson":
+        if _has_log_link(self.loss):
             settled = self._settled_counts(targets, X.dtype, whole is not None)
         return CheckedData(
             X,
@@ -309,7 +309,7 @@ class ConvexReLURegressor(RegressorMixin, BaseConvexReLU):
             weights,
             self._loss(),
             attributes={"_fitted_loss": self.loss},
-            rows=np.flatnonzero(live),
+            live=live,
         ).settling(settled)
 
     def _settled_counts(self, Y, dtype, in_fold):
@@ -319,29 +319,27 @@ class ConvexReLURegressor(RegressorMixin, BaseConvexReLU):
         intercept. The root of the smallest number stands for it: deviances are of
         positive means, by which targets are divided.
         """
-        _check_not_negative(Y)
+        _check_not_negative(Y, self.loss)
         zero = ~Y.any(axis=0)
         if not zero.any():
             return None
         if not (in_fold and self.fit_intercept):
             where = "; without an intercept, in every fold" if in_fold else ""
             raise ValueError(
-                f"loss='poisson' needs targets that are not all zero{where}."
+                f"loss={self.loss!r} needs targets that are not all zero{where}."
             )
         return np.where(zero, np.log(np.finfo(dtype).tiny) / 2, np.nan)
 
     def _loss(self):
         """Return the loss that the parameters name."""
-        if self.loss == "huber":
-            return Huber(self.huber_threshold)
-        return Poisson() if self.loss == "poisson" else SquaredError()
+        return regression_loss(self.loss, self.huber_threshold)
 
     def predict(self, X: ArrayLike) -> NDArray:
         """Predict targets.
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
             Features.
 
         Returns
@@ -350,7 +348,7 @@ class ConvexReLURegressor(RegressorMixin, BaseConvexReLU):
             Predicted targets; for the Poisson loss predicted means.
         """
         predicted = self._forward(X)
-        if self._fitted_loss == "poisson":
+        if _has_log_link(self._fitted_loss):
             means = np.exp(predicted, dtype=np.float64)
             holds = np.max(means, initial=0.0) <= np.finfo(predicted.dtype).max
             predicted = means.astype(predicted.dtype) if holds else means
@@ -359,14 +357,19 @@ class ConvexReLURegressor(RegressorMixin, BaseConvexReLU):
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
         tags.target_tags.multi_output = self._takes_several_outputs()
-        tags.target_tags.positive_only = self.loss == "poisson"
+        tags.target_tags.positive_only = _has_log_link(self.loss)
         return tags
 
 
-def _check_not_negative(Y):
-    """Refuse targets that have no Poisson mean."""
+def _has_log_link(name):
+    """Tell whether predictions are logarithms; tags ask before names are checked."""
+    return getattr(REGRESSION_LOSSES.get(name), "has_log_link", False)
+
+
+def _check_not_negative(Y, name):
+    """Refuse targets that have no mean with a logarithm."""
     if Y.min() < 0.0:
         raise ValueError(
-            "Some value(s) of y are out of the valid range of the loss 'poisson': "
+            f"Some value(s) of y are out of the valid range of the loss {name!r}: "
             "they must not be negative."
         )

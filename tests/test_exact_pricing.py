@@ -278,7 +278,7 @@ def test_blocks_without_a_cache_give_the_same(monkeypatch):
     X, N = rng.normal(size=(80, 3)), rng.normal(size=80)
     flat, N_flat = rng.normal(size=(80, 2)), rng.normal(size=(80, 2))
     expected = exact_price(X, N), exact_price(flat, N_flat)
-    module = "sklearn_convexrelu.pricing.exact."
+    module = "sklearn_convexrelu.pricing.sweeps."
     monkeypatch.setattr(module + "_BLOCK_ITEMS", 30)
     monkeypatch.setattr(module + "_CACHE_BYTES", 0)
     for one, (data, vector) in zip(expected, ((X, N), (flat, N_flat)), strict=True):

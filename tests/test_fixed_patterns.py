@@ -26,7 +26,7 @@ from sklearn_convexrelu import (
 from sklearn_convexrelu.model.neurons import NEURONS
 from sklearn_convexrelu.model.solution import Status
 from sklearn_convexrelu.model.subnetworks import TreeShape
-from sklearn_convexrelu.programmes import fixed_patterns
+from sklearn_convexrelu.programmes import choice
 from sklearn_convexrelu.programmes.cvxpy_backend import CvxpyBackend
 from sklearn_convexrelu.programmes.fixed_patterns import FixedPatterns
 
@@ -584,9 +584,9 @@ def test_threads_that_share_a_record_get_their_own_choice():
 @pytest.mark.parametrize("call", ["fit", "path"])
 def test_patterns_are_listed_once_a_fit(call, rank, monkeypatch):
     X, y = bumps(12, 2)
-    calls, enumerate_ = [], fixed_patterns.enumerate_patterns
+    calls, enumerate_ = [], choice.enumerate_patterns
     monkeypatch.setattr(
-        fixed_patterns,
+        choice,
         "enumerate_patterns",
         lambda X: calls.append(len(X)) or enumerate_(X),
     )

@@ -10,6 +10,8 @@ from scipy.optimize import minimize, minimize_scalar
 
 from sklearn_convexrelu.certificates.certificate import dual_point, lower_bound
 from sklearn_convexrelu.model.losses import (
+    CLASSIFICATION_LOSSES,
+    REGRESSION_LOSSES,
     Huber,
     Logistic,
     Loss,
@@ -17,6 +19,8 @@ from sklearn_convexrelu.model.losses import (
     Softmax,
     SquaredError,
     SquaredHinge,
+    classification_loss,
+    regression_loss,
 )
 from sklearn_convexrelu.model.problem import Problem
 from sklearn_convexrelu.programmes.amplitudes import Features, best_amplitudes
@@ -85,6 +89,46 @@ def test_value_is_the_loss_of_cvxpy(case):
         logs = np.log(np.maximum(Y, 1))
         expected += weights @ (Y * logs - Y).sum(axis=1)
     assert_allclose(case.loss.value(F, Y, weights), expected)
+
+
+def test_its_own_form_for_cvxpy_has_the_value(case):
+    F, Y, weights = draw(case)
+    expression = case.loss.cvxpy_value(cp.Constant(F), Y, weights)
+    assert expression.is_convex()
+    assert_allclose(expression.value, case.loss.value(F, Y, weights))
+
+
+def test_a_loss_may_have_no_form_for_cvxpy():
+    with pytest.raises(NotImplementedError, match="WithoutForm is not stated in CVXPY"):
+        WithoutForm().cvxpy_value(cp.Variable((3, 1)), np.ones((3, 1)), np.ones(3) / 3)
+
+
+class WithoutForm(SquaredError):  # noqa: N818
+    cvxpy_value = Loss.cvxpy_value
+
+
+def test_second_derivatives_jump_where_a_loss_says_so(case):
+    far = np.arange(-40.0, 41.0)[:, None] / 10
+    F = np.repeat(far, case.n_outputs, axis=1)
+    Y = np.repeat(draw(case)[1][:1], len(F), axis=0)
+    h = case.loss.curvature(F, Y, np.ones(len(F)))[0]
+    jumps = np.abs(np.diff(h, axis=0)).max() > 0.9
+    grows = case.loss.has_log_link  # a mean does without a jump
+    assert case.loss.is_piecewise_quadratic == (jumps and not grows)
+
+
+def test_names_of_losses():
+    built = {regression_loss(name, 0.3).__class__ for name in REGRESSION_LOSSES}
+    built |= {
+        classification_loss(name, is_exclusive=several).__class__
+        for name in CLASSIFICATION_LOSSES
+        for several in (False, True)
+    }
+    ours = {c for c in Loss.__subclasses__() if c.__module__ == Loss.__module__}
+    assert built == ours
+    assert regression_loss("huber", 0.3).threshold == 0.3
+    assert isinstance(classification_loss("log_loss", is_exclusive=True), Softmax)
+    assert isinstance(classification_loss("log_loss", is_exclusive=False), Logistic)
 
 
 def test_gradient_is_the_derivative(case):

@@ -10,6 +10,7 @@ from reference import cone_programme
 
 from sklearn_convexrelu import enumerate_patterns, sample_patterns
 from sklearn_convexrelu.certificates.certificate import dual_point
+from sklearn_convexrelu.model import chunks
 from sklearn_convexrelu.model.losses import (
     Huber,
     Logistic,
@@ -20,7 +21,6 @@ from sklearn_convexrelu.model.losses import (
 )
 from sklearn_convexrelu.model.problem import Problem
 from sklearn_convexrelu.model.solution import Status
-from sklearn_convexrelu.programmes import group_lasso
 from sklearn_convexrelu.programmes.cvxpy_backend import CvxpyBackend
 from sklearn_convexrelu.programmes.fista import Fista
 from sklearn_convexrelu.programmes.group_lasso import Blocks, GroupLasso
@@ -172,7 +172,7 @@ def test_working_sets_of_any_size_agree():
 def test_chunks_change_nothing(monkeypatch):
     programme = stated("squared", "relu")
     whole = InteriorPoint(tol=1e-6).solve(programme)
-    monkeypatch.setattr(group_lasso, "_ENTRIES", 500)
+    monkeypatch.setattr(chunks, "ENTRIES", 500)
     N_ = np.linspace(-1, 1, N)[:, None]
     parts = programme.adjoint(N_)
     chunked = InteriorPoint(tol=1e-6).solve(programme)

@@ -87,7 +87,7 @@ def dual_point(problem, F):
     With an unpenalised intercept the columns of N must sum to zero. The caller refits
     the intercept; what is left is taken out here.
     """
-    N = problem.loss.gradient(F, problem.Y, problem.weights)
+    N = problem.gradient_at(F)
     if problem.fit_intercept:
         N = problem.loss.balanced(N, problem.Y, problem.weights)
     return N

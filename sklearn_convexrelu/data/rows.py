@@ -270,6 +270,10 @@ class Rows:
             pass
         return out
 
+    def whole(self, rows=slice(None)):
+        """Return the Block of all rows of an array, or of those of a slice."""
+        return Block(self.table[rows], self)
+
     def blocks(self, width):
         """Yield slices of rows and their Blocks, in order."""
         for start in self._starts:
@@ -299,11 +303,12 @@ class Rows:
         """Return ``X U``, (n_samples, n_directions)."""
         dtype = np.result_type(self.dtype, U)
         out = np.empty((len(self), U.shape[1]), dtype)
-        return self.map(_values, U.shape[1], out, self.weights(U))
+        width = max(U.shape[1], self.n_inputs)
+        return self.map(_values, width, out, self.weights(U))
 
     def sums(self, E):
         """Return ``X^T E``, (n_inputs, n_columns)."""
-        return self.reduce(_sums, E.shape[1], E)[0]
+        return self.reduce(_sums, max(E.shape[1], self.n_inputs), E)[0]
 
     def moments(self, weights):
         """Return ``X^T diag(weights) X``, (n_inputs, n_inputs)."""
@@ -401,12 +406,12 @@ class Rows:
         out = np.empty((len(self), self.n_inputs))
         return self.map(_dense, self.n_inputs, out)
 
-    def array(self, what="this"):
+    def array(self, what="This"):
         """Return the inputs as one array in double, which is kept.
 
         Parameters
         ----------
-        what : str, default="this"
+        what : str, default="This"
             What needs it, for the message.
 
         Raises

@@ -34,7 +34,7 @@ def state_problem(
     else:
         rows, Y, weights = _live_rows(rows, Y, sample_weight)
     rows = replace(rows, constant=float(hidden_bias))
-    return Problem(rows, Y, weights / weights.sum(), loss, np.nan, fit_intercept, shape)
+    return Problem(rows, Y, _shares(weights), loss, np.nan, fit_intercept, shape)
 
 
 def are_constant(rows):
@@ -85,6 +85,13 @@ def _check_spread(rows, hidden_bias, names):
         )
 
 
+def _shares(weights):
+    """Return weights that sum to one; equal ones take no memory."""
+    if weights.min() == weights.max():
+        return np.broadcast_to(1.0 / len(weights), len(weights))
+    return weights / weights.sum()
+
+
 def _live_rows(rows, Y, sample_weight):
     """Return the rows of a memory map, their targets and weights, in double.
 
@@ -95,7 +102,7 @@ def _live_rows(rows, Y, sample_weight):
             "Sample weights of a large memory map must be positive: leave the rows of "
             "zero weight out of it."
         )
-    return rows, Y, sample_weight / sample_weight.max()
+    return rows, Y, sample_weight
 
 
 def _distinct_rows(rows, Y, sample_weight):
@@ -111,6 +118,8 @@ def _distinct_rows(rows, Y, sample_weight):
         order, same = _sorted_sparse(rows.table, Y, live)
     else:
         order, same = _sorted(rows.table, Y, live)
+    if not len(same):
+        return order, sample_weight[order]
     first = np.delete(np.arange(len(live)), same)
     return order[first], np.add.reduceat(sample_weight[order], first)
 

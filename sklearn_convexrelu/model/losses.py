@@ -16,6 +16,8 @@ from scipy.special import expit, log_softmax, logsumexp, softmax, xlog1py, xlogy
 from sklearn_convexrelu.model.neurons import power_of_two
 
 __all__ = [
+    "CLASSIFICATION_LOSSES",
+    "REGRESSION_LOSSES",
     "Huber",
     "Logistic",
     "Loss",
@@ -24,6 +26,8 @@ __all__ = [
     "SquaredError",
     "SquaredHinge",
     "TargetUnits",
+    "classification_loss",
+    "regression_loss",
 ]
 
 ROUNDED = 1e-13  # times the targets: residuals of a constant that are rounding
@@ -71,16 +75,23 @@ class TargetUnits:
 class Loss(ABC):
     """A smooth convex loss ``L(F) = sum_i weights_i l(F_i, Y_i)``.
 
-    A subclass states the loss, its gradient, curvature and conjugate. Refitting the
-    intercept, balancing and scaling a dual point follow from those, and may be
-    overridden where a formula is known.
+    A subclass states the loss, its gradient, curvature and conjugate, and for
+    ``solver="cvxpy"`` its expression. Refitting the intercept, balancing and scaling a
+    dual point follow from those, and may be overridden where a formula is known. With
+    its name in ``REGRESSION_LOSSES`` or ``CLASSIFICATION_LOSSES`` estimators take it.
     """
 
     #: Whether the curvature is the same for all predictions.
     is_quadratic = False
 
+    #: Whether the second derivative jumps, which Newton's method can stall on.
+    is_piecewise_quadratic = False
+
     #: Largest eigenvalue of a sample's Hessian, over all predictions.
     smoothness = np.inf
+
+    #: Whether predictions are logarithms of means, for targets that are not negative.
+    has_log_link = False
 
     def in_units(self, size):
         """Return the loss where predictions are in units of ``size``."""
@@ -119,6 +130,15 @@ class Loss(ABC):
     @abstractmethod
     def largest_scaling(self, N, Y, weights):
         """Return the largest ``s`` for which ``s * N`` is in the conjugate's domain."""
+
+    def cvxpy_value(self, F, Y, weights):
+        """Return ``L(F)`` for a CVXPY expression ``F`` of predictions.
+
+        Only ``solver="cvxpy"`` and the fallback of stalled programmes need it, so a
+        loss without it can still be trained.
+        """
+        name = type(self).__name__
+        raise NotImplementedError(f"The loss {name} is not stated in CVXPY.")
 
     def value(self, F, Y, weights):
         """Return ``L(F)``."""
@@ -193,10 +213,13 @@ class Loss(ABC):
         sign of a column stays in the domain where outputs are separate, since zero is
         in it.
         """
-        up = np.maximum(N, 0.0).sum(axis=0)
-        down = np.maximum(-N, 0.0).sum(axis=0)
-        least = np.minimum(up, down)
-        return N * np.where(N > 0.0, _ratio(least, up), _ratio(least, down))
+        is_up = N > 0.0
+        up = np.sum(N, axis=0, where=is_up)
+        down = -np.sum(N, axis=0, where=~is_up)
+        least, out = np.minimum(up, down), N.copy()
+        np.multiply(N, _ratio(least, up), out=out, where=is_up)
+        np.multiply(N, _ratio(least, down), out=out, where=~is_up)
+        return out
 
     def best_dual_value(self, N, Y, weights, limit):
         """Return ``max_{0 <= s <= limit} -L*(s N)``, the best bound along ``N``.
@@ -237,6 +260,13 @@ class SquaredError(Loss):
         N = residual * weights[:, None]
         return 0.5 * np.vdot(N, residual), N
 
+    def cvxpy_value(self, F, Y, weights):
+        """Return ``L(F)`` for a CVXPY expression ``F``."""
+        import cvxpy as cp
+
+        roots = np.sqrt(_by_output(weights, Y))
+        return cp.sum_squares(cp.multiply(roots, F - Y)) / 2
+
     def curvature(self, F, Y, weights):
         """Return ``(h, None)`` with ``h_i = weights_i`` for every output."""
         return np.broadcast_to(weights[:, None], Y.shape), None
@@ -255,7 +285,7 @@ class SquaredError(Loss):
 
     def best_dual_value(self, N, Y, weights, limit):
         """Return ``max_{0 <= s <= limit} -L*(s N)``, a parabola in ``s``."""
-        return _best_on_parabola(self, N, Y, weights, limit)
+        return _best_on_parabola(N, Y, weights, limit)
 
 
 class Huber(Loss):
@@ -271,6 +301,7 @@ class Huber(Loss):
         t, in the unit of the targets.
     """
 
+    is_piecewise_quadratic = True
     smoothness = 1.0
 
     def __init__(self, threshold):
@@ -287,7 +318,7 @@ class Huber(Loss):
         ------
         ValueError
             If the threshold is so far below the residuals that the loss, which goes
-            with it, drowns in rounding.
+            with it, is lost in rounding.
         """
         units = _residual_units(Y, constant)
         if self.threshold < _LEAST_THRESHOLD * units.size:
@@ -314,6 +345,13 @@ class Huber(Loss):
         clipped = np.clip(residual, -self.threshold, self.threshold)
         N = clipped * weights[:, None]
         return np.vdot(N, residual - 0.5 * clipped), N
+
+    def cvxpy_value(self, F, Y, weights):
+        """Return ``L(F)`` for a CVXPY expression ``F``."""
+        import cvxpy as cp
+
+        terms = cp.huber(F - Y, self.threshold)
+        return cp.sum(cp.multiply(_by_output(weights, Y), terms)) / 2
 
     def curvature(self, F, Y, weights):
         """Return ``(h, None)``: the weights where residuals are small, else 1%.
@@ -351,6 +389,8 @@ class Poisson(Loss):
     ``m_i = y_i + G_i / weights_i``, which must not be negative.
     """
 
+    has_log_link = True
+
     def value_and_gradient(self, F, Y, weights):
         """Return ``L(F)`` and its gradient with respect to ``F``, shaped like ``F``."""
         means = np.exp(np.minimum(F, _LARGEST_LOG))
@@ -362,6 +402,14 @@ class Poisson(Loss):
         deviance = means - Y - Y * (F - logs)
         deviance[close] = Y[close] * (np.expm1(t[close]) - t[close])
         return weights @ deviance.sum(axis=1), weights[:, None] * (means - Y)
+
+    def cvxpy_value(self, F, Y, weights):
+        """Return ``L(F)`` for a CVXPY expression ``F``."""
+        import cvxpy as cp
+
+        constant = self.value(np.zeros_like(Y), Y, weights)
+        terms = cp.exp(F) - 1 - cp.multiply(Y, F)
+        return cp.sum(cp.multiply(_by_output(weights, Y), terms)) + constant
 
     def target_units(self, Y, constant):
         """Return the TargetUnits for ``Y``: the largest mean, whose log is a shift."""
@@ -411,6 +459,13 @@ class Logistic(Loss):
         losses = np.logaddexp(0.0, F) - Y * F
         return weights @ losses.sum(axis=1), weights[:, None] * (expit(F) - Y)
 
+    def cvxpy_value(self, F, Y, weights):
+        """Return ``L(F)`` for a CVXPY expression ``F``."""
+        import cvxpy as cp
+
+        terms = cp.logistic(F) - cp.multiply(Y, F)
+        return cp.sum(cp.multiply(_by_output(weights, Y), terms))
+
     def curvature(self, F, Y, weights):
         """Return ``(h, None)`` with ``h = weights p (1 - p)``."""
         return weights[:, None] * expit(F) * expit(-F), None
@@ -443,6 +498,13 @@ class Softmax(Loss):
         logs = log_softmax(F, axis=1)
         value = -weights @ np.einsum("ij,ij->i", Y, logs)
         return value, weights[:, None] * (np.exp(logs) - Y)
+
+    def cvxpy_value(self, F, Y, weights):
+        """Return ``L(F)`` for a CVXPY expression ``F``."""
+        import cvxpy as cp
+
+        chosen = cp.sum(cp.multiply(Y, F), axis=1)
+        return weights @ (cp.log_sum_exp(F, axis=1) - chosen)
 
     def curvature(self, F, Y, weights):
         """Return ``(h, q)`` with ``h = weights P`` and ``q = sqrt(weights) P``."""
@@ -481,6 +543,7 @@ class SquaredHinge(Loss):
     Its conjugate is ``sum_i G_i y_i + G_i^2 / (2 weights_i)`` where ``G_i y_i <= 0``.
     """
 
+    is_piecewise_quadratic = True
     smoothness = 1.0
 
     def value_and_gradient(self, F, Y, weights):
@@ -488,6 +551,13 @@ class SquaredHinge(Loss):
         short = np.maximum(1.0 - Y * F, 0.0)
         N = -weights[:, None] * Y * short
         return 0.5 * weights @ (short * short).sum(axis=1), N
+
+    def cvxpy_value(self, F, Y, weights):
+        """Return ``L(F)`` for a CVXPY expression ``F``."""
+        import cvxpy as cp
+
+        terms = cp.square(cp.pos(1 - cp.multiply(Y, F)))
+        return cp.sum(cp.multiply(_by_output(weights, Y), terms)) / 2
 
     def curvature(self, F, Y, weights):
         """Return ``(h, None)``: the weights where the margin is short, else 1%.
@@ -515,7 +585,42 @@ class SquaredHinge(Loss):
 
     def best_dual_value(self, N, Y, weights, limit):
         """Return ``max_{0 <= s <= limit} -L*(s N)``, a parabola in ``s``."""
-        return _best_on_parabola(self, N, Y, weights, limit)
+        return _best_on_parabola(N, Y, weights, limit)
+
+
+#: Losses by the names that estimators know them by. A class, not an instance: Huber
+#: takes a threshold, and flags are asked of the class before there is a fit.
+REGRESSION_LOSSES = {
+    "squared_error": SquaredError,
+    "huber": Huber,
+    "poisson": Poisson,
+}
+CLASSIFICATION_LOSSES = {
+    "log_loss": Logistic,
+    "squared_hinge": SquaredHinge,
+    "squared_error": SquaredError,
+}
+
+
+def regression_loss(name, huber_threshold):
+    """Return the loss of that name in ``REGRESSION_LOSSES``."""
+    loss = REGRESSION_LOSSES[name]
+    return loss(huber_threshold) if loss is Huber else loss()
+
+
+def classification_loss(name, *, is_exclusive):
+    """Return the loss of that name in ``CLASSIFICATION_LOSSES``.
+
+    Where a sample has exactly one of several classes (``is_exclusive``) the log loss
+    is that of their joint probabilities.
+    """
+    loss = CLASSIFICATION_LOSSES[name]
+    return Softmax() if loss is Logistic and is_exclusive else loss()
+
+
+def _by_output(weights, Y):
+    """Return weights of entries, shaped like ``Y``: CVXPY does not broadcast."""
+    return np.repeat(weights[:, None], Y.shape[1], axis=1)
 
 
 def _residual_units(Y, constant):
@@ -562,13 +667,14 @@ def _balancing_shift(r, low, high, weights):
     return (points[i] + points[max(j - 1, i)]) / 2.0
 
 
-def _best_on_parabola(loss, N, Y, weights, limit):
+def _best_on_parabola(N, Y, weights, limit):
     """Return the best dual value where conjugates are ``N^2 / (2 weights) + N Y``."""
-    quadratic = np.sum(N * N / weights[:, None])
+    quadratic = np.einsum("ij,ij,i->", N, N, 1.0 / weights)
     if quadratic == 0.0:
         return 0.0
-    s = np.clip(-np.vdot(N, Y) / quadratic, 0.0, limit)
-    return -loss.conjugate(s * N, Y, weights)
+    linear = np.vdot(N, Y)
+    s = np.clip(-linear / quadratic, 0.0, limit)
+    return -(0.5 * s * quadratic + linear) * s
 
 
 def _ratio(a, b):

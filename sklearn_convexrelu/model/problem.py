@@ -11,6 +11,8 @@ from sklearn_convexrelu.model.subnetworks import TreeShape
 
 __all__ = ["Problem"]
 
+_ROWS = 65536  # that losses take at a time: half a megabyte an output
+
 
 @dataclass(frozen=True)
 class Problem:
@@ -79,8 +81,29 @@ class Problem:
     def objective(self, network, F=None):
         """Return loss plus penalty of ``network``; ``F`` its predictions, if known."""
         F = network.forward(self.rows) if F is None else F
-        loss = self.loss.value(F, self.Y, self.weights)
-        return loss + self.alpha * network.penalty()
+        return self.loss_at(F) + self.alpha * network.penalty()
+
+    def loss_at(self, F):
+        """Return the loss at predictions, (n_samples, n_outputs)."""
+        return sum(self._by_rows(self.loss.value, F))
+
+    def gradient_at(self, F):
+        """Return the gradient of the loss at predictions, shaped like them."""
+        parts = self._by_rows(self.loss.gradient, F)
+        N, first = np.empty(F.shape), 0
+        for part in parts:
+            N[first : first + len(part)] = part
+            first += len(part)
+        return N
+
+    def _by_rows(self, function, F):
+        """Yield what a loss's function returns for so many rows at a time.
+
+        Its temporaries would otherwise be several times the targets.
+        """
+        for first in range(0, len(F), _ROWS):
+            rows = slice(first, first + _ROWS)
+            yield function(F[rows], self.Y[rows], self.weights[rows])
 
     def null_network(self):
         """Return the best network without neurons: a constant, or zero."""
@@ -91,7 +114,7 @@ class Problem:
 
     def best_constant(self):
         """Return the constant prediction of least loss, (n_outputs,)."""
-        zero = np.zeros_like(self.Y)
+        zero = np.broadcast_to(0.0, self.Y.shape)
         return self.loss.best_intercept(zero, self.Y, self.weights)
 
     def loss_scale(self):
@@ -100,11 +123,10 @@ class Problem:
         Where a constant is already perfect the loss of predicting zero stands in, and
         one where that is perfect too: nothing is left to fit.
         """
-        zero = np.zeros_like(self.Y)
+        zero = np.broadcast_to(0.0, self.Y.shape)
         if np.ptp(self.Y, axis=0).max() > ROUNDED * np.abs(self.Y).max():
-            constant = zero + self.best_constant()
-            value = self.loss.value(constant, self.Y, self.weights)
+            value = self.loss_at(np.broadcast_to(self.best_constant(), self.Y.shape))
             if value > 0.0:
                 return value
-        at_zero = self.loss.value(zero, self.Y, self.weights)
+        at_zero = self.loss_at(zero)
         return at_zero if at_zero > 0.0 else 1.0

@@ -21,7 +21,7 @@ from functools import cached_property
 
 import numpy as np
 
-from sklearn_convexrelu.data.rows import Block, Rows, Weights
+from sklearn_convexrelu.data.rows import Rows, Weights
 from sklearn_convexrelu.model.neurons import (
     column_norms,
     features,
@@ -132,7 +132,7 @@ class TreeShape:
         """Return what ``up`` does for all rows of an array X at once, and levels."""
         rows = Rows.of(X)
         prepared = self.prepared_leaves(rows, V, signs)
-        return self.up(Block(rows.table, rows), prepared), prepared[1]
+        return self.up(rows.whole(), prepared), prepared[1]
 
     def width(self, n_units):
         """Return what ``Rows`` calls the width: rows come 2048 at a time.

@@ -16,15 +16,20 @@ from scipy.optimize import linprog
 from sklearn.utils import check_array, check_random_state
 from sklearn.utils.validation import check_scalar
 
+from sklearn_convexrelu.model.chunks import ENTRIES, chunks
 from sklearn_convexrelu.model.neurons import power_of_two
 from sklearn_convexrelu.patterns.geometry import second_moment_roots
-from sklearn_convexrelu.pricing.exact import merge_parallel, row_space
+from sklearn_convexrelu.patterns.planes import merge_parallel, row_space
 
 __all__ = ["count_patterns", "enumerate_patterns", "patterns_of", "sample_patterns"]
 
+# By default. To list 68560 patterns (60 rows of rank four) takes 3 s, so this is some
+# 10 s, and half or double that; more is likelier to be a mistake than a wish.
 _MOST_PATTERNS = 200_000
-_ENTRIES = 4_000_000  # activations computed at a time
-_FRUITLESS = 50  # batches without a new pattern before sampling ends
+# Batches without a new pattern before sampling ends: what is left are thin cells. Asked
+# for all patterns of four tables that have 664, samples find 632; with half 627, with
+# double 635.
+_FRUITLESS = 50
 
 
 def sample_patterns(
@@ -74,8 +79,10 @@ def sample_patterns(
     rng = check_random_state(random_state)
     X = X / power_of_two(np.abs(X).max(initial=0.0))  # squares must not overflow
     inverse_root = second_moment_roots(X)[1]
-    batch = max(min(_ENTRIES // len(X), 1000), 1)
+    batch = max(min(ENTRIES // len(X), 1000), 1)
     found, seen, fruitless = [], set(), 0
+    # In batches, one product each; patterns are kept in the order of the draws, so that
+    # a larger sample begins with a smaller one.
     while len(found) < n_patterns and fruitless < _FRUITLESS:
         gates = rng.standard_normal((batch, X.shape[1])) @ inverse_root.T
         patterns = _patterns(X, gates)
@@ -238,10 +245,8 @@ def patterns_of(gates, X):
 
 def _patterns(X, gates):
     """Return ``1[X g > 0]`` of every gate, (n_gates, n_samples)."""
-    step = max(_ENTRIES // len(X), 1)
     patterns = np.empty((len(gates), len(X)), dtype=bool)
-    for start in range(0, len(gates), step):
-        chunk = slice(start, start + step)
+    for chunk in chunks(len(gates), len(X)):
         patterns[chunk] = gates[chunk] @ X.T > 0.0
     return patterns
 
@@ -262,12 +267,18 @@ def _cells(planes):
         )
     if rank == 2:
         return _arcs(planes)
+    # Every cell has a facet on some plane, so the cells of one dimension less, plane by
+    # plane, reach all of them: arithmetic alone, where reverse search (Avis & Fukuda,
+    # Discrete Applied Mathematics 1996) solves a linear programme a neighbour. Each
+    # cell is found once a facet, which costs memory and is merged at the end.
     found, inside = [], []
     for i in range(n):
         # An orthonormal basis of the hyperplane, by a reflection of the i-th normal.
         Q = np.linalg.qr(planes[i][:, None], mode="complete")[0][:, 1:]
         others = np.delete(np.arange(n), i)
         walls, wall_of, sides = _planes(planes[others] @ Q)
+        # Other planes may cut this one alike. They are merged, or between them there
+        # would be cells of no width, whose signs are those of rounding.
         cells, gates = _cells(walls)
         full = np.zeros((len(cells), n), dtype=bool)
         full[:, others] = cells[:, wall_of] == (sides > 0)
@@ -288,6 +299,7 @@ def _arcs(planes):
     """Return the cells of lines through the origin of the plane."""
     angles = np.sort(np.mod(np.arctan2(planes[:, 1], planes[:, 0]) + np.pi / 2, np.pi))
     corners = np.concatenate([angles, angles + np.pi, angles[:1] + 2 * np.pi])
+    # Sorted angles: O(n log n), where the recursion down to rank one would take O(n^2).
     middles = (corners[1:] + corners[:-1]) / 2
     gates = np.column_stack([np.cos(middles), np.sin(middles)])
     return _patterns(planes, gates), gates
@@ -306,14 +318,13 @@ def _merged_cells(packed, gates, n):
 def _with_true_gates(X, patterns, gates):
     """Return the patterns with gates that make them in floating point.
 
-    Where rounding spoils a gate a linear programme looks for the middle of the cell. A
-    cell too thin for that is dropped: a ball that few hyperplanes cut has a piece of
-    about its size, so what such cells hold is next to a cell that is kept.
+    Where rounding spoils a gate a linear programme looks for the middle of the cell:
+    for all of 8180 cells (30 rows of rank 4) that would take 50 times as long as to
+    list them. A cell too thin for that is dropped: a ball that few hyperplanes cut has
+    a piece of about its size, so what such cells hold is next to a cell that is kept.
     """
     made = np.empty(len(patterns), dtype=bool)
-    step = max(_ENTRIES // len(X), 1)
-    for start in range(0, len(patterns), step):
-        chunk = slice(start, start + step)
+    for chunk in chunks(len(patterns), len(X)):
         made[chunk] = (_patterns(X, gates[chunk]) == patterns[chunk]).all(axis=1)
     for k in np.flatnonzero(~made):
         gate = _middle(X, patterns[k])

@@ -7,14 +7,6 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from sklearn_convexrelu.certificates.certificate import dual_point, lower_bound
-from sklearn_convexrelu.model.losses import (
-    Huber,
-    Logistic,
-    Poisson,
-    Softmax,
-    SquaredError,
-    SquaredHinge,
-)
 from sklearn_convexrelu.model.solution import Status
 from sklearn_convexrelu.programmes.group_lasso import Blocks, ProgrammeSolution
 
@@ -68,7 +60,7 @@ class CvxpyBackend:
         blocks, intercept, constraints = _variables(cp, programme)
         problem = programme.problem
         F = _predictions(programme, blocks, intercept)
-        loss = _loss(cp, problem, F)
+        loss = problem.loss.cvxpy_value(F, problem.Y, problem.weights)
         parts = blocks
         if not programme.split:
             parts = [[cp.vstack(unit)] for unit in blocks]
@@ -180,31 +172,6 @@ def _predictions(programme, blocks, intercept):
         for block, mask in zip(unit, masks, strict=True)
     )
     return F if intercept is None else F + np.ones((len(X), 1)) @ intercept
-
-
-def _loss(cp, problem, F):
-    """Return the expression of the loss."""
-    loss, Y = problem.loss, problem.Y
-    weights = np.repeat(problem.weights[:, None], problem.n_outputs, axis=1)
-
-    def total(terms):
-        return cp.sum(cp.multiply(weights, terms))
-
-    if isinstance(loss, SquaredError):
-        return cp.sum_squares(cp.multiply(np.sqrt(weights), F - Y)) / 2
-    if isinstance(loss, Huber):
-        return total(cp.huber(F - Y, loss.threshold)) / 2
-    if isinstance(loss, Poisson):
-        constant = loss.value(np.zeros_like(Y), Y, problem.weights)
-        return total(cp.exp(F) - 1 - cp.multiply(Y, F)) + constant
-    if isinstance(loss, Logistic):
-        return total(cp.logistic(F) - cp.multiply(Y, F))
-    if isinstance(loss, SquaredHinge):
-        return total(cp.square(cp.pos(1 - cp.multiply(Y, F)))) / 2
-    if isinstance(loss, Softmax):
-        chosen = cp.sum(cp.multiply(Y, F), axis=1)
-        return problem.weights @ (cp.log_sum_exp(F, axis=1) - chosen)
-    raise TypeError(f"The loss {type(loss).__name__} is not stated in CVXPY.")
 
 
 def _solve(cp, stated, options):

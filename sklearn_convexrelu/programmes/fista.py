@@ -7,16 +7,19 @@ import numpy as np
 
 from sklearn_convexrelu.certificates.certificate import dual_point, lower_bound
 from sklearn_convexrelu.model.solution import Status
-from sklearn_convexrelu.programmes.group_lasso import (
-    Blocks,
-    Operator,
-    ProgrammeSolution,
-)
+from sklearn_convexrelu.programmes.group_lasso import Blocks, ProgrammeSolution
+from sklearn_convexrelu.programmes.linear_map import Operator
 
 __all__ = ["Fista"]
 
+# Of the power method, on whose result backtracking improves: with 10 and with 40 five
+# programmes of five losses took the same 3200 steps and two backtracks; without, 3130
+# and 56.
 _POWER_STEPS = 20
-_ROUNDING = 1e-14  # times the objective: less is no progress
+# Times the loss: a sum of so many terms is known no better. Zero changes nothing there.
+_ROUNDING = 64 * np.finfo(float).eps
+# A guard against losses that overflow: 1.5^60 = 4e10 is beyond any curvature the power
+# method may have missed. With 30 and with 120 nothing changes there.
 _MOST_BACKTRACKS = 60
 
 
@@ -96,29 +99,39 @@ class _Descent:
         V, b, F = self.V, self.b, self.F
         momentum = 1.0
         for step in range(self.solver.max_iter + 1):
+            # 1. The gap, every few steps: it takes one more product with
+            # all units, and a step two.
             last = step == self.solver.max_iter
             if last or step % self.solver.check_every == 0:
                 status = self.check()
                 if status is not None:
                     return self.solution(status, step)
+            # 2. A proximal step from the extrapolated point.
             new_V, new_b, new_F = self.descended(V, b, F)
+            # 3. Momentum starts again where it points uphill (O'Donoghue & Candes 2015,
+            # the gradient scheme): without it the objective swings about the optimum
+            # at the rate of a badly conditioned problem. Their other scheme
+            # compares objectives, which is blind once they differ by rounding.
             against = np.vdot(V - new_V, new_V - self.V)
             against += np.vdot(b - new_b, new_b - self.b)
             after = (1.0 + np.sqrt(1.0 + 4.0 * momentum**2)) / 2.0
-            if against > 0.0:  # restart
-                after, push = 1.0, 0.0
+            if against > 0.0:
+                after, weight = 1.0, 0.0
             else:
-                push = (momentum - 1.0) / after
-            V = new_V + push * (new_V - self.V)
-            b = new_b + push * (new_b - self.b)
-            F = new_F + push * (new_F - self.F)
+                weight = (momentum - 1.0) / after
+            # 4. Predictions are linear, so they are extrapolated, not computed again.
+            V = new_V + weight * (new_V - self.V)
+            b = new_b + weight * (new_b - self.b)
+            F = new_F + weight * (new_F - self.F)
             self.V, self.b, self.F, momentum = new_V, new_b, new_F, after
         return self.solution(Status.ITERATION_LIMIT, self.solver.max_iter)
 
     def descended(self, V, b, F):
         """Return the proximal step from a point, and its predictions.
 
-        The step is shortened until the quadratic model is above the loss.
+        The step is shortened until the quadratic model is above the loss (Beck &
+        Teboulle 2009, FISTA with backtracking), never lengthened: the momentum's rate
+        is proved for curvatures that do not fall.
         """
         problem = self.problem
         loss, N = problem.loss.value_and_gradient(F, problem.Y, problem.weights)

@@ -17,27 +17,27 @@ With several outputs a block is a matrix and its norm the nuclear one, without c
 """
 
 from dataclasses import dataclass, replace
-from functools import cached_property
 
 import numpy as np
 from scipy.optimize import nnls
 
 from sklearn_convexrelu.certificates.certificate import dual_point
+from sklearn_convexrelu.model.chunks import chunks
 from sklearn_convexrelu.model.problem import Problem
 from sklearn_convexrelu.model.solution import Status
 
 __all__ = [
     "Blocks",
     "GroupLasso",
-    "Operator",
     "ProgrammeSolution",
     "refuse_several_outputs",
 ]
 
-_ENTRIES = 4_000_000  # floats of a temporary: 32 MB, whatever the size of the programme
-_MOST_REWEIGHTED = 300  # least squares problems of the price of one split unit ...
-_REWEIGHTED_TOL = 1e-8  # ... and how close, relatively, is close enough
-_CACHED = 6 * _ENTRIES  # of a matrix that is kept
+# Least squares problems of the price of one split unit, and how close, relatively, is
+# close enough. The prices of 40 sub-networks take 228 of them; half and double of the
+# tolerance 237 and 221, for the same twelve digits. The limit is never met: it is for
+# weights that go to zero, which converge slowly.
+_MOST_REWEIGHTED, _REWEIGHTED_TOL = 300, 1e-8
 
 
 @dataclass(frozen=True)
@@ -170,7 +170,7 @@ class GroupLasso:
         active = blocks.active
         V = blocks.V[active]
         F = np.zeros((len(X), V.shape[-1]))
-        for rows in self._row_chunks(V.shape[0] * V.shape[1] * V.shape[3]):
+        for rows in chunks(len(X), V.shape[0] * V.shape[1] * V.shape[3]):
             H = np.tensordot(X[rows], V, axes=(1, 2))  # rows, units, paths, outputs
             masks = self.masks[active][:, :, rows]
             F[rows] = np.einsum("rgjc,gjr->rc", H, masks)
@@ -180,7 +180,7 @@ class GroupLasso:
         """Return ``X^T (M_gj * N)`` for every block, shaped like ``Blocks.V``."""
         X, (n_units, n_paths) = self.problem.X, self.masks.shape[:2]
         G = np.empty((n_units, n_paths, X.shape[1], N.shape[1]))
-        for units in self._unit_chunks(n_paths * len(X)):
+        for units in chunks(n_units, n_paths * len(X)):
             masks = self.masks[units].astype(float)
             for c in range(N.shape[1]):
                 G[units, :, :, c] = (masks * N[:, c]) @ X
@@ -352,18 +352,6 @@ class GroupLasso:
             largest = max(largest, self._projected_price(g, -G[g, :, :, 0]))
         return float(largest)
 
-    def _unit_chunks(self, entries):
-        """Yield slices of units whose ``entries`` floats each fit the memory cap."""
-        step = max(_ENTRIES // max(entries, 1), 1)
-        for start in range(0, self.n_units, step):
-            yield slice(start, start + step)
-
-    def _row_chunks(self, entries):
-        """Yield slices of samples whose ``entries`` floats each fit the memory cap."""
-        step = max(_ENTRIES // max(entries, 1), 1)
-        for start in range(0, len(self.problem.X), step):
-            yield slice(start, start + step)
-
 
 def refuse_several_outputs(problem):
     """Raise where a ReLU programme has several outputs."""
@@ -407,100 +395,3 @@ class ProgrammeSolution:
     n_iter: int
     history: list
     tolerance: float
-
-
-class Operator:
-    """The linear map from unknowns of units to predictions.
-
-    Values come by products of the size of the masks. The matrix itself, as many times
-    larger as there are inputs, is made where it is asked for: by chunks of samples
-    where it does not fit the memory cap.
-
-    Parameters
-    ----------
-    programme : GroupLasso
-        The programme, of few enough units that their unknowns can be listed.
-    """
-
-    def __init__(self, programme):
-        self.X, masks = programme.problem.X, programme.masks
-        self.n_units, self.size = len(masks), masks.shape[1] * self.X.shape[1]
-        self.n_unknowns = self.n_units * self.size
-        self.masks = masks.reshape(-1, len(self.X))
-        if self.masks.size <= _ENTRIES:
-            self.masks = self.masks.astype(float)
-        self.last_gram = self.cached = None
-
-    @cached_property
-    def inner_products(self):
-        """``X X^T``, (n_samples, n_samples)."""
-        return self.X @ self.X.T
-
-    @property
-    def n_samples(self):
-        """Number of samples."""
-        return len(self.X)
-
-    def rows(self, rows):
-        """Return the matrix of some samples, transposed: (n_unknowns, n_rows)."""
-        if len(self.X) * self.n_unknowns > _CACHED:
-            return self._made(rows)
-        if self.cached is None:
-            self.cached = self._made(slice(None))
-        return self.cached[:, rows]
-
-    def _made(self, rows):
-        masks = self.masks[:, None, rows].astype(float, copy=False)
-        return (masks * self.X[rows].T).reshape(self.n_unknowns, -1)
-
-    def chunks(self, width=None):
-        """Yield slices of samples of which ``width`` floats each fit the memory cap.
-
-        By default they are those of the matrix.
-        """
-        step = max(_ENTRIES // max(width or self.n_unknowns, 1), 1)
-        for start in range(0, len(self.X), step):
-            yield slice(start, start + step)
-
-    def values(self, z):
-        """Return the values at the samples of unknowns (n_units, size, ...)."""
-        outputs = z.shape[2:]
-        z = z.reshape(len(self.masks), self.X.shape[1], -1)
-        F = np.empty((len(self.X), z.shape[2]))
-        for rows in self.chunks(len(self.masks)):
-            for c in range(z.shape[2]):
-                H = z[:, :, c] @ self.X[rows].T
-                F[rows, c] = np.einsum("un,un->n", H, self.masks[:, rows])
-        return F.reshape(len(self.X), *outputs)
-
-    def adjoint(self, v):
-        """Return the adjoint at values ``v``, (n_units, size, ...)."""
-        N = v.reshape(len(self.X), -1)
-        G = np.zeros((len(self.masks), self.X.shape[1], N.shape[1]))
-        for rows in self.chunks(len(self.masks)):
-            for c in range(N.shape[1]):
-                G[:, :, c] += (self.masks[:, rows] * N[rows, c]) @ self.X[rows]
-        return G.reshape(self.n_units, self.size, *v.shape[1:])
-
-    def moments(self, weights):
-        """Return ``X^T diag(w) X`` for every row w of ``weights`` (K, n_samples)."""
-        d = self.X.shape[1]
-        first, second = np.triu_indices(d)
-        pairs = np.zeros((len(weights), len(first)))
-        for rows in self.chunks(len(first)):
-            products = self.X[rows][:, first] * self.X[rows][:, second]
-            pairs += weights[:, rows] @ products
-        full = np.empty((len(weights), d, d))
-        full[:, first, second] = full[:, second, first] = pairs
-        return full
-
-    def gram(self, h):
-        """Return ``A^T diag(h) A``, kept for the next time with the same h."""
-        if self.last_gram is not None and np.array_equal(h, self.last_gram[0]):
-            return self.last_gram[1].copy()
-        total = np.zeros((self.n_unknowns, self.n_unknowns))
-        for rows in self.chunks():
-            A = self.rows(rows) * np.sqrt(h[rows])
-            total += A @ A.T
-        self.last_gram = h.copy(), total
-        return total.copy()

@@ -272,12 +272,12 @@ class Reduction:
     def guarantee(self, rank, alpha, N, certificate):
         """Return the guarantee that a solution with the gradient N gives."""
         problem, sigma = self.problem, self.reach * self.residual_norm
-        null = problem.null_network().forward(problem.rows)
-        null_loss = problem.loss.value(null, problem.Y, problem.weights)
+        constant = problem.null_network().forward(problem.rows)
+        loss_of_constant = problem.loss.value(constant, problem.Y, problem.weights)
         before = sigma * self.gradient_norm(N)
         after = before
         if sigma > 0.0:
-            before = sigma * np.sqrt(2.0 * problem.loss.smoothness * null_loss)
+            before = sigma * np.sqrt(2.0 * problem.loss.smoothness * loss_of_constant)
         return LowRankGuarantee(
             rank=rank,
             residual_norm=self.residual_norm,

@@ -5,12 +5,21 @@ its masked value, so predictions and penalty are the same (Pilanci & Ergen, ICML
 section 3.2; Ergen & Pilanci, ICML 2021, Proposition 1).
 """
 
+from dataclasses import replace
+
 import numpy as np
 
 from sklearn_convexrelu.model.neurons import GatedNetwork, Network
 from sklearn_convexrelu.model.subnetworks import GatedTreeNetwork
+from sklearn_convexrelu.programmes.amplitudes import Features, best_amplitudes
 
-__all__ = ["gated_network", "gated_trees", "relu_network", "tree_network"]
+__all__ = [
+    "gated_network",
+    "gated_trees",
+    "relu_network",
+    "tree_network",
+    "with_few_units",
+]
 
 
 def relu_network(blocks, signs):
@@ -110,3 +119,40 @@ def gated_trees(blocks, cells, shape):
         blocks.intercept,
         shape,
     )
+
+
+def with_few_units(problem, network):
+    """Return the network of the best amplitudes for its units, of which few are needed.
+
+    An interior point has all the units that do no harm.
+
+    Parameters
+    ----------
+    problem : Problem
+        What is minimised.
+    network : Network
+        A recovered network, of one output or as it is.
+
+    Returns
+    -------
+    Network
+        Of no higher objective.
+    """
+    if problem.n_outputs > 1 or network.n_neurons < 2:
+        return network
+    if network.is_gated:
+        c, A = network.penalties(), np.ones((network.n_neurons, 1))
+        values = network.unit_values(problem.X)[:, :, 0] / c
+        known = Features.given(problem, values)
+    else:
+        U, A, c = network.directions()
+        known = Features(problem, U)
+    before = problem.objective(network)
+    best, b = best_amplitudes(problem, known, A, c, network.intercept, 1e-14 * before)
+    factors = np.where(best > 1e-8 * best.max(initial=0.0), best / c, 0.0)
+    if network.is_gated:
+        few = replace(network.scaled(factors), intercept=b)
+    else:
+        kept = factors > 0.0
+        few = problem.shape.network(U[:, kept], A[kept], best[kept], b)
+    return few if problem.objective(few) <= before else network

@@ -119,6 +119,10 @@ def _sphere_maximum(quadratic, n_terms):
     least = 1e-14 * (quadratic.size + np.abs(largest)) + TINY
     low, high = least, np.maximum(width, least)
     distances = largest[..., None] - values
+    # Bisection of the logarithm, for all blocks at once: Newton's method (Moré &
+    # Sorensen) needs safeguards in the hard case, where b has no part along the largest
+    # eigenvalue. Sixty halvings of some sixteen decades leave rounding, and any l is
+    # valid: a worse one only weakens the bound.
     for _ in range(60):
         middle = np.sqrt(low * high)
         steep = np.sum(b / (middle[..., None] + distances) ** 2, axis=-1) > 4.0

@@ -13,12 +13,15 @@ import numpy as np
 from scipy import sparse
 from sklearn.neighbors import NearestNeighbors
 
-from sklearn_convexrelu.pricing.exact import row_space
+from sklearn_convexrelu.patterns.planes import row_space
 
 __all__ = ["TINY", "Region", "Rows", "fan"]
 
-TINY = 1e-150  # keeps denominators from being zero
-_SIDE_RTOL = 1e-13  # how far a row may cross its side of a region by rounding
+# Keeps denominators from being zero: the least number whose square is one, too.
+TINY = np.sqrt(np.finfo(float).tiny)
+# How far a row may cross its side of a region by rounding, for its length: the rays of
+# a region come of some ten bisections, each a few roundings of up to four coordinates.
+_SIDE_RTOL = 512 * np.finfo(float).eps
 
 
 @dataclass(frozen=True)

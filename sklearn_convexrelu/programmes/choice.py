@@ -1,0 +1,98 @@
+"""The choice of patterns of a programme: sampled, listed completely, or given."""
+
+import hashlib
+
+import numpy as np
+
+from sklearn_convexrelu.patterns.arrangements import (
+    enumerate_patterns,
+    patterns_of,
+    sample_patterns,
+)
+from sklearn_convexrelu.patterns.planes import on_planes
+from sklearn_convexrelu.patterns.subnetworks import (
+    enumerate_trees,
+    sample_trees,
+    trees_of,
+)
+
+__all__ = ["ChoiceMemory", "chosen_patterns"]
+
+
+def chosen_patterns(problem, given, n_patterns, seed, *, gated):
+    """Return the patterns (n_patterns, n_samples) and their gates, or TreeCells.
+
+    Parameters
+    ----------
+    problem : Problem
+        What is trained: its inputs, and the shape of its units.
+    given : {"random", "exact"} or ndarray of shape (n_gates, n_inputs)
+        Which patterns.
+    n_patterns : int
+        How many to sample.
+    seed : int
+        Seed of the sample, and of the signs of given sub-networks.
+    gated : bool
+        Whether there are no cones, whose interior gates would have to be in.
+
+    Returns
+    -------
+    tuple of ndarray, or TreeCells
+        The patterns.
+    """
+    if problem.shape.is_tree:
+        return _trees(problem, given, n_patterns, seed)
+    X = problem.X
+    if isinstance(given, str):
+        if given == "exact":
+            return enumerate_patterns(X)
+        return sample_patterns(X, n_patterns, seed)
+    patterns, gates = patterns_of(given, X)
+    if not gated:
+        _check_interiors(gates, X)
+    return patterns, gates
+
+
+def _trees(problem, given, n_patterns, seed):
+    X, shape = problem.X, problem.shape
+    if isinstance(given, str):
+        # Features that are all zero have no cells to list: as few as a sample.
+        if given == "exact" and X.any():
+            return enumerate_trees(X, shape)
+        return sample_trees(X, shape, n_patterns, seed)
+    return trees_of(given, shape, X, seed)
+
+
+def _check_interiors(gates, X):
+    """Refuse gates on the boundary of their cell: the cones have no interior there."""
+    on_boundary = np.flatnonzero(on_planes(gates, X))
+    if len(on_boundary):
+        raise ValueError(
+            f"Gate {on_boundary[0]} of the distinct ones in patterns is orthogonal to "
+            "a sample, so its pattern's cell may have an empty interior; move it off."
+        )
+
+
+class ChoiceMemory:
+    """The last choice that was made, and a key to all that it was made from."""
+
+    def __init__(self):
+        self._last = None, None
+
+    def recall(self, problem, given, make):
+        """Return what was made for equal inputs and given gates, or make it."""
+        arrays = [problem.X] if isinstance(given, str) else [problem.X, given]
+        key = problem.shape, *map(_fingerprint, arrays)
+        known, made = self._last  # one pair: another thread may put its own there
+        if known != key:
+            made = make()
+            self._last = key, made
+        return made
+
+
+def _fingerprint(array):
+    """Return what tells arrays apart without keeping them."""
+    array = np.ascontiguousarray(array)
+    content = array.tobytes() if array.dtype.hasobject else array
+    digest = hashlib.blake2b(content, digest_size=16).digest()
+    return array.shape, array.dtype.str, digest

@@ -1,0 +1,148 @@
+"""Which solver a programme is given to, and what happens where that one stalls."""
+
+import time
+from dataclasses import dataclass, fields, replace
+from numbers import Integral
+
+from sklearn_convexrelu.model.solution import Status
+from sklearn_convexrelu.programmes.cvxpy_backend import CvxpyBackend
+from sklearn_convexrelu.programmes.fista import Fista
+from sklearn_convexrelu.programmes.interior_point import InteriorPoint
+
+__all__ = ["Method"]
+
+# From this many entries of its matrix on a gated programme is for gradient descent.
+_LARGE = 50_000_000
+_SMALL = 1_000_000  # up to here CVXPY is tried where Newton's method has stalled
+_RECORDS = {"interior_point": InteriorPoint, "fista": Fista}
+
+
+@dataclass(frozen=True)
+class Method:
+    """A solver of programmes by its name, or "auto" for the one that suits each.
+
+    Attributes
+    ----------
+    name : {"auto", "interior_point", "fista", "cvxpy"}
+        Which.
+    options : dict
+        Further fields of the solver's record, or arguments of CVXPY's ``solve``.
+    tol : float
+        Stop at a duality gap of ``tol`` times the loss of the best constant.
+    max_iter : int or None
+        Limit of the solver's iterations; None is its own.
+    """
+
+    name: str
+    options: dict
+    tol: float
+    max_iter: int | None
+
+    def check(self, *, gated):
+        """Refuse what cannot be before any work.
+
+        Raises
+        ------
+        ValueError
+            If the method cannot keep cones, or does not know an option.
+        """
+        if self.name == "fista" and not gated:
+            raise ValueError(
+                "solver='fista' cannot keep the cone constraints of "
+                "activation='relu'; use 'interior_point' or 'cvxpy', or "
+                "activation='gated_relu'."
+            )
+        if self.name == "cvxpy" and self.max_iter is not None:
+            raise ValueError(
+                "max_iter is not for solver='cvxpy'; pass the solver's own limit in "
+                "solver_options."
+            )
+        if self.name == "auto" and self.options:
+            raise ValueError("solver_options are for a named solver, not for 'auto'.")
+        if self.name in _RECORDS:
+            self._check_options(_RECORDS[self.name])
+
+    def _check_options(self, record):
+        known = {field.name for field in fields(record)} - {"tol", "max_iter"}
+        for name, value in self.options.items():
+            if name not in known:
+                raise ValueError(
+                    f"Unknown key {name!r} in solver_options; solver={self.name!r} "
+                    f"knows {', '.join(sorted(known)) or 'none'}."
+                )
+            if not isinstance(value, Integral) or value < 1:
+                raise ValueError(
+                    f"{name} in solver_options must be a positive integer, not {value}."
+                )
+
+    def solve(self, programme, watch=None):
+        """Solve a programme; where "auto" stalls, see whether CVXPY gets further.
+
+        Parameters
+        ----------
+        programme : GroupLasso
+            The programme.
+        watch : callable, default=None
+            Called with each record of the history and its Blocks; the run stops where
+            it returns true.
+
+        Returns
+        -------
+        ProgrammeSolution
+            What was reached.
+        """
+        started = time.perf_counter()
+        solved = self._record(programme).solve(programme, watch)
+        if not self._asks_again(solved, programme):
+            return solved
+        passed = time.perf_counter() - started
+        try:
+            again = CvxpyBackend(tol=self.tol).solve(programme)
+        except (ValueError, NotImplementedError):
+            # Nobody asked for CVXPY: what the method reached stands.
+            return solved
+        further = _continued(solved, again, passed)
+        if watch is not None and further is not solved:
+            watch(further.history[-1], further.blocks)
+        return further
+
+    def _record(self, programme):
+        """Return the record of the solver for a programme."""
+        name = self.name
+        if name == "cvxpy":
+            return CvxpyBackend(tol=self.tol, options=self.options)
+        if name == "auto":
+            problem, gated = programme.problem, programme.cones is None
+            large = programme.masks.size * problem.X.shape[1] > _LARGE
+            in_pieces = problem.loss.is_piecewise_quadratic  # Newton steps can stall
+            descend = gated and (problem.n_outputs > 1 or large or in_pieces)
+            name = "fista" if descend else "interior_point"
+        record = _RECORDS[name](tol=self.tol, **self.options)
+        if self.max_iter is None:
+            return record
+        return replace(record, max_iter=self.max_iter)
+
+    def _asks_again(self, solved, programme):
+        """Tell whether to turn to CVXPY: on small programmes, after a stall."""
+        stalled = self.name == "auto" and solved.status is Status.STALLED
+        return stalled and programme.masks.size * programme.problem.X.shape[1] < _SMALL
+
+
+def _continued(stalled, again, passed):
+    """Return what CVXPY added to a stalled run ``passed`` seconds long, if anything."""
+    gaps = [solved.objective - solved.lower_bound for solved in (stalled, again)]
+    if not gaps[1] < gaps[0]:
+        return stalled
+    converged = again.status is Status.CONVERGED
+    return replace(
+        again,
+        # CVXPY's own advice is about options, which "auto" does not take.
+        status=again.status if converged else stalled.status,
+        n_iter=stalled.n_iter + again.n_iter,
+        history=stalled.history + [_later(record, passed) for record in again.history],
+    )
+
+
+def _later(record, seconds):
+    """Return a record of the history, so much later."""
+    return record | {"time": record["time"] + seconds}
