@@ -133,3 +133,10 @@ def public_names():
 def test_public_docstrings_are_numpydoc(name):
     errors = validate(f"sklearn_convexrelu.{name}")["errors"]
     assert [error for error in errors if error[0] not in UNCHECKED] == []
+
+
+def test_slow_tests_are_there():
+    folder = Path(__file__).parent
+    for name in (folder / "slow.txt").read_text().split():
+        file, test = name.split("::")
+        assert f"def {test}(" in (folder / file).read_text(), name
