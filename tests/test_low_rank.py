@@ -165,7 +165,7 @@ def test_folds_price_what_they_solve_and_prove_nothing(rank, patterns, monkeypat
     price, exact_price = Pricer.price, ExactPricing.price
 
     def counted(pricer, *args, **options):
-        widths.append(pricer.X.shape[1])
+        widths.append(pricer.rows.n_inputs)
         return price(pricer, *args, **options)
 
     def counted_exact(pricing, *args, **options):

@@ -430,13 +430,16 @@ ASKING_FOR_THE_ARRAY = {
     "pricing.exact",
     "pricing.search",  # exact pricing
     "programmes.central_path",
+    "programmes.choice",
     "programmes.cvxpy_backend",
     "programmes.fista",
     "programmes.fixed_patterns",
     "programmes.group_lasso",
     "programmes.linear_map",
     "programmes.low_rank",
+    "programmes.method",
     "programmes.newton_system",
+    "programmes.recovery",
     "programmes.second_order_cones",
     "_posthoc",  # cone decomposition
     "training",  # exact pricing

@@ -23,7 +23,7 @@ from sklearn_convexrelu.model.losses import (
 from sklearn_convexrelu.model.neurons import Network
 from sklearn_convexrelu.model.problem import Problem
 from sklearn_convexrelu.model.solution import Status
-from sklearn_convexrelu.programmes.amplitudes import best_amplitudes
+from sklearn_convexrelu.programmes.amplitudes import Features, best_amplitudes
 from sklearn_convexrelu.training import largest_alpha, train
 
 
@@ -50,7 +50,14 @@ def test_amplitudes_are_the_optimum_of_the_convex_programme(n_outputs, fit_inter
     stated = problem(X, Y, alpha=0.05, fit_intercept=fit_intercept)
     U, A = directions(4, 30, n_outputs)
     Phi = np.maximum(stated.X @ U, 0)
-    c, b = best_amplitudes(stated, Phi, A, np.zeros(30), np.zeros(n_outputs), tol=1e-14)
+    c, b = best_amplitudes(
+        stated,
+        Features.given(stated, Phi),
+        A,
+        np.zeros(30),
+        np.zeros(n_outputs),
+        tol=1e-14,
+    )
     assert (c >= 0).all() and (c == 0).any() and b.any() == fit_intercept
 
     free_c, free_b = cp.Variable(30, nonneg=True), cp.Variable((1, n_outputs))
@@ -87,7 +94,14 @@ def test_amplitudes_of_other_losses(loss, start):
             return value + alpha * z[:40].sum(), np.r_[slopes, N.sum(axis=0)]
 
         first = np.zeros(40) if start == "zero" else 5 * rng.random(40)
-        c, b = best_amplitudes(stated, Phi, A, first, np.zeros(n_outputs), tol=1e-12)
+        c, b = best_amplitudes(
+            stated,
+            Features.given(stated, Phi),
+            A,
+            first,
+            np.zeros(n_outputs),
+            tol=1e-12,
+        )
         assert (c >= 0).all()
         found = minimize(
             objective,
@@ -107,7 +121,9 @@ def test_amplitudes_from_a_saturated_start(fit_intercept):
     U, A = directions(3, 60, 3)
     stated = Problem(X, Y, np.full(6, 1 / 6), Softmax(), 0.07, fit_intercept)
     Phi, start = np.maximum(X @ U, 0), np.full(60, 300.0)
-    c, b = best_amplitudes(stated, Phi, A, start, np.zeros(3), tol=1e-10)
+    c, b = best_amplitudes(
+        stated, Features.given(stated, Phi), A, start, np.zeros(3), tol=1e-10
+    )
     value = stated.loss.value(Phi @ (c[:, None] * A) + b, Y, stated.weights)
     assert value + 0.07 * c.sum() <= np.log(3)  # what no neuron at all would cost
 

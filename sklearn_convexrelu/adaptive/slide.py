@@ -39,7 +39,7 @@ def slide(problem, network, tol, max_iter, rows=None, watch=None):
 class _WeightObjective:
     """Objective and gradient of a network as a function of one flat vector."""
 
-    def __init__(self, problem, network, rows):
+    def __init__(self, problem, network, rows=None):
         self.problem = problem
         self.rows = problem.rows if rows is None else rows
         self.dtype = np.dtype(np.float64) if rows is None else rows.dtype
