@@ -16,6 +16,7 @@ ORDER = [
     "_threads",
     "data.rows",
     "model.chunks",
+    "model.norms",
     "model.neurons",
     "model.losses",
     "model.subnetworks",

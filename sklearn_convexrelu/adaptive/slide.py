@@ -48,8 +48,8 @@ class _WeightObjective:
         self.sizes = np.cumsum([weights.size for weights in self.weights_of(network)])
 
     def weights_of(self, network):
-        """Return the weights of the two layers."""
-        return network.hidden, network.output
+        """Return coordinates of hidden weights, and output weights."""
+        return network.norm.coordinates(network.hidden), network.output
 
     def start(self):
         """Return the vector of the given network."""
@@ -57,7 +57,9 @@ class _WeightObjective:
 
     def network(self, flat):
         """Return the network of a vector."""
-        return Network(*self.unpack(flat))
+        P, output, intercept = self.unpack(flat)
+        norm = self.given.norm
+        return Network(norm.vectors(P), output, intercept, norm)
 
     def pack(self, hidden, output, intercept):
         parts = [hidden.ravel(), output.ravel()]
@@ -76,8 +78,13 @@ class _WeightObjective:
 
     def __call__(self, flat):
         problem, alpha = self.problem, self.problem.alpha
-        hidden, output, intercept = self.unpack(flat)
-        value = 0.5 * alpha * (np.vdot(hidden, hidden) + np.vdot(output, output))
+        norm = self.given.norm
+        P, output, intercept = self.unpack(flat)
+        hidden = norm.vectors(P)
+        # The cost of a balanced neuron is half the sum of these two squares.
+        squares = np.einsum("ij,ij->j", P, P)
+        value = 0.5 * alpha * (np.sum(squares**norm.degree) + np.vdot(output, output))
+        slope = alpha * norm.degree * squares ** (norm.degree - 1)
         dtype = self.dtype
         U, A = (w.astype(dtype, copy=False) for w in (hidden, output))
         loss, *sums = self.rows.reduce(
@@ -93,7 +100,9 @@ class _WeightObjective:
         if A.shape[1] == 1:
             to_hidden = to_hidden * A[:, 0]
         return value + loss, self.pack(
-            alpha * hidden + to_hidden, alpha * output + to_output, to_intercept
+            slope * P + norm.pull_back(P, to_hidden),
+            alpha * output + to_output,
+            to_intercept,
         )
 
 

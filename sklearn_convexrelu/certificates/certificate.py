@@ -15,8 +15,6 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from sklearn_convexrelu.model.neurons import column_norms
-
 __all__ = [
     "Certificate",
     "certify",
@@ -180,19 +178,23 @@ def price_bound(problem, N):
 
     For one column v of N, ``relu(z) = (z + |z|) / 2`` gives::
 
-        v^T relu(X u) <= ||X^T v|| / 2 + sum_i max(v_i, 0) |x_i u| / 2
+        v^T relu(X u) <= ||X^T v||_* / 2 + sum_i max(v_i, 0) |x_i u| / 2
 
-    and Cauchy-Schwarz bounds the sum by ``sqrt(sum_i v_i+ * lmax(X^T diag(v+) X))``.
-    Both signs of v are taken, and columns are combined by their squares. Values of
-    sub-networks of cost one are at most ``reach ||X||_2`` in length.
+    and Cauchy-Schwarz bounds the sum by ``sqrt(sum_i v_i+ * lmax(X^T diag(v+) X))``
+    times the largest 2-norm of u. Both signs of v are taken, and columns are combined
+    by their squares. Values of sub-networks of cost one are at most ``reach ||X||_2``
+    in length.
     """
     rows = problem.rows
     if problem.shape.is_tree:
         largest = [np.linalg.norm(np.maximum(s * N, 0.0), axis=0) for s in (1.0, -1.0)]
         size = np.sqrt(_largest_moment(rows, np.ones(len(rows))))
         return float(problem.shape.reach * size * np.linalg.norm(np.maximum(*largest)))
-    halves = 0.5 * column_norms(rows.sums(N))
-    bounds = [halves + 0.5 * _positive_part(rows, sign * N) for sign in (1.0, -1.0)]
+    norm = problem.shape.norm
+    halves, radius = 0.5 * norm.dual_lengths(rows.sums(N)), norm.radius(rows.n_inputs)
+    bounds = [
+        halves + 0.5 * radius * _positive_part(rows, sign * N) for sign in (1.0, -1.0)
+    ]
     return float(np.linalg.norm(np.maximum(*bounds)))
 
 

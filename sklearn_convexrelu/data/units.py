@@ -91,7 +91,9 @@ class Units:
         ValueError
             If the targets have a loss beyond double precision.
         """
-        joined = _joined_constants(problem, problem.fit_intercept and not gated)
+        joined = None
+        if problem.shape.norm.is_euclidean:  # which the joint length is of
+            joined = _joined_constants(problem, problem.fit_intercept and not gated)
         rows = problem.rows
         if joined is not None:
             rows = rows.with_constant(joined.varying, joined.constant)

@@ -1,18 +1,19 @@
 """Two-layer ReLU networks as stacked arrays of parallel neurons."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy import sparse
 from sklearn.utils import check_array
 
 from sklearn_convexrelu.data.rows import Rows
+from sklearn_convexrelu.model.norms import EUCLIDEAN, Norm, column_norms
 
 __all__ = [
     "NEURONS",
     "GatedNetwork",
     "Network",
-    "column_norms",
+    "NeuronShape",
     "features",
     "mapped",
     "outputs_for",
@@ -33,29 +34,35 @@ class Network:
         Weights of the output layer.
     intercept : ndarray of shape (n_outputs,)
         Constant added to the output; never penalised.
+    norm : Norm, default=EUCLIDEAN
+        What measures hidden columns; output rows have the 2-norm.
     """
 
     hidden: np.ndarray
     output: np.ndarray
     intercept: np.ndarray
+    norm: Norm = EUCLIDEAN
 
     is_gated = False
 
     @classmethod
-    def empty(cls, n_inputs, intercept):
+    def empty(cls, n_inputs, intercept, norm=EUCLIDEAN):
         """Return the network without neurons that predicts ``intercept``."""
         intercept = np.asarray(intercept, dtype=np.float64)
-        return cls(np.zeros((n_inputs, 0)), np.zeros((0, len(intercept))), intercept)
+        hidden, output = np.zeros((n_inputs, 0)), np.zeros((0, len(intercept)))
+        return cls(hidden, output, intercept, norm)
 
     @classmethod
-    def from_directions(cls, directions, outputs, amplitudes, intercept):
+    def from_directions(
+        cls, directions, outputs, amplitudes, intercept, norm=EUCLIDEAN
+    ):
         """Return the balanced network ``sum_j c_j relu(X u_j) a_j + intercept``.
 
         ``directions`` u (n_inputs, K) and ``outputs`` a (K, n_outputs) have unit
         columns and rows; each amplitude c_j > 0 is split evenly over the two layers.
         """
         root = np.sqrt(amplitudes)
-        return cls(directions * root, outputs * root[:, None], intercept)
+        return cls(directions * root, outputs * root[:, None], intercept, norm)
 
     @property
     def n_neurons(self):
@@ -89,27 +96,27 @@ class Network:
 
     def penalties(self):
         """Return ``||hidden_j|| ||output_j||`` of every neuron, (n_neurons,)."""
-        return column_norms(self.hidden) * column_norms(self.output.T)
+        return self.norm.lengths(self.hidden) * column_norms(self.output.T)
 
     def penalty(self):
         """Return the path norm ``sum_j ||hidden_j|| ||output_j||``.
 
-        It is the least ``(||hidden||^2 + ||output||^2) / 2`` over all rescalings of the
-        neurons, and the balanced network attains it.
+        It is the least ``sum_j (||hidden_j||^2 + ||output_j||^2) / 2`` over all
+        rescalings of the neurons, and the balanced network attains it.
         """
         return float(self.penalties().sum())
 
     def directions(self):
         """Return unit hidden columns, unit output rows and the amplitudes."""
-        hidden, output = column_norms(self.hidden), column_norms(self.output.T)
+        hidden, output = self.norm.lengths(self.hidden), column_norms(self.output.T)
         return self.hidden / hidden, self.output / output[:, None], hidden * output
 
     def pruned(self, smallest=1e-7):
         """Drop neurons of relative amplitude below ``smallest``, balance the rest."""
         amplitudes = self.penalties()
         keep = amplitudes > smallest * max(amplitudes.max(initial=0.0), 1e-300)
-        kept = Network(self.hidden[:, keep], self.output[keep], self.intercept)
-        return Network.from_directions(*kept.directions(), self.intercept)
+        kept = replace(self, hidden=self.hidden[:, keep], output=self.output[keep])
+        return Network.from_directions(*kept.directions(), self.intercept, self.norm)
 
     def rescaled(self, path_norm, targets, offset):
         """Return the network with scaled neurons, ``targets`` times intercept, shifted.
@@ -118,19 +125,21 @@ class Network:
         """
         root = np.sqrt(path_norm)
         intercept = self.intercept * targets + offset
-        return Network(self.hidden * root, self.output * root, intercept)
+        return Network(self.hidden * root, self.output * root, intercept, self.norm)
 
     def mapped(self, basis):
         """Return the network on inputs X that is this one on ``X basis``.
 
-        Norms stay where the columns of ``basis`` (n_inputs, n_reduced) are orthonormal.
+        2-norms stay where the columns of ``basis`` (n_inputs, n_reduced) are
+        orthonormal.
         """
-        return Network(basis @ self.hidden, self.output, self.intercept)
+        return replace(self, hidden=basis @ self.hidden)
 
     def astype(self, dtype):
         """Return the network with weights of another precision."""
         arrays = (self.hidden, self.output, self.intercept)
-        return Network(*(array.astype(dtype, copy=False) for array in arrays))
+        arrays = (array.astype(dtype, copy=False) for array in arrays)
+        return Network(*arrays, self.norm)
 
     def merged(self, cosine, signature):
         """Replace neurons that act alike by their sum, largest first.
@@ -158,21 +167,27 @@ class Network:
         hidden, output = (U * c) @ member, member.T @ (A * c[:, None])
         # With equal outputs the sum of the rank-one matrices c_j u_j a_j^T has this
         # norm, at most the sum of the c_j.
-        sizes = column_norms(hidden), column_norms(output.T)
+        sizes = self.norm.lengths(hidden), column_norms(output.T)
         U, A = hidden / sizes[0], output / sizes[1][:, None]
         amplitudes = sizes[0] * sizes[1] / (c @ member)
-        return Network.from_directions(U, A, amplitudes, self.intercept)
+        return Network.from_directions(U, A, amplitudes, self.intercept, self.norm)
 
 
-class _NeuronShape:
-    """What ``TreeShape`` is to sub-networks: two layers, units of one leaf."""
+@dataclass(frozen=True)
+class NeuronShape:
+    """What ``TreeShape`` is to sub-networks: two layers, units of one leaf.
+
+    Attributes
+    ----------
+    norm : Norm, default=EUCLIDEAN
+        What measures the weights that enter a neuron.
+    """
+
+    norm: Norm = EUCLIDEAN
 
     is_tree = False
     reach = 1.0
     resolution = 0.0
-
-    def __repr__(self):
-        return "neurons"
 
     def prepared(self, rows, directions):
         """Return unit directions as ``block_values`` takes them."""
@@ -193,14 +208,16 @@ class _NeuronShape:
 
     def network(self, directions, outputs, amplitudes, intercept):
         """Return the balanced network of directions and amplitudes."""
-        return Network.from_directions(directions, outputs, amplitudes, intercept)
+        return Network.from_directions(
+            directions, outputs, amplitudes, intercept, self.norm
+        )
 
     def empty(self, n_inputs, intercept):
         """Return the network without neurons that predicts ``intercept``."""
-        return Network.empty(n_inputs, intercept)
+        return Network.empty(n_inputs, intercept, self.norm)
 
 
-NEURONS = _NeuronShape()
+NEURONS = NeuronShape()
 
 
 @dataclass(frozen=True)
@@ -357,8 +374,3 @@ def _gated_values(block, rows, gates, columns, intercept):
 def power_of_two(size):
     """Return the largest power of two up to ``size``; scaling by it is exact."""
     return float(2.0 ** np.floor(np.log2(size))) if size > 0.0 else 1.0
-
-
-def column_norms(A):
-    """Return the Euclidean norm of every column."""
-    return np.sqrt(np.einsum("ij,ij->j", A, A))

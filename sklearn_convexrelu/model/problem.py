@@ -6,7 +6,7 @@ import numpy as np
 
 from sklearn_convexrelu.data.rows import Rows
 from sklearn_convexrelu.model.losses import ROUNDED, Loss
-from sklearn_convexrelu.model.neurons import NEURONS
+from sklearn_convexrelu.model.neurons import NEURONS, NeuronShape
 from sklearn_convexrelu.model.subnetworks import TreeShape
 
 __all__ = ["Problem"]
@@ -33,7 +33,7 @@ class Problem:
         Absolute penalty strength; nan while it is still open.
     fit_intercept : bool
         Whether an unpenalised constant is added to the output.
-    shape : TreeShape or NEURONS, default=NEURONS
+    shape : TreeShape or NeuronShape, default=NEURONS
         What the parallel units of the networks are: neurons, so two layers, or trees.
     """
 
@@ -43,7 +43,7 @@ class Problem:
     loss: Loss
     alpha: float
     fit_intercept: bool
-    shape: TreeShape | type(NEURONS) = NEURONS
+    shape: TreeShape | NeuronShape = NEURONS
 
     def __post_init__(self):
         object.__setattr__(self, "rows", Rows.of(self.rows))

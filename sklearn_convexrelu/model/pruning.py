@@ -9,7 +9,7 @@ ICML 2023, section 4 and Algorithm 1): Caratheodory's theorem at work.
 import numpy as np
 
 from sklearn_convexrelu.data.rows import Rows
-from sklearn_convexrelu.model.neurons import NEURONS, Network
+from sklearn_convexrelu.model.neurons import Network, NeuronShape
 from sklearn_convexrelu.model.subnetworks import TreeNetwork
 
 __all__ = ["merge_compatible", "prune"]
@@ -60,7 +60,8 @@ def _pruned_once(network, X):
     if network.is_gated:
         return network.scaled(factors)
     U, A, c = network.directions()
-    shape = network.shape if isinstance(network, TreeNetwork) else NEURONS
+    is_tree = isinstance(network, TreeNetwork)
+    shape = network.shape if is_tree else NeuronShape(network.norm)
     return shape.network(U[:, kept], A[kept], (c * factors)[kept], network.intercept)
 
 
@@ -168,12 +169,16 @@ def merge_compatible(network, X):
     if len(groups) == len(c):
         return network
     sums = np.array([U[:, group] @ c[group] for group in groups]).T
-    lengths = np.linalg.norm(sums, axis=0)
+    lengths = network.norm.lengths(sums)
     # Neurons that pass no sample may cancel.
     kept = lengths > _ROUNDING * c.max()
     outputs = A[[group[0] for group in groups]][kept]
     return Network.from_directions(
-        sums[:, kept] / lengths[kept], outputs, lengths[kept], network.intercept
+        sums[:, kept] / lengths[kept],
+        outputs,
+        lengths[kept],
+        network.intercept,
+        network.norm,
     )
 
 

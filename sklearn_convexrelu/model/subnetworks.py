@@ -23,12 +23,12 @@ import numpy as np
 
 from sklearn_convexrelu.data.rows import Rows, Weights
 from sklearn_convexrelu.model.neurons import (
-    column_norms,
     features,
     mapped,
     outputs_for,
     rows_of,
 )
+from sklearn_convexrelu.model.norms import EUCLIDEAN, column_norms
 
 __all__ = ["GatedTreeNetwork", "TreeNetwork", "TreeShape"]
 
@@ -56,6 +56,7 @@ class TreeShape:
     decays: bool = False
 
     is_tree = True
+    norm = EUCLIDEAN
 
     @cached_property
     def level_sizes(self):

@@ -15,7 +15,7 @@ import numpy as np
 from scipy.linalg import LinAlgError, cholesky, solve_triangular
 
 from sklearn_convexrelu.data.rows import Rows
-from sklearn_convexrelu.model.neurons import column_norms
+from sklearn_convexrelu.model.norms import column_norms
 
 __all__ = ["Geometry", "positive", "second_moment_roots", "steepest", "unit"]
 
@@ -58,16 +58,18 @@ class Geometry:
     unlike: bool = False
 
     @classmethod
-    def of(cls, X):
+    def of(cls, X, rotates=True):
         """Return the geometry of the rows of ``X``.
 
-        Where products with axes would cost more than those with the rows, scatter is
-        that of each input alone.
+        Inputs are the axes, and scatter is that of each alone, unless it ``rotates``,
+        and where products with axes would cost more than those with the rows.
         """
         rows = Rows.of(X)
         few = rows.take(slice(None, None, max(len(rows) // _MOST_ROWS, 1)))
-        d = rows.n_inputs
-        if d > (_MOST_ROWS if not rows.is_sparse else max(few.size / d, _FEW_INPUTS)):
+        most = _MOST_ROWS
+        if rows.is_sparse:
+            most = max(few.size // rows.n_inputs, _FEW_INPUTS)
+        if not rotates or rows.n_inputs > most:
             return cls._of_inputs(few)
         X = few.array()
         sizes = _column_sizes(X)

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from sklearn_convexrelu.model.neurons import column_norms
+from sklearn_convexrelu.model.norms import EUCLIDEAN, column_norms
 from sklearn_convexrelu.patterns.geometry import positive, steepest, unit
 
 __all__ = ["ascend"]
@@ -16,7 +16,7 @@ _BLUR = 1.2
 _MOMENTUM = 0.5  # part of the old way that the next step keeps; 0.85 lacked half more
 
 
-def ascend(prices, U, n_steps, first, squares):
+def ascend(prices, U, n_steps, first, squares, norm=EUCLIDEAN):
     """Ascend the price from every column of ``U`` on the unit sphere.
 
     The price has kinks, where gradients zigzag and line searches stall: steps go along
@@ -27,11 +27,14 @@ def ascend(prices, U, n_steps, first, squares):
     its length, so gradients are means over a part of it, which falls from ``_BLUR`` to
     nothing: the ascent ends on the price itself.
 
+    The sphere is that of the coordinates of a ``norm``, whose unit ball is ascended in.
     Returns the best directions of the last steps, or the start where that is better,
     and what their ``N^T relu(X u)`` are, roughly, in the precision of the prices.
     """
-    V = start = U.astype(prices.dtype)
-    totals, G = prices.totals_and_ascents(V)
+    V = start = norm.coordinates(U).astype(prices.dtype, copy=False)
+    squares = norm.coordinate_squares(squares)
+    totals, G = prices.totals_and_ascents(norm.vectors(V))
+    G = norm.pull_back(V, G)
     start_totals = totals
     values = start_values = new_values = column_norms(totals.T)
     steps, ways = np.full(V.shape[1], first, V.dtype), np.zeros_like(V)
@@ -42,7 +45,8 @@ def ascend(prices, U, n_steps, first, squares):
         V = unit(V + steps * ways)
         outputs = totals / positive(new_values)[:, None]
         widths = positive(part * steps * changes)
-        totals, G = prices.totals_and_ascents(V, outputs, widths)
+        totals, G = prices.totals_and_ascents(norm.vectors(V), outputs, widths)
+        G = norm.pull_back(V, G)
         new_values = column_norms(totals.T)
         better = new_values > values
         steps = np.minimum(np.where(better, _LONGER, _SHORTER) * steps, _LONGEST)
@@ -55,4 +59,9 @@ def ascend(prices, U, n_steps, first, squares):
         values = np.maximum(values, new_values)
     better = values > start_values
     best_totals = np.where(better[:, None], best_totals, start_totals)
-    return np.where(better, best, start), best_totals
+    U = norm.vectors(np.where(better, best, start))
+    if norm.is_euclidean:
+        return U, best_totals
+    # Coordinates on the sphere may be of vectors inside the ball.
+    lengths = positive(norm.lengths(U))
+    return U / lengths, best_totals / lengths[:, None]

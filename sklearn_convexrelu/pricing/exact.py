@@ -133,7 +133,7 @@ def supports(rank, n_samples, n_outputs=1):
 
 def affordable(problem):
     """Tell whether :class:`ExactPricing` serves the networks of a Problem."""
-    if problem.shape.is_tree:
+    if problem.shape.is_tree or not problem.shape.norm.is_euclidean:
         return False
     return are_affordable(problem.rows, problem.n_outputs)
 

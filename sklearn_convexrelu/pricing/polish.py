@@ -10,7 +10,7 @@ the rest over the unit ball outright.
 import numpy as np
 
 from sklearn_convexrelu.data.rows import Rows
-from sklearn_convexrelu.model.neurons import column_norms
+from sklearn_convexrelu.model.norms import column_norms
 
 __all__ = ["polish"]
 

@@ -12,7 +12,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from sklearn_convexrelu.data.rows import Rows
-from sklearn_convexrelu.patterns.geometry import Geometry, unit
+from sklearn_convexrelu.model.norms import EUCLIDEAN
+from sklearn_convexrelu.patterns.geometry import Geometry
 from sklearn_convexrelu.pricing.ascent import ascend
 from sklearn_convexrelu.pricing.exact import ExactPricing, are_affordable
 from sklearn_convexrelu.pricing.kernels import Candidates, Prices
@@ -110,13 +111,13 @@ class Pricer:
         Precision of searches.
     """
 
-    def __init__(self, X, n_outputs, *, exact=True):
-        self.rows = Rows.of(X)
+    def __init__(self, X, n_outputs, *, exact=True, norm=EUCLIDEAN):
+        self.rows, self.norm = Rows.of(X), norm
         self.precision = search_precision(self.rows)
-        self.geometry = Geometry.of(self.rows)
+        self.geometry = Geometry.of(self.rows, norm.is_euclidean)
         self.rough = self.rows.along(self.geometry.axes, self.precision)
         self._squares = self.geometry.squares[:, None].astype(self.precision)
-        exact = exact and are_affordable(self.rows, n_outputs)
+        exact = exact and norm.is_euclidean and are_affordable(self.rows, n_outputs)
         self._exact = ExactPricing(self.rows.array()) if exact else None
 
     def signature(self, directions):
@@ -125,7 +126,8 @@ class Pricer:
 
     def random_units(self, count, rng):
         """Return random unit columns that rows lie on both sides of."""
-        return self.geometry.directions(self.geometry.random_units(count, rng))
+        units = self.geometry.random_units(count, rng)
+        return self.norm.unit(self.geometry.directions(units))
 
     def price(self, N, known, rng, effort, enough=_never):
         """Return candidates, and what no price exceeds (None: a search cannot tell).
@@ -199,7 +201,7 @@ class Pricer:
                 hops = self._hops(found, rng)
                 found = found.joined(*self._ascended(prices, hops, n_steps, _HOP_STEP))
         best = found.directions[:, :_KEPT].astype(np.float64)
-        U = unit(self.geometry.directions(best))
+        U = self.norm.unit(self.geometry.directions(best))
         found = Candidates.sorted(U, exact.totals(U))
         if effort.certifies:
             found = found.joined(known, exact.totals(known))
@@ -209,7 +211,7 @@ class Pricer:
 
     def _ascended(self, prices, V, n_steps, first):
         """Ascend prices from coordinates along the axes."""
-        return ascend(prices, V, n_steps, first, self._squares)
+        return ascend(prices, V, n_steps, first, self._squares, self.norm)
 
     def _polished(self, prices, known, found, effort, rng):
         """Polish the best of what was found and of copies of the known directions."""
@@ -220,9 +222,11 @@ class Pricer:
             along = self.rows.along(self.geometry.axes, np.float64)
             along = Prices(along, prices.N)
             V, _ = self._ascended(along, starts, effort.n_steps, _HOP_STEP)
-            U = unit(self.geometry.directions(V))
+            U = self.norm.unit(self.geometry.directions(V))
             found = found.joined(U, prices.totals(U))
         best = found.distinct(effort.n_polished, _POLISH_COSINE, self.signature)
+        if not self.norm.is_euclidean:
+            return found
         U = polish(prices.rows, prices.N, best.directions, best.outputs)
         return found.joined(U, prices.totals(U))
 

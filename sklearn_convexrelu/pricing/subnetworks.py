@@ -69,7 +69,8 @@ _EFFORTS = {
 def pricer_of(problem, *, exact=True):
     """Return the pricer for the networks of a problem; exact where affordable."""
     if not problem.shape.is_tree:
-        return Pricer(problem.rows, problem.n_outputs, exact=exact)
+        norm = problem.shape.norm
+        return Pricer(problem.rows, problem.n_outputs, exact=exact, norm=norm)
     return TreePricer(problem.rows, problem.n_outputs, problem.shape)
 
 

@@ -100,6 +100,11 @@ class FixedPatterns:
 
     def programme(self, problem):
         """Return the programme of a problem, and what recovers a network from it."""
+        if not problem.shape.norm.is_euclidean:
+            raise ValueError(
+                f"Programmes over given patterns have the 2-norm, not "
+                f"{problem.shape.norm!r}; use patterns='adaptive'."
+            )
         if problem.n_outputs > 1:
             if not self.gated:
                 refuse_several_outputs(problem)
