@@ -13,17 +13,15 @@ from dataclasses import replace
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 
-from sklearn_convexrelu.certificates.certificate import Certificate, certify, dual_point
+from sklearn_convexrelu.adaptive.loop import AdaptiveSolver
+from sklearn_convexrelu.certificates.certificate import certify, dual_point
 from sklearn_convexrelu.certificates.relaxation.search import semidefinite_bound
-from sklearn_convexrelu.data.statement import are_constant
 from sklearn_convexrelu.data.units import Units
 from sklearn_convexrelu.model.pruning import prune
 from sklearn_convexrelu.model.solution import Solution, Status
-from sklearn_convexrelu.pricing.exact import ExactPricing, affordable
-from sklearn_convexrelu.pricing.search import FAIR, FIRST
+from sklearn_convexrelu.pricing.exact import ExactPricing
+from sklearn_convexrelu.pricing.search import FAIR
 from sklearn_convexrelu.pricing.subnetworks import pricer_of, totals_of
-from sklearn_convexrelu.programmes.fixed_patterns import FixedPatterns
-from sklearn_convexrelu.programmes.low_rank import LowRank, LowRankGuarantee
 
 __all__ = [
     "follow",
@@ -55,7 +53,8 @@ def train(
     problem : Problem
         What is minimised, in the user's units.
     solver : AdaptiveSolver, FixedPatterns or LowRank
-        A record with ``solve_path(problem, alphas, start, callback)``.
+        A record with ``solve_path``, ``largest_alpha``, ``constant``, ``known_bound``,
+        ``on_inputs``, ``programme_on``, ``gated`` and ``tol``, as AdaptiveSolver has.
     start : Network, default=None
         Where to start.
     dtype : dtype, default=np.float64
@@ -128,7 +127,7 @@ def follow(
         solution = _constant_solution(problem.with_alpha(0.0), solver, dtype)
         yield from (solution for _ in alphas)
         return
-    units = Units.of(problem, _is_gated(solver))
+    units = Units.of(problem, solver.gated)
     scaled, solver = units.scaled(problem), units.solver(solver)
     path = solver.solve_path(
         scaled,
@@ -136,9 +135,7 @@ def follow(
         None if start is None else units.shrink(start),
         None if callback is None else units.translated(callback),
     )
-    reduction = None
-    if isinstance(solver, LowRank) and solver.proves:
-        reduction = solver.reduction(scaled)
+    known_bound = solver.known_bound(scaled)
 
     for alpha, solved in zip(alphas, path, strict=False):
         if pruning:
@@ -147,7 +144,12 @@ def follow(
         for precision in dict.fromkeys([dtype, np.float64]):
             with np.errstate(over="ignore", invalid="ignore"):  # of single precision
                 restored = _certified(
-                    problem.with_alpha(alpha), own, solved, units, reduction, precision
+                    problem.with_alpha(alpha),
+                    own,
+                    solved,
+                    units,
+                    known_bound,
+                    precision,
                 )
             # Single precision may not hold what features far from zero need.
             holds = np.isfinite(restored.certificate.gap) and _layers_agree(
@@ -158,14 +160,14 @@ def follow(
         yield restored
 
 
-def _certified(problem, scaled, solved, units, reduction, dtype):
+def _certified(problem, scaled, solved, units, known_bound, dtype):
     """Return a solution of the scaled problem in the user's units, certified anew."""
     solved = _restored(solved, units, dtype)
     status, tolerance = solved.status, solved.tolerance * units.objective
     try:
-        certificate = _certificate(problem, scaled, solved, units, reduction)
+        certificate = _certificate(problem, scaled, solved, units, known_bound)
     except KeyboardInterrupt:  # what was found is not given up uncertified
-        certificate = _certificate(problem, scaled, solved, units, reduction)
+        certificate = _certificate(problem, scaled, solved, units, known_bound)
         status = Status.INTERRUPTED
     low_rank = units.guarantee(solved.low_rank)
     # What was solved on some directions of the features has converged for those.
@@ -312,37 +314,12 @@ def warn_of_path(statuses, what):
 def largest_alpha(problem, solver=None):
     """Return the least penalty strength at which the network without neurons is best.
 
-    It is the price at the best constant, and zero where that is rounding: then features
-    tell nothing about the targets. Beyond exact pricing it is the best that a search
-    finds. The search has a seed of its own: the figure belongs to the problem and must
-    not depend on the solver's seed. A solver over fixed patterns computes its own.
+    It is zero where it may be rounding: then features tell nothing about the targets.
+    Each ``solver`` has its own, by default it is that of all networks.
     """
-    units = Units.of(problem, _is_gated(solver))
-    scaled, solver = units.scaled(problem), units.solver(solver)
-    if isinstance(solver, LowRank):
-        reduction = solver.reduction(scaled)
-        scaled, solver = reduction.problem, solver.inner(reduction.basis)
-    N = dual_point(scaled, scaled.null_network().forward(scaled.rows))
-    if isinstance(solver, FixedPatterns):
-        largest = solver.largest_alpha(scaled)
-    else:
-        none_known = scaled.null_network().directions()[0]
-        candidates, _ = pricer_of(scaled).price(
-            N, none_known, np.random.default_rng(0), FIRST
-        )
-        largest = candidates.best
-    return largest * units.alpha if largest > _rounding(scaled, N) else 0.0
-
-
-def _is_gated(solver):
-    """Tell whether a solver, of some directions of the features maybe, is of gates."""
-    return getattr(getattr(solver, "solver", solver), "gated", False)
-
-
-def _rounding(problem, N):
-    """Return a price at the dual point N that may be rounding."""
-    size = np.sqrt(problem.rows.column_squares().sum())
-    return 1e-13 * np.linalg.norm(N) * size
+    solver = AdaptiveSolver() if solver is None else solver
+    units = Units.of(problem, solver.gated)
+    return units.solver(solver).largest_alpha(units.scaled(problem)) * units.alpha
 
 
 def searched(problem, network):
@@ -357,7 +334,7 @@ def searched(problem, network):
     return units.certificate(certificate, problem.objective(network))
 
 
-def _certificate(problem, scaled, solved, units, reduction):
+def _certificate(problem, scaled, solved, units, known_bound):
     """Certify the network of ``solved`` on ``problem``, pricing the dual point anew.
 
     Rounding to the user's units moves the dual point a little: an exact price is
@@ -373,7 +350,7 @@ def _certificate(problem, scaled, solved, units, reduction):
     if solved.dual_network is not None:
         dual_network = units.shrink(solved.dual_network)
     N = dual_point(scaled, (dual_network or network).forward(scaled.rows))
-    bound, known_bound = None, np.inf
+    bound, known = None, np.inf
     if solved.certificate.kind == "exact":
         pricing = ExactPricing(scaled.rows.array())
         price = float(pricing.price(N).prices[0])
@@ -381,14 +358,13 @@ def _certificate(problem, scaled, solved, units, reduction):
     else:
         totals = totals_of(scaled, N, solved.directions)
         price = float(np.linalg.norm(totals, axis=1).max(initial=0.0))
-        if reduction is not None:
-            known_bound = reduction.price_bound(N)
+        known = known_bound(N)
     certificate = certify(
         scaled,
         network,
         price,
         bound,
-        known_bound=known_bound,
+        known_bound=known,
         dual_network=dual_network,
     )
     return units.certificate(certificate, objective)
@@ -399,11 +375,8 @@ def _constant_solution(problem, solver, dtype):
 
     That says nothing of the constant itself, whose dual value shows whether it is best.
     """
-    low_rank, status = None, Status.CONVERGED
-    if isinstance(solver, LowRank):
-        network, certificate, low_rank = _reduced_constant(problem, solver)
-    else:
-        network, certificate = _constant(problem, solver)
+    status = Status.CONVERGED
+    network, certificate, low_rank = solver.constant(problem)
     tolerance = solver.tol * problem.loss_scale()
     N = dual_point(problem, network.forward(problem.rows))
     bound = -problem.loss.conjugate(N, problem.Y, problem.weights)
@@ -416,68 +389,6 @@ def _constant_solution(problem, solver, dtype):
         )
     return Solution.of_constant(
         network.astype(dtype), certificate, status, tolerance, low_rank
-    )
-
-
-def _constant(problem, solver):
-    """Return the best constant and its certificate for a solver without ``rank``."""
-    if isinstance(solver, FixedPatterns):
-        return solver.constant(problem)
-    return _adaptive_constant(problem)
-
-
-def _reduced_constant(problem, solver):
-    """Return the best constant, its certificate for all features, and the guarantee.
-
-    Neurons of the kept directions of the features do not help. If others do, then
-    nothing bounds by how much at an alpha of zero.
-    """
-    reduction = solver.reduction(problem)
-    inner = solver.inner(reduction.basis)
-    network, own = _constant(reduction.problem, inner)
-    network = network.mapped(reduction.basis)
-    price = largest_alpha(problem)
-    factor = np.inf if price > 0.0 else 1.0
-    guarantee = LowRankGuarantee(
-        solver.rank, reduction.residual_norm, factor, factor, own
-    )
-    if price > 0.0:
-        certificate = certify(problem, network, price)
-    else:
-        certificate = _adaptive_constant(problem)[1]
-    if isinstance(inner, FixedPatterns):
-        over_all = None if inner.gated else certificate
-        if price > 0.0:
-            programme = inner.programme(reduction.problem)[0]
-            programme = programme.on_all_features(problem, reduction.basis)
-            price = programme.largest_alpha()
-        bound = certificate.lower_bound
-        certificate = Certificate(
-            "restricted", certificate.objective, bound, price, price, bound, over_all
-        )
-    return network, certificate, guarantee
-
-
-def _adaptive_constant(problem):
-    """Return the best constant and its certificate among all networks.
-
-    It is proven where a bound on the price is rounding too, and not the price alone.
-    """
-    network, units = problem.null_network(), Units.of(problem)
-    scaled, objective = units.scaled(problem), problem.objective(network)
-    N = dual_point(scaled, scaled.null_network().forward(scaled.rows))
-    exact = not N.any() or bool(are_constant(problem.rows).all())
-    if not exact and affordable(scaled):
-        pricing = ExactPricing(scaled.rows.array())
-        price = float(pricing.price(N).prices[0]) + pricing.slack(N)
-        exact = price <= 10.0 * _rounding(scaled, N)
-    return network, Certificate(
-        kind="exact" if exact else "priced",
-        objective=objective,
-        lower_bound=objective,
-        price=0.0,
-        price_bound=0.0 if exact else np.inf,
-        proven_lower_bound=objective if exact else 0.0,
     )
 
 

@@ -17,9 +17,28 @@ from sklearn_convexrelu.adaptive.steps import (
     Point,
     Steps,
 )
-from sklearn_convexrelu.certificates.certificate import certify, lower_bound
+from sklearn_convexrelu.certificates.certificate import (
+    Certificate,
+    beyond_rounding,
+    certify,
+    dual_point,
+    lower_bound,
+    no_bound,
+    rounding_of_prices,
+)
+from sklearn_convexrelu.data.statement import are_constant
+from sklearn_convexrelu.data.units import Units
 from sklearn_convexrelu.model.solution import Solution, Status
-from sklearn_convexrelu.pricing.search import FAIR, HARD, LIGHT, NEAR, TRACK, WIDE
+from sklearn_convexrelu.pricing.exact import ExactPricing, affordable
+from sklearn_convexrelu.pricing.search import (
+    FAIR,
+    FIRST,
+    HARD,
+    LIGHT,
+    NEAR,
+    TRACK,
+    WIDE,
+)
 from sklearn_convexrelu.pricing.subnetworks import pricer_of
 
 __all__ = ["AdaptiveSolver"]
@@ -80,6 +99,8 @@ class AdaptiveSolver:
     max_neurons: int | None = None
     seed: int = 0
     proves: bool = True
+
+    gated = False
 
     def solve_path(self, problem, alphas, start=None, callback=None):
         """Train until certified or a limit, at one penalty strength after another.
@@ -145,6 +166,54 @@ class AdaptiveSolver:
         start = sampler.sampled_start(sample, watch)
         run = _Run(sampler, sample, start, watch, time.perf_counter())
         return run.result(Care.QUICK).network
+
+    def largest_alpha(self, problem):
+        """Return the least strength at which the network without neurons is best.
+
+        It is the price at the best constant. Beyond exact pricing it is the best that a
+        search finds, whose seed is its own: the figure belongs to the problem.
+        """
+        network = problem.null_network()
+        N = dual_point(problem, network.forward(problem.rows))
+        none_known, rng = network.directions()[0], np.random.default_rng(0)
+        candidates, _ = pricer_of(problem).price(N, none_known, rng, FIRST)
+        return beyond_rounding(problem, N, candidates.best)
+
+    def constant(self, problem):
+        """Return the best constant, its certificate among all networks, and None.
+
+        It is for problems whose ``largest_alpha`` is zero. It is proven where a bound
+        on the price is rounding too, and not the price alone.
+        """
+        network, units = problem.null_network(), Units.of(problem)
+        scaled, objective = units.scaled(problem), problem.objective(network)
+        N = dual_point(scaled, scaled.null_network().forward(scaled.rows))
+        exact = not N.any() or bool(are_constant(problem.rows).all())
+        if not exact and affordable(scaled):
+            pricing = ExactPricing(scaled.rows.array())
+            price = float(pricing.price(N).prices[0]) + pricing.slack(N)
+            exact = price <= 10.0 * rounding_of_prices(scaled, N)
+        certificate = Certificate(
+            kind="exact" if exact else "priced",
+            objective=objective,
+            lower_bound=objective,
+            price=0.0,
+            price_bound=0.0 if exact else np.inf,
+            proven_lower_bound=objective if exact else 0.0,
+        )
+        return network, certificate, None
+
+    def on_inputs(self, basis):
+        """Return the solver of the inputs ``X basis``: the same."""
+        return self
+
+    def known_bound(self, problem):
+        """Return what no price exceeds, as a function of the dual point: nothing."""
+        return no_bound
+
+    def programme_on(self, problem, reduced, basis):
+        """Return the programme over given patterns: there is none."""
+        return None
 
     def hardest(self):
         """Return the effort that may accept a network at this tolerance."""

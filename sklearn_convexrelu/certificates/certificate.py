@@ -17,11 +17,14 @@ import numpy as np
 
 __all__ = [
     "Certificate",
+    "beyond_rounding",
     "certify",
     "dual_point",
     "less_missed",
     "lower_bound",
+    "no_bound",
     "price_bound",
+    "rounding_of_prices",
 ]
 
 _MOST_INPUTS = 2048  # whose second moments are held, and have eigenvalues in seconds
@@ -158,6 +161,17 @@ def certify(
     return less_missed(problem, certificate) if prove else certificate
 
 
+def beyond_rounding(problem, N, price):
+    """Return a price at the dual point N, or zero where it may be rounding."""
+    return price if price > rounding_of_prices(problem, N) else 0.0
+
+
+def rounding_of_prices(problem, N):
+    """Return a price at the dual point N that may be rounding."""
+    size = np.sqrt(problem.rows.column_squares().sum())
+    return 1e-13 * np.linalg.norm(N) * size
+
+
 def less_missed(problem, certificate):
     """Return a certificate less what searches of sub-networks are known to miss."""
     if certificate.kind != "priced" or not problem.shape.resolution:
@@ -165,6 +179,11 @@ def less_missed(problem, certificate):
     missed = problem.shape.resolution * problem.loss_scale()
     lower = certificate.lower_bound - missed
     return replace(certificate, lower_bound=max(lower, certificate.proven_lower_bound))
+
+
+def no_bound(N):
+    """Return what no price exceeds where nothing is known: infinity."""
+    return np.inf
 
 
 def lower_bound(problem, N, price):

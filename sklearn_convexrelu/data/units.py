@@ -8,7 +8,6 @@ from scipy import sparse
 from sklearn_convexrelu.data.statement import are_constant
 from sklearn_convexrelu.model.losses import TargetUnits
 from sklearn_convexrelu.model.neurons import power_of_two
-from sklearn_convexrelu.programmes.low_rank import LowRank, on_basis
 
 __all__ = ["Units"]
 
@@ -141,18 +140,7 @@ class Units:
 
     def solver(self, solver):
         """Return the solver of the scaled problem: its patterns are of its inputs."""
-        if self.joined is None:
-            return solver
-        n_inputs = len(self.joined.varying)
-        if isinstance(solver, LowRank):
-            n_features = n_inputs - solver.has_bias
-            rank = solver.rank
-            if rank <= n_features:  # else it is refused
-                rank = min(rank, np.count_nonzero(self.joined.varying))
-            return replace(
-                solver, solver=self.solver(solver.solver), rank=rank, has_bias=True
-            )
-        return on_basis(solver, self.joined.there.T)
+        return solver if self.joined is None else solver.on_inputs(self.joined.there.T)
 
     def restore(self, network):
         """Return a network of the scaled problem in the user's units."""

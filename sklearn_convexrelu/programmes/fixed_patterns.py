@@ -1,11 +1,18 @@
 """Training over fixed patterns: choose them, state the programme, solve, recover."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 import numpy as np
 
-from sklearn_convexrelu.certificates.certificate import Certificate, certify, dual_point
+from sklearn_convexrelu.certificates.certificate import (
+    Certificate,
+    beyond_rounding,
+    certify,
+    dual_point,
+    no_bound,
+)
+from sklearn_convexrelu.model.neurons import mapped
 from sklearn_convexrelu.model.solution import Solution, Status
 from sklearn_convexrelu.patterns.planes import keeps_all
 from sklearn_convexrelu.pricing.search import FAIR
@@ -126,7 +133,7 @@ class FixedPatterns:
         return programme, partial(relu_network, signs=programme.output_signs)
 
     def constant(self, problem):
-        """Return the best constant as a network of its kind, and its certificate.
+        """Return the best constant as a network of its kind, its certificate, and None.
 
         It is for problems whose ``largest_alpha`` is zero: no unit helps. There may be
         none, where all features are zero.
@@ -138,14 +145,35 @@ class FixedPatterns:
             network = network_of(programme.zero())
         elif kind == "restricted":
             over_all = self._over_all(problem, network)
-        return network, Certificate(
+        certificate = Certificate(
             kind, objective, objective, 0.0, 0.0, objective, over_all
         )
+        return network, certificate, None
 
     def largest_alpha(self, problem):
         """Return the least strength at which a constant is best over the patterns."""
         programme = self.programme(problem)[0]
-        return programme.largest_alpha() if programme.n_units else 0.0
+        if not programme.n_units:
+            return 0.0
+        N = dual_point(problem, problem.null_network().forward(problem.rows))
+        return beyond_rounding(problem, N, programme.largest_alpha())
+
+    def on_inputs(self, basis):
+        """Return the solver of the inputs ``X basis``: its gates on these."""
+        if isinstance(self.patterns, str):
+            return self
+        gates = np.asarray(self.patterns, dtype=np.float64)
+        if gates.ndim < 2 or gates.shape[-1] != basis.shape[0]:
+            return self  # which refuses them
+        return replace(self, patterns=mapped(basis.T, gates, -1))
+
+    def known_bound(self, problem):
+        """Return what no price exceeds, as a function of the dual point: nothing."""
+        return no_bound
+
+    def programme_on(self, problem, reduced, basis):
+        """Return the programme of a reduced problem, its units on all features."""
+        return self.programme(reduced)[0].on_all_features(problem, basis)
 
     def solve_path(self, problem, alphas, start=None, callback=None):
         """Solve at one penalty strength after another.
@@ -171,8 +199,10 @@ class FixedPatterns:
         if not programme.n_units:
             tolerance = self.tol * problem.loss_scale()
             for alpha in alphas:
-                constant = self.constant(problem.with_alpha(alpha))
-                yield Solution.of_constant(*constant, Status.CONVERGED, tolerance)
+                network, certificate, _ = self.constant(problem.with_alpha(alpha))
+                yield Solution.of_constant(
+                    network, certificate, Status.CONVERGED, tolerance
+                )
             return
         method = self._method()
         watch = None

@@ -13,32 +13,22 @@ from functools import cached_property
 
 import numpy as np
 
+from sklearn_convexrelu.adaptive.loop import AdaptiveSolver
 from sklearn_convexrelu.certificates.certificate import (
     Certificate,
     certify,
     dual_point,
     less_missed,
     lower_bound,
+    no_bound,
     price_bound,
 )
-from sklearn_convexrelu.model.neurons import mapped
+from sklearn_convexrelu.data.units import Units
 from sklearn_convexrelu.pricing.exact import ExactPricing, affordable
 from sklearn_convexrelu.pricing.search import FAIR
 from sklearn_convexrelu.pricing.subnetworks import pricer_of
-from sklearn_convexrelu.programmes.fixed_patterns import FixedPatterns
 
-__all__ = ["LowRank", "LowRankGuarantee", "on_basis"]
-
-
-def on_basis(solver, basis):
-    """Return a solver on the inputs ``X basis``: its gates, where given, on these."""
-    patterns = getattr(solver, "patterns", "adaptive")
-    if isinstance(patterns, str):
-        return solver
-    gates = np.asarray(patterns, dtype=np.float64)
-    if gates.ndim < 2 or gates.shape[-1] != basis.shape[0]:
-        return solver  # which refuses them
-    return replace(solver, patterns=mapped(basis.T, gates, -1))
+__all__ = ["LowRank", "LowRankGuarantee"]
 
 
 @dataclass(frozen=True)
@@ -127,7 +117,66 @@ class LowRank:
 
     def inner(self, basis):
         """Return the solver of the reduced problem; given gates are projected."""
-        return on_basis(self.solver, basis)
+        return self.solver.on_inputs(basis)
+
+    @property
+    def gated(self):
+        """Whether units are gated."""
+        return self.solver.gated
+
+    def on_inputs(self, basis):
+        """Return the solver of the inputs ``X basis``, the last one a constant."""
+        n_inputs, n_kept = basis.shape
+        rank = self.rank
+        if rank <= n_inputs - self.has_bias:  # else it is refused
+            rank = min(rank, n_kept - 1)
+        solver = self.solver.on_inputs(basis)
+        return replace(self, solver=solver, rank=rank, has_bias=True)
+
+    def known_bound(self, problem):
+        """Return what no price exceeds, as a function of the dual point."""
+        return self.reduction(problem).price_bound if self.proves else no_bound
+
+    def largest_alpha(self, problem):
+        """Return the least strength at which a constant is best for the rank."""
+        reduction = self.reduction(problem)
+        return self.inner(reduction.basis).largest_alpha(reduction.problem)
+
+    def constant(self, problem):
+        """Return the best constant, its certificate, and the guarantee.
+
+        It is for problems whose ``largest_alpha`` is zero: neurons of the kept
+        directions of the features do not help. If others do, then nothing bounds by how
+        much at an alpha of zero.
+        """
+        reduction = self.reduction(problem)
+        inner = self.inner(reduction.basis)
+        network, own, _ = inner.constant(reduction.problem)
+        network = network.mapped(reduction.basis)
+        units = Units.of(problem)
+        price = AdaptiveSolver().largest_alpha(units.scaled(problem)) * units.alpha
+        factor = np.inf if price > 0.0 else 1.0
+        guarantee = LowRankGuarantee(
+            self.rank, reduction.residual_norm, factor, factor, own
+        )
+        if price > 0.0:
+            certificate = certify(problem, network, price)
+        else:
+            certificate = AdaptiveSolver().constant(problem)[1]
+        programme = inner.programme_on(problem, reduction.problem, reduction.basis)
+        if programme is not None:
+            price = programme.largest_alpha() if price > 0.0 else price
+            bound = certificate.lower_bound
+            certificate = Certificate(
+                kind="restricted",
+                objective=certificate.objective,
+                lower_bound=bound,
+                price=price,
+                price_bound=price,
+                proven_lower_bound=bound,
+                over_all=None if inner.gated else certificate,
+            )
+        return network, certificate, guarantee
 
     def solve_path(self, problem, alphas, start=None, callback=None):
         """Solve at one penalty strength after another, as the solver does.
@@ -181,11 +230,9 @@ class _Certified:
 
     def __init__(self, problem, reduction, inner):
         self.reduction, self.pricer, self.programme = reduction, None, None
-        if not getattr(inner, "gated", False):
+        if not inner.gated:
             self.pricer = pricer_of(problem)
-        if isinstance(inner, FixedPatterns):
-            programme = inner.programme(reduction.problem)[0]
-            self.programme = programme.on_all_features(problem, reduction.basis)
+        self.programme = inner.programme_on(problem, reduction.problem, reduction.basis)
 
     def __call__(self, solved, problem, N):
         """Return a solution with another certificate; ``N`` is its dual point."""
