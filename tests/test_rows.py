@@ -422,6 +422,7 @@ ASKING_FOR_THE_ARRAY = {
     "certificates.relaxation.descent",  # semidefinite bounds: neighbours of rows
     "certificates.relaxation.search",
     "adaptive.finish",  # a programme over cells
+    "adaptive.loop",  # exact pricing of a constant
     "data.rows",
     "data.statement",  # equal rows are found by sorting the table
     "model.problem",

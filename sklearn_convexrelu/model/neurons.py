@@ -189,6 +189,10 @@ class NeuronShape:
     reach = 1.0
     resolution = 0.0
 
+    def __repr__(self):
+        measured = "" if self.norm.is_euclidean else f" of {self.norm!r}"
+        return f"neurons{measured}"
+
     def prepared(self, rows, directions):
         """Return unit directions as ``block_values`` takes them."""
         return rows.weights(directions)
