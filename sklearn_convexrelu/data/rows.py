@@ -17,7 +17,7 @@ ones; and axes to rotate to, which cost less per direction than rows do.
 """
 
 import mmap
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import NamedTuple
 
@@ -135,6 +135,16 @@ class Block:
         return (X.multiply(X) if sparse.issparse(X) else X * X), rows.constant**2
 
 
+@dataclass
+class Extent:
+    """Least and largest values of a table's columns, once they were asked for.
+
+    A pass over a memory map takes long, and units, refusals and precision all ask.
+    """
+
+    bounds: np.ndarray | None = None
+
+
 @dataclass(frozen=True)
 class Rows:
     """Rows of inputs, behind which any table may stand.
@@ -155,6 +165,8 @@ class Rows:
         Orthonormal columns to take coordinates along; None: as they are.
     precision : dtype or None
         What a memory map is read as; None: as it is.
+    extent : Extent
+        Bounds of the table, which all rows of it share.
     """
 
     table: np.ndarray | sparse.csr_array
@@ -163,6 +175,7 @@ class Rows:
     columns: np.ndarray | None = None
     axes: np.ndarray | None = None
     precision: np.dtype | None = None
+    extent: Extent = field(default_factory=Extent, repr=False, compare=False)
 
     @classmethod
     def of(cls, X, constant=0.0):
@@ -197,14 +210,14 @@ class Rows:
         """Precision of the inputs."""
         return np.dtype(self.precision or self.table.dtype)
 
-    @property
+    @cached_property
     def size(self):
         """Number of entries that a product has to do with."""
         if self.is_sparse:
             return self.table.nnz
         return len(self) * self.n_inputs
 
-    @property
+    @cached_property
     def is_sparse(self):
         """Whether the table is sparse."""
         return sparse.issparse(self.table)
@@ -251,6 +264,8 @@ class Rows:
                 total = _added(total, kernel(block, rows, *args))
             return total
 
+        if len(self._starts) == 1:
+            return summed(0)
         total = None
         for part in in_parallel(summed, self._starts):
             total = _added(total, part)
@@ -270,9 +285,13 @@ class Rows:
             pass
         return out
 
-    def whole(self, rows=slice(None)):
-        """Return the Block of all rows of an array, or of those of a slice."""
-        return Block(self.table[rows], self)
+    def whole(self):
+        """Return the Block of all rows of an array."""
+        return Block(self.table, self)
+
+    def sums_of(self, rows, E):
+        """Return ``X^T E`` of a slice of the rows, which are plain."""
+        return self.table[rows].T @ E
 
     def blocks(self, width):
         """Yield slices of rows and their Blocks, in order."""
@@ -343,8 +362,18 @@ class Rows:
         """Least and largest value of every input, (2, n_inputs); nan where one is."""
         if self.axes is not None:
             raise ValueError("Bounds are those of inputs, not along axes.")
-        lows, highs = zip(*in_parallel(self._bounds, self._starts), strict=True)
-        return np.array([np.min(lows, axis=0), np.max(highs, axis=0)])
+        if self.extent.bounds is None:
+            ends = in_parallel(self._table_bounds, self._starts)
+            lows, highs = zip(*ends, strict=True)
+            bounds = np.array([np.min(lows, axis=0), np.max(highs, axis=0)])
+            self.extent.bounds = bounds.astype(np.float64, copy=False)
+        bounds = self.extent.bounds
+        if self.columns is not None:
+            bounds = bounds[:, self.columns]
+        bounds = bounds / self.unit
+        if self.constant:
+            bounds = np.column_stack([bounds, [self.constant] * 2])
+        return bounds
 
     @property
     def sizes(self):
@@ -361,15 +390,17 @@ class Rows:
     def take(self, index):
         """Return some of the rows, in memory but for a slice of an array."""
         if self.is_mapped:
-            return replace(self, table=_read(self.table, index, self.precision))
-        return replace(self, table=self.table[index])
+            table = _read(self.table, index, self.precision)
+        else:
+            table = self.table[index]
+        return replace(self, table=table, extent=Extent())
 
     def divided(self, unit):
         """Return the rows divided by a power of two."""
         rows = replace(self, constant=self.constant / unit, unit=self.unit * unit)
         if 1.0 / _LARGEST_UNIT < rows.unit < _LARGEST_UNIT or rows.is_mapped:
             return rows
-        return replace(rows, table=rows.table / rows.unit, unit=1.0)
+        return replace(rows, table=rows.table / rows.unit, unit=1.0, extent=Extent())
 
     def with_constant(self, columns, constant):
         """Return the rows of some inputs, and a constant as the last one."""
@@ -395,7 +426,7 @@ class Rows:
         if self.is_sparse:
             # Squares of what is far from one would leave single precision.
             table = (self.table / self.unit).astype(dtype, copy=False)
-            return replace(self, table=table, unit=1.0, axes=axes)
+            return replace(self, table=table, unit=1.0, axes=axes, extent=Extent())
         if axes is None and self.is_plain and self.dtype == dtype:
             return self
         out = np.empty((len(self), self.n_inputs), dtype)
@@ -444,12 +475,12 @@ class Rows:
 
     # Chunks and blocks.
 
-    @property
+    @cached_property
     def _chunk(self):
         most = _CHUNK_ENTRIES // max(self.size // max(len(self), 1), 1)
-        return int(np.clip(most, _LEAST_ROWS, _CHUNK_ROWS))
+        return min(max(most, _LEAST_ROWS), _CHUNK_ROWS)
 
-    @property
+    @cached_property
     def _starts(self):
         return range(0, len(self), self._chunk)
 
@@ -484,18 +515,10 @@ class Rows:
             last = min(first + step, count)
             yield slice(start + first, start + last), Block(table[first:last], self)
 
-    def _bounds(self, start):
+    def _table_bounds(self, start):
         table = self._table_at(start)
-        if self.is_sparse:
-            ends = [end.toarray().ravel() for end in _sparse_bounds(table)]
-        else:
-            ends = [table.min(axis=0), table.max(axis=0)]
-        if self.columns is not None:
-            ends = [end[self.columns] for end in ends]
-        ends = [end.astype(np.float64) / self.unit for end in ends]
-        if self.constant:
-            ends = [np.append(end, self.constant) for end in ends]
-        return ends
+        ends = table.min(axis=0), table.max(axis=0)
+        return [end.toarray().ravel() if self.is_sparse else end for end in ends]
 
 
 def block_step(width):
@@ -541,10 +564,6 @@ def _added(total, part):
     for k, value in enumerate(part):
         total[k] += value
     return total
-
-
-def _sparse_bounds(table):
-    return table.min(axis=0), table.max(axis=0)
 
 
 # Kernels.

@@ -164,7 +164,7 @@ def _sums(block, rows, H, N, weighted):
     """Return ``(N * X)^T H``, from a weighted copy of the rows where there is one."""
     if weighted is None:
         return block.weighted_sums(N[rows], H)
-    return weighted.whole(rows).sums(H)
+    return weighted.sums_of(rows, H)
 
 
 def _totals(block, rows, weights, N):
