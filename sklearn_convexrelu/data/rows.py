@@ -82,26 +82,31 @@ class Block:
 
     def sums(self, E):
         """Return ``X^T E``, (n_inputs, n_columns)."""
-        rows = self.rows
-        if rows.is_plain:
+        if self.rows.is_plain:
             return self.table.T @ E
-        G = self.table.T @ E
-        if rows.columns is not None:
-            G = G[rows.columns]
-        if rows.unit != 1.0:
-            G = G * G.dtype.type(1.0 / rows.unit)
-        if rows.constant:
-            G = np.vstack([G, G.dtype.type(rows.constant) * E.sum(axis=0)])
-        return G if rows.axes is None else rows.axes.T.astype(G.dtype, copy=False) @ G
+        return self._of_inputs(self.table.T @ E, E)
 
     def weighted_sums(self, v, E):
         """Return ``X^T (v E)`` for a column v, (n, 1).
 
         Of an array, which has fewer columns than E mostly, the rows are multiplied.
         """
-        if self.rows.is_plain and not self.rows.is_sparse:
-            return (self.table * v).T @ E
-        return self.sums(v * E)
+        if self.rows.is_sparse:
+            return self.sums(v * E)
+        G = (self.table * v).T @ E
+        return G if self.rows.is_plain else self._of_inputs(G, E, v)
+
+    def _of_inputs(self, G, E, v=None):
+        """Return sums over the columns of the table as those over inputs."""
+        rows = self.rows
+        if rows.columns is not None:
+            G = G[rows.columns]
+        if rows.unit != 1.0:
+            G *= G.dtype.type(1.0 / rows.unit)
+        if rows.constant:
+            total = E.sum(axis=0) if v is None else v[:, 0] @ E
+            G = np.vstack([G, G.dtype.type(rows.constant) * total])
+        return G if rows.axes is None else rows.axes.T.astype(G.dtype, copy=False) @ G
 
     def dense(self):
         """Return the inputs as an array, (n, n_inputs)."""
