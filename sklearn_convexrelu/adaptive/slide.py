@@ -89,7 +89,7 @@ class _WeightObjective:
         U, A = (w.astype(dtype, copy=False) for w in (hidden, output))
         loss, *sums = self.rows.reduce(
             _loss_and_gradients,
-            U.shape[1],
+            U.shape[1] * dtype.itemsize / 8,
             self.rows.weights(U),
             A,
             intercept,
@@ -130,7 +130,7 @@ class _TreeObjective(_WeightObjective):
         prepared = shape.prepared_leaves(self.rows, V, self.given.signs)
         loss, to_b, to_A, G = self.rows.reduce(
             _tree_loss_and_gradients,
-            V.shape[0] * V.shape[1],
+            V.shape[0] * V.shape[1] * dtype.itemsize / 8,
             shape,
             prepared,
             A.astype(dtype, copy=False),

@@ -15,6 +15,7 @@ _FIRST_SIZE = 3.0  # norm of all their hidden weights; that of the outputs is ab
 _FIRST_DECREASE = 3e-4
 _SAMPLED_ROWS = 4096  # problems of four times as many rows start on so many ...
 _SAMPLED_PART = 8  # ... or on one row in so many
+_MOST_SAMPLED = 1 << 24  # entries of a sample of a memory map: 64 or 128 megabytes
 
 
 def first_point(steps, start, scale):
@@ -87,5 +88,7 @@ def sample_of(problem, seed):
         return None
     rng = np.random.default_rng(seed)
     count = max(_SAMPLED_ROWS, n_rows // _SAMPLED_PART)
+    if problem.rows.is_mapped:  # what is taken of a map is in memory
+        count = min(count, max(_SAMPLED_ROWS, _MOST_SAMPLED // problem.rows.n_inputs))
     sample = problem.subset(np.sort(rng.choice(n_rows, count, replace=False)))
     return None if (sample.Y == sample.Y[0]).all(axis=0).any() else sample

@@ -37,14 +37,15 @@ class Point:
     ----------
     network : Network or TreeNetwork
         The network.
-    F : ndarray of shape (n_samples, n_outputs)
-        Its predictions.
+    F : ndarray of shape (n_samples, n_outputs) or None
+        Its predictions; None for memory maps, whose rows are many: there they are
+        computed when asked for.
     objective : float
         Its objective.
     """
 
     network: Network
-    F: np.ndarray
+    F: np.ndarray | None
     objective: float
 
     @classmethod
@@ -54,8 +55,15 @@ class Point:
         if problem.fit_intercept:
             step = problem.loss.best_intercept(F, problem.Y, problem.weights)
             network = replace(network, intercept=network.intercept + step)
-            F = F + step
-        return cls(network, F, problem.objective(network, F))
+            F += step
+        objective = problem.objective(network, F)
+        return cls(network, None if problem.rows.is_mapped else F, objective)
+
+    def dual_point(self, problem):
+        """Return the dual point at its predictions."""
+        if self.F is not None:
+            return dual_point(problem, self.F)
+        return dual_point(problem, self.network.forward(problem.rows), True)
 
 
 class Steps:
@@ -107,7 +115,7 @@ class Steps:
         bound : float or None
             What no price exceeds, where pricing was exact.
         """
-        N = dual_point(self.problem, point.F)
+        N = point.dual_point(self.problem)
         known = np.hstack([point.network.directions()[0], self.leaders])
         options = () if enough is None else (lambda price: enough(N, price),)
         candidates, bound = self.pricer.price(N, known, self.rng, effort, *options)

@@ -82,13 +82,15 @@ class Certificate:
         return self.objective - self.proven_lower_bound
 
 
-def dual_point(problem, F):
+def dual_point(problem, F, overwrites=False):
     """Return the gradient N of the loss at predictions ``F``, balanced per output.
+
+    It may be written over the predictions.
 
     With an unpenalised intercept the columns of N must sum to zero. The caller refits
     the intercept; what is left is taken out here.
     """
-    N = problem.gradient_at(F)
+    N = problem.gradient_at(F, overwrites)
     if problem.fit_intercept:
         N = problem.loss.balanced(N, problem.Y, problem.weights)
     return N
@@ -136,11 +138,12 @@ def certify(
         Objective and dual point are recomputed from the weights; that the price is
         theirs is up to the caller.
     """
+    overwrites = F is None or dual_network is not None
     F = network.forward(problem.rows) if F is None else F
     objective = problem.objective(network, F)
     if dual_network is not None:
         F = dual_network.forward(problem.rows)
-    N = dual_point(problem, F)
+    N = dual_point(problem, F, overwrites)
     exact = exact_bound is not None
     bound, proven = exact_bound, -np.inf
     if not exact:
@@ -212,16 +215,19 @@ def price_bound(problem, N):
     norm = problem.shape.norm
     halves, radius = 0.5 * norm.dual_lengths(rows.sums(N)), norm.radius(rows.n_inputs)
     bounds = [
-        halves + 0.5 * radius * _positive_part(rows, sign * N) for sign in (1.0, -1.0)
+        halves + 0.5 * radius * _part_of_sign(rows, N, sign) for sign in (1.0, -1.0)
     ]
     return float(np.linalg.norm(np.maximum(*bounds)))
 
 
-def _positive_part(rows, N):
-    """Return ``max_u sum_i max(N_ic, 0) |x_i u|``, bounded, for each column c of N."""
-    return np.array(
-        [np.sqrt(v.sum() * _largest_moment(rows, v)) for v in np.maximum(N, 0.0).T]
-    )
+def _part_of_sign(rows, N, sign):
+    """Return ``max_u sum_i max(sign N_ic, 0) |x_i u|``, bounded, for each column c."""
+    bounds = []
+    for column in N.T:
+        v = sign * column
+        np.maximum(v, 0.0, out=v)
+        bounds.append(np.sqrt(v.sum() * _largest_moment(rows, v)))
+    return np.array(bounds)
 
 
 def _largest_moment(rows, v):

@@ -133,7 +133,7 @@ class Units:
         return replace(
             problem,
             rows=rows.divided(self.inputs),
-            Y=(problem.Y - self.targets.shift) / self.targets.divisor,
+            Y=self.targets.scaled(problem.Y),
             loss=problem.loss.in_units(self.targets.size),
             alpha=float(self.strengths(problem.alpha)),  # nan while it is open
         )

@@ -41,6 +41,7 @@ _IDLE_CURVATURE = 0.01  # where a loss is linear, as a part of what it is elsewh
 _LARGEST_LOG = 700.0  # of a Poisson mean: beyond, exponentials overflow
 _BALANCED = 1e-6  # a slope in the intercept, for the gradients, that counts as zero
 _SWEEPS = 20  # over outputs that are not separate
+_EVEN = 1e-13  # difference of the sums of both signs of a gradient that is rounding
 _FLAT = 1e-14  # a slope, for the largest there can be, that is rounding
 
 
@@ -70,6 +71,12 @@ class TargetUnits:
     size: float
     offset: np.ndarray
     factor: float
+
+    def scaled(self, Y):
+        """Return targets in these units."""
+        Y = Y - self.shift
+        Y /= self.divisor
+        return Y
 
 
 class Loss(ABC):
@@ -216,6 +223,8 @@ class Loss(ABC):
         is_up = N > 0.0
         up = np.sum(N, axis=0, where=is_up)
         down = -np.sum(N, axis=0, where=~is_up)
+        if (np.abs(up - down) <= _EVEN * (up + down)).all():
+            return N
         least, out = np.minimum(up, down), N.copy()
         np.multiply(N, _ratio(least, up), out=out, where=is_up)
         np.multiply(N, _ratio(least, down), out=out, where=~is_up)

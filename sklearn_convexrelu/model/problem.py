@@ -11,7 +11,7 @@ from sklearn_convexrelu.model.subnetworks import TreeShape
 
 __all__ = ["Problem"]
 
-_ROWS = 65536  # that losses take at a time: half a megabyte an output
+_ROWS = 16384  # that losses take at a time: an eighth of a megabyte an output
 
 
 @dataclass(frozen=True)
@@ -87,10 +87,10 @@ class Problem:
         """Return the loss at predictions, (n_samples, n_outputs)."""
         return sum(self._by_rows(self.loss.value, F))
 
-    def gradient_at(self, F):
-        """Return the gradient of the loss at predictions, shaped like them."""
+    def gradient_at(self, F, overwrites=False):
+        """Return the gradient of the loss at predictions, maybe in their place."""
         parts = self._by_rows(self.loss.gradient, F)
-        N, first = np.empty(F.shape), 0
+        N, first = F if overwrites else np.empty(F.shape), 0
         for part in parts:
             N[first : first + len(part)] = part
             first += len(part)

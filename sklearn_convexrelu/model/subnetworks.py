@@ -33,7 +33,7 @@ from sklearn_convexrelu.model.norms import EUCLIDEAN, column_norms
 __all__ = ["GatedTreeNetwork", "TreeNetwork", "TreeShape"]
 
 _PART_ENTRIES = 65536  # activations held at a time, so that they stay in the cache
-_WIDTH = 32  # blocks of 2048 rows
+_WIDTH = 64  # blocks of 2048 rows in double, 4096 in single precision
 _TINY = 1e-30
 _VANISHED = (
     1e-20  # less is zero: subnormal numbers make products a hundred times slower
@@ -136,7 +136,7 @@ class TreeShape:
         return self.up(rows.whole(), prepared), prepared[1]
 
     def width(self, n_units):
-        """Return what ``Rows`` calls the width: rows come 2048 at a time.
+        """Return what ``Rows`` calls the width: rows come some thousand at a time.
 
         Products over levels are many small ones, which cost the same for fewer rows.
         """

@@ -128,11 +128,15 @@ class Prices:
             G = self._pattern_sums(U, widths)
             totals = np.einsum("ij,ij->j", G, U)[:, None]
             return totals, None if A is None else G * A[:, 0]
-        weights, K = self.rows.weights(U.astype(self.dtype, copy=False)), U.shape[1]
+        weights = self.rows.weights(U.astype(self.dtype, copy=False))
+        width = self._width(U)
         if A is None:
-            return self.rows.reduce(_totals, K, weights, self.N)[0], None
+            return self.rows.reduce(_totals, width, weights, self.N)[0], None
         A = A.T.astype(self.dtype)
-        return self.rows.reduce(_gradients, K, weights, self.N, A, widths)
+        return self.rows.reduce(_gradients, width, weights, self.N, A, widths)
+
+    def _width(self, U):
+        return U.shape[1] * self.dtype.itemsize / 8
 
     def _pattern_sums(self, U, widths=None):
         """Return ``sum_i 1[x_i u > 0] N_i x_i`` for every column u, maybe blurred."""
@@ -141,7 +145,7 @@ class Prices:
             U = U / widths
         kernel = _passed_sums if widths is None else _blurred_sums
         weights = self.rows.weights(U)
-        (G,) = self.rows.reduce(kernel, U.shape[1], weights, self.N, self._weighted)
+        (G,) = self.rows.reduce(kernel, self._width(U), weights, self.N, self._weighted)
         # Activations are clipped to +-1/2; the other half is that of all rows.
         return G if widths is None else G + self._half_sum
 

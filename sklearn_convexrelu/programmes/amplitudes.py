@@ -27,8 +27,8 @@ _MORE_THAN_PROMISED = 1.1
 class Features:
     """Values of units of cost one at all rows, which are kept where that is little.
 
-    Little is no more than the data have themselves. Where there are more units than
-    inputs, making them anew in each pass costs less than what is done with them.
+    Little is no more than a quarter of what the data take. Where there are more units
+    than inputs, making them anew in each pass costs less than what is done with them.
 
     Parameters
     ----------
@@ -44,7 +44,8 @@ class Features:
         self.prepared = self.shape.prepared(self.rows, directions)
         self._kept = None
         size = self.rows.size * self.rows.dtype.itemsize
-        if 8 * self.n_units * len(self.rows) <= max(size, _FEW_BYTES):
+        most = 0 if self.rows.is_mapped else max(size / 4, _FEW_BYTES)
+        if 8 * self.n_units * len(self.rows) <= most:
             self._kept = features(self.shape, self.rows, directions)
 
     @classmethod
