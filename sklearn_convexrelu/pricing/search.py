@@ -176,8 +176,9 @@ class Pricer:
         """
         if effort.certifies and self.geometry.unlike:
             effort = effort.doubled()
-        rough, scale = self.rough, max(np.abs(N).max(initial=0.0), 1e-300)
-        rough_N = (N / scale).astype(self.precision)
+        rough, scale = self.rough, max(N.max(initial=0.0), -N.min(initial=0.0), 1e-300)
+        rough_N = np.empty(N.shape, self.precision)
+        np.divide(N, scale, out=rough_N, casting="same_kind")
         exact, starts = Prices(self.rows, N), self.geometry.coordinates(known)
 
         def found_enough(found):
