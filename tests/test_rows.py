@@ -317,7 +317,7 @@ def test_a_memory_map_is_trained_on_block_by_block(tmp_path, small_pieces, monke
         return whole(rows, *args)
 
     monkeypatch.setattr(Rows, "array", of_few)
-    monkeypatch.setattr("sklearn_convexrelu.patterns.geometry._MOST_ROWS", 30)
+    monkeypatch.setattr("sklearn_convexrelu.patterns.geometry.FEW_ROWS", 30)
     largest = []
     read = rows_module._read
 

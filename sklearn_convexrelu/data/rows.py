@@ -26,7 +26,7 @@ from scipy import sparse
 
 from sklearn_convexrelu._threads import in_parallel
 
-__all__ = ["Block", "Rows", "Weights", "is_mapped"]
+__all__ = ["FEW_ROWS", "Block", "Rows", "Weights", "is_mapped"]
 
 # Results held at a time. Of 800, 1600 and 3200 rows times 80 directions in single
 # precision two threads did 1.7, 1.85 and 1.95 times as much as one, which does as much
@@ -38,6 +38,9 @@ _LEAST_ROWS = 64  # of a block: below, calls cost more than the products
 # these two threads were 1.4 times as fast as one, with these 1.6.
 _CHUNK_ROWS = 16384
 _CHUNK_ENTRIES = 1 << 21
+# Rows that tell directions, scales and ranks apart well enough for a search. Searches
+# that begin on a sample of them are ascended on all rows at the end.
+FEW_ROWS = 2048
 _LARGEST_UNIT = 1e100  # beyond, or below its inverse, products would leave double
 _MOST_ENTRIES = 1 << 26  # of an array made of what is no array: half a gigabyte
 

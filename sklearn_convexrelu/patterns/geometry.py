@@ -14,14 +14,13 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.linalg import LinAlgError, cholesky, solve_triangular
 
-from sklearn_convexrelu.data.rows import Rows
+from sklearn_convexrelu.data.rows import FEW_ROWS, Rows
 from sklearn_convexrelu.model.norms import column_norms
 
 __all__ = ["Geometry", "positive", "second_moment_roots", "steepest", "unit"]
 
 # Inputs of a sparse matrix up to which axes are worth it, however few entries it has.
 _FEW_INPUTS = 128
-_MOST_ROWS = 2048  # that the scatter is taken of: enough to tell some hundred columns
 # Weights of rows are corrected until they change by less than half: the search needs
 # the size of things. Gaussian rows take one round, a row 1000 times as far four.
 _MOST_ROUNDS, _SETTLED = 20, np.log(1.5)
@@ -65,8 +64,8 @@ class Geometry:
         and where products with axes would cost more than those with the rows.
         """
         rows = Rows.of(X)
-        few = rows.take(slice(None, None, max(len(rows) // _MOST_ROWS, 1)))
-        most = _MOST_ROWS
+        few = rows.take(slice(None, None, max(len(rows) // FEW_ROWS, 1)))
+        most = FEW_ROWS
         if rows.is_sparse:
             most = max(few.size // rows.n_inputs, _FEW_INPUTS)
         if not rotates or rows.n_inputs > most:

@@ -30,6 +30,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from sklearn_convexrelu.data.rows import FEW_ROWS
 from sklearn_convexrelu.patterns.planes import (
     RANK_RTOL,
     merge_parallel,
@@ -48,8 +49,6 @@ __all__ = [
     "max_rows",
     "supports",
 ]
-
-_FEW_ROWS = 512  # whose rank is looked at first: it is no more than that of all
 
 
 class ExactPrices(NamedTuple):
@@ -145,7 +144,7 @@ def are_affordable(rows, n_outputs):
     """
     if not rows.has_array:
         return False
-    few = rows.take(slice(None, None, max(len(rows) // _FEW_ROWS, 1)))
+    few = rows.take(slice(None, None, max(len(rows) // FEW_ROWS, 1)))
     if not supports(effective_rank(few.array()), len(rows), n_outputs):
         return False
     return supports(effective_rank(rows.array()), len(rows), n_outputs)

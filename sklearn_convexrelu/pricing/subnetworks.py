@@ -11,9 +11,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sklearn_convexrelu.data.rows import Rows
+from sklearn_convexrelu.data.rows import FEW_ROWS, Rows
 from sklearn_convexrelu.patterns.geometry import positive, steepest
-from sklearn_convexrelu.pricing.kernels import Candidates, Prices
+from sklearn_convexrelu.pricing.kernels import DISTINCT, Candidates, Prices
 from sklearn_convexrelu.pricing.search import (
     FAIR,
     FINE,
@@ -29,13 +29,11 @@ from sklearn_convexrelu.pricing.search import (
 
 __all__ = ["TreePricer", "pricer_of", "totals_of"]
 
-_MOST_ROWS = 2048  # that tell sub-networks apart
 _TINY = 1e-30
 _CUT = 8  # steps after which the worse half of an ascent is given up
 _MOMENTUM = 0.8
 _SWAPPED = 0.6  # of the hops exchange a leaf, the others are noise
 _HOP_LEADERS = 10, 40
-_HOP_COSINE = 0.9
 _MOST_COMPARED = 600  # candidates that are looked at for distinct ones
 _SHARES = {"gaussian": 0.3, "near": 1.0, "swapped": 1.0, "masked": 0.3}
 
@@ -100,7 +98,7 @@ class TreePricer:
 
     def _alike(self):
         """Return a sample of the rows, and factors that make them of alike length."""
-        step = max(len(self.rough) // _MOST_ROWS, 1)
+        step = max(len(self.rough) // FEW_ROWS, 1)
         few = self.rough.take(slice(None, None, step))
         if self.geometry.axes is None:
             lengths = few.squared_lengths(self.geometry.squares)
@@ -160,7 +158,7 @@ class TreePricer:
     def _with_neurons(self, W, signs, N, rng):
         """Add priced neurons, as sub-networks of equal leaves or of one leaf."""
         neurons = self.neurons.search(N, np.zeros((self.rows.n_inputs, 0)), LIGHT, rng)
-        U = neurons.distinct(10, _HOP_COSINE, self.neurons.signature).directions
+        U = neurons.distinct(10, DISTINCT, self.neurons.signature).directions
         collapsed = np.zeros((U.shape[1], *W.shape[1:]), self.precision)
         copies = 1 if self.shape.decays else self.shape.n_leaves
         V = self.geometry.coordinates(U).T
@@ -262,7 +260,7 @@ class _Found:
         totals = self.totals[few].astype(np.float64)
         candidates = Candidates.sorted(np.arange(len(totals))[None], totals)
         kept = candidates.distinct(
-            count, _HOP_COSINE, lambda k: pricer._values(self.W[k[0]], self.signs[k[0]])
+            count, DISTINCT, lambda k: pricer._values(self.W[k[0]], self.signs[k[0]])
         )
         return kept.directions[0]
 

@@ -5,13 +5,14 @@ from scipy.linalg import cholesky, solve_triangular
 from scipy.linalg.lapack import dposv
 from scipy.optimize import nnls
 
+from sklearn_convexrelu.data.rows import FEW_ROWS
 from sklearn_convexrelu.model.neurons import features
 
 __all__ = ["Features", "best_amplitudes"]
 
 # Rows that a Hessian is estimated from. On 20000 and 6000 rows (log loss, 40 and 60
 # neurons) it takes 6 and 5 Newton steps; with half 7 and 7, with double 6 and 5.
-_HESSIAN_ROWS = 4096
+_HESSIAN_ROWS = 2 * FEW_ROWS
 _FEW_BYTES = 1 << 23  # of values that are kept however small the data
 # A Hessian is lifted by little, as a part of what it is for the squared loss, to be
 # definite; by so many times more where the line search finds no decrease. On eleven
