@@ -34,6 +34,7 @@ ORDER = [
     "pricing.ascent",
     "pricing.search",
     "pricing.subnetworks",
+    "pricing.judged",
     "patterns.arrangements",
     "patterns.subnetworks",
     "certificates.relaxation.regions",

@@ -739,15 +739,15 @@ def test_the_accepted_network_is_improved_once_more():
 def test_a_bound_that_the_better_network_refutes_is_not_believed(monkeypatch):
     X, y = bumps(80, 5)
     optimum = fit(X, y, 0.05, tol=1e-5).objective_
-    certify, seen = adaptive.certify, []
+    certificate_at, seen = adaptive.certificate_at, []
 
     def optimistic(*args, **kwargs):
-        seen.append(certify(*args, **kwargs))
+        seen.append(certificate_at(*args, **kwargs))
         if len(seen) > 2:  # a glance and the careful pass after it
             return seen[-1]
         return replace(seen[-1], lower_bound=seen[-1].objective)
 
-    monkeypatch.setattr(adaptive, "certify", optimistic)
+    monkeypatch.setattr(adaptive, "certificate_at", optimistic)
     monkeypatch.setattr(adaptive, "_WORTH_CLOSING", 0.0)
     model = fit(X, y, 0.05, tol=1e-2)
     assert len(seen) > 2 and model.lower_bound_ <= optimum * (1 + 1e-9)

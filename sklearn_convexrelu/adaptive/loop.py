@@ -20,7 +20,7 @@ from sklearn_convexrelu.adaptive.steps import (
 from sklearn_convexrelu.certificates.certificate import (
     Certificate,
     beyond_rounding,
-    certify,
+    certificate_at,
     dual_point,
     lower_bound,
     no_bound,
@@ -28,7 +28,7 @@ from sklearn_convexrelu.certificates.certificate import (
 )
 from sklearn_convexrelu.data.statement import are_constant
 from sklearn_convexrelu.data.units import Units
-from sklearn_convexrelu.model.solution import Solution, Status
+from sklearn_convexrelu.model.solution import Solution, Status, history_record
 from sklearn_convexrelu.pricing.exact import ExactPricing, affordable
 from sklearn_convexrelu.pricing.search import (
     FAIR,
@@ -371,14 +371,9 @@ class _Run:
 
     def price_and_certify(self, effort, enough=None):
         """Price the network (step 1) and certify it (step 2); record both."""
-        candidates, bound = self.price(effort, enough)
-        certificate = certify(
-            self.problem,
-            self.point.network,
-            candidates.best,
-            bound,
-            prove=False,
-            F=self.point.F,
+        candidates, bound, N = self.price(effort, enough)
+        certificate = certificate_at(
+            self.problem, self.point.objective, N, candidates.best, bound
         )
         self.priced = self.point, candidates, certificate
         self.record(certificate)
@@ -440,8 +435,12 @@ class _Run:
     def record(self, certificate):
         """Append to the history and tell the callback."""
         network = self.point.network
-        record = Solution.record(
-            certificate, network.n_neurons, time.perf_counter() - self.started
+        record = history_record(
+            self.started,
+            certificate.objective,
+            certificate.gap,
+            network.n_neurons,
+            certificate.price,
         )
         self.history.append(record)
         if self.callback is not None:

@@ -113,6 +113,8 @@ class Steps:
             Directions and their prices.
         bound : float or None
             What no price exceeds, where pricing was exact.
+        N : ndarray of shape (n_samples, n_outputs)
+            The dual point.
         """
         N = point.dual_point(self.problem)
         known = np.hstack([point.network.directions()[0], self.leaders])
@@ -121,7 +123,7 @@ class Steps:
         self.leaders = candidates.distinct(
             BATCH, DISTINCT, self.pricer.signature
         ).directions
-        return candidates, bound
+        return candidates, bound, N
 
     def improved(self, point, candidates, gap, enough=ENOUGH_SLIDING):
         """Return the point after a round from ``point``, or None without a decrease.

@@ -18,6 +18,7 @@ import numpy as np
 __all__ = [
     "Certificate",
     "beyond_rounding",
+    "certificate_at",
     "certify",
     "dual_point",
     "less_missed",
@@ -97,17 +98,12 @@ def dual_point(problem, F, overwrites=False):
 
 
 def certify(
-    problem,
-    network,
-    price,
-    exact_bound=None,
-    *,
-    prove=True,
-    known_bound=np.inf,
-    dual_network=None,
-    F=None,
+    problem, network, price, exact_bound=None, *, known_bound=np.inf, dual_network=None
 ):
     """Return the Certificate of ``network``, given the price of a dual point.
+
+    Whatever the kind, the price is bounded rigorously too; and what searches of
+    sub-networks are known to miss is taken from the lower bound.
 
     Parameters
     ----------
@@ -121,16 +117,11 @@ def certify(
     exact_bound : float, default=None
         From exact pricing: what no price exceeds, rounding included. It makes the
         certificate's kind "exact"; without it the kind is "priced".
-    prove : bool, default=True
-        Whether to bound the price rigorously too, beside one that is not exact, and to
-        take from the lower bound what searches of sub-networks are known to miss.
     known_bound : float, default=inf
         A rigorous bound on the price that is known already.
     dual_network : Network, default=None
         Where the dual point is taken, if not at ``network``: every dual point bounds
         every network.
-    F : ndarray of shape (n_samples, n_outputs), default=None
-        Predictions of ``network``, where they are known.
 
     Returns
     -------
@@ -138,30 +129,34 @@ def certify(
         Objective and dual point are recomputed from the weights; that the price is
         theirs is up to the caller.
     """
-    overwrites = F is None or dual_network is not None
-    F = network.forward(problem.rows) if F is None else F
+    F = network.forward(problem.rows)
     objective = problem.objective(network, F)
     if dual_network is not None:
         F = dual_network.forward(problem.rows)
-    N = dual_point(problem, F, overwrites)
+    N = dual_point(problem, F, overwrites=True)
+    if exact_bound is None:
+        known_bound = max(price, min(known_bound, price_bound(problem, N)))
+    certificate = certificate_at(problem, objective, N, price, exact_bound, known_bound)
+    return less_missed(problem, certificate)
+
+
+def certificate_at(problem, objective, N, price, exact_bound=None, known_bound=np.inf):
+    """Return the Certificate of an objective at the dual point N.
+
+    The other parameters are those of ``certify``; nothing is recomputed.
+    """
     exact = exact_bound is not None
-    bound, proven = exact_bound, -np.inf
-    if not exact:
-        bound = known_bound
-        if prove:
-            bound = max(price, min(known_bound, price_bound(problem, N)))
+    bound, proven = exact_bound if exact else known_bound, -np.inf
     if np.isfinite(bound):
         proven = lower_bound(problem, N, bound)
-    lower = proven if exact else lower_bound(problem, N, price)
-    certificate = Certificate(
+    return Certificate(
         kind="exact" if exact else "priced",
         objective=objective,
-        lower_bound=lower,
+        lower_bound=proven if exact else lower_bound(problem, N, price),
         price=price,
         price_bound=bound,
         proven_lower_bound=proven,
     )
-    return less_missed(problem, certificate) if prove else certificate
 
 
 def beyond_rounding(problem, N, price):

@@ -1,5 +1,6 @@
 """What a solver returns: a network, why it stopped, and what happened on the way."""
 
+import time
 from dataclasses import dataclass
 from enum import Enum
 
@@ -8,7 +9,18 @@ import numpy as np
 from sklearn_convexrelu.certificates.certificate import Certificate
 from sklearn_convexrelu.model.neurons import GatedNetwork, Network
 
-__all__ = ["Solution", "Status"]
+__all__ = ["Solution", "Status", "history_record"]
+
+
+def history_record(started, objective, gap, n_neurons, price):
+    """Return a record of the history of a run that began at ``started``."""
+    return {
+        "time": time.perf_counter() - started,
+        "objective": objective,
+        "dual_gap": gap,
+        "n_neurons": n_neurons,
+        "price": price,
+    }
 
 
 class Status(Enum):
@@ -87,17 +99,6 @@ class Solution:
     dual_network: Network | None = None
     low_rank: object = None
 
-    @staticmethod
-    def record(certificate, n_neurons, seconds):
-        """Return a record of the history."""
-        return {
-            "time": seconds,
-            "objective": certificate.objective,
-            "dual_gap": certificate.gap,
-            "n_neurons": n_neurons,
-            "price": certificate.price,
-        }
-
     @classmethod
     def of_constant(cls, network, certificate, status, tolerance, low_rank=None):
         """Return the solution that is a constant, where there was nothing to solve."""
@@ -106,7 +107,15 @@ class Solution:
             certificate=certificate,
             status=status,
             n_iter=1,
-            history=[cls.record(certificate, 0, 0.0)],
+            history=[
+                history_record(
+                    time.perf_counter(),
+                    certificate.objective,
+                    certificate.gap,
+                    0,
+                    certificate.price,
+                )
+            ],
             tolerance=tolerance,
             directions=None,
             low_rank=low_rank,

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from sklearn_convexrelu.certificates.certificate import dual_point, lower_bound
-from sklearn_convexrelu.model.solution import Status
+from sklearn_convexrelu.model.solution import Status, history_record
 from sklearn_convexrelu.programmes.group_lasso import Blocks, ProgrammeSolution
 
 __all__ = ["CvxpyBackend"]
@@ -99,13 +99,9 @@ class CvxpyBackend:
         price = float(prices.max(initial=0.0))
         bound = lower_bound(problem, N, price)
         tolerance = self.tol * problem.loss_scale()
-        record = {
-            "time": time.perf_counter() - started,
-            "objective": objective,
-            "dual_gap": objective - bound,
-            "n_neurons": len(point.active),
-            "price": price,
-        }
+        record = history_record(
+            started, objective, objective - bound, len(point.active), price
+        )
         if callback is not None:
             callback(record, point)
         converged = objective - bound <= tolerance

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from sklearn_convexrelu.certificates.certificate import dual_point, lower_bound
-from sklearn_convexrelu.model.solution import Status
+from sklearn_convexrelu.model.solution import Status, history_record
 from sklearn_convexrelu.programmes.group_lasso import Blocks, ProgrammeSolution
 from sklearn_convexrelu.programmes.linear_map import Operator
 
@@ -180,14 +180,9 @@ class _Descent:
         if bound > self.bound:
             self.bound, self.price = bound, price
         gap = self.objective - self.bound
+        n_units = len(self.best.active)
         self.history.append(
-            {
-                "time": time.perf_counter() - self.started,
-                "objective": self.objective,
-                "dual_gap": gap,
-                "n_neurons": len(self.best.active),
-                "price": self.price,
-            }
+            history_record(self.started, self.objective, gap, n_units, self.price)
         )
         if self.callback is not None:
             self.stopped |= bool(self.callback(self.history[-1], self.best))

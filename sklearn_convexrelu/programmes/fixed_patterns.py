@@ -8,15 +8,13 @@ import numpy as np
 from sklearn_convexrelu.certificates.certificate import (
     Certificate,
     beyond_rounding,
-    certify,
     dual_point,
     no_bound,
 )
 from sklearn_convexrelu.model.neurons import mapped
 from sklearn_convexrelu.model.solution import Solution, Status
 from sklearn_convexrelu.patterns.planes import keeps_all
-from sklearn_convexrelu.pricing.search import FAIR
-from sklearn_convexrelu.pricing.subnetworks import pricer_of
+from sklearn_convexrelu.pricing.judged import judged
 from sklearn_convexrelu.programmes.choice import ChoiceMemory, chosen_patterns
 from sklearn_convexrelu.programmes.group_lasso import GroupLasso, refuse_several_outputs
 from sklearn_convexrelu.programmes.method import Method
@@ -247,7 +245,4 @@ class FixedPatterns:
 
     def _over_all(self, problem, network):
         """Return the certificate of a ReLU network among all networks."""
-        N = dual_point(problem, network.forward(problem.rows))
-        known, rng = network.directions()[0], np.random.default_rng(self.seed)
-        candidates, bound = pricer_of(problem).price(N, known, rng, FAIR)
-        return certify(problem, network, candidates.best, bound)
+        return judged(problem, network, self.seed)[0]

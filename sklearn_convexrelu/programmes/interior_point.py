@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from sklearn_convexrelu.certificates.certificate import dual_point, lower_bound
-from sklearn_convexrelu.model.solution import Status
+from sklearn_convexrelu.model.solution import Status, history_record
 from sklearn_convexrelu.programmes.central_path import CentralPath
 from sklearn_convexrelu.programmes.group_lasso import Blocks, ProgrammeSolution
 
@@ -164,14 +164,9 @@ class _WorkingSet:
 
     def record(self, gap):
         """Append to the history and tell the callback."""
+        n_units = len(self.best.active)
         self.history.append(
-            {
-                "time": time.perf_counter() - self.started,
-                "objective": self.objective,
-                "dual_gap": gap,
-                "n_neurons": len(self.best.active),
-                "price": self.price,
-            }
+            history_record(self.started, self.objective, gap, n_units, self.price)
         )
         if self.callback is not None:
             self.stopped |= bool(self.callback(self.history[-1], self.best))

@@ -25,7 +25,7 @@ from sklearn_convexrelu.certificates.certificate import (
 )
 from sklearn_convexrelu.data.units import Units
 from sklearn_convexrelu.pricing.exact import ExactPricing, affordable
-from sklearn_convexrelu.pricing.search import FAIR
+from sklearn_convexrelu.pricing.judged import judged
 from sklearn_convexrelu.pricing.subnetworks import pricer_of
 
 __all__ = ["LowRank", "LowRankGuarantee"]
@@ -238,7 +238,7 @@ class _Certified:
         """Return a solution with another certificate; ``N`` is its dual point."""
         over_all, directions = None, None
         if self.pricer is not None:
-            over_all, directions = self.over_all(solved, problem, N)
+            over_all, directions = self.over_all(solved, problem)
         if self.programme is None:
             return replace(solved, certificate=over_all, directions=directions)
         prices = self.programme.at(problem.alpha).prices(N)
@@ -255,18 +255,14 @@ class _Certified:
         )
         return replace(solved, certificate=own)
 
-    def over_all(self, solved, problem, N):
+    def over_all(self, solved, problem):
         """Return the certificate among all networks, and the directions priced."""
-        known, rng = solved.network.directions()[0], np.random.default_rng(0)
-        candidates, bound = self.pricer.price(N, known, rng, FAIR)
-        certificate = certify(
+        return judged(
             problem,
             solved.network,
-            candidates.best,
-            bound,
-            known_bound=self.reduction.price_bound(N),
+            pricer=self.pricer,
+            known_bound=self.reduction.price_bound,
         )
-        return certificate, candidates.directions
 
 
 class Reduction:
