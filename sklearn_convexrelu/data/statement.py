@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 
 from sklearn_convexrelu.data.rows import Rows
+from sklearn_convexrelu.data.tables import of_rows
 from sklearn_convexrelu.model.neurons import NEURONS, power_of_two
 from sklearn_convexrelu.model.problem import Problem
 
@@ -97,11 +98,7 @@ def _live_rows(rows, Y, sample_weight):
 
     They are not sorted and not merged, which would read rows one by one.
     """
-    if not (sample_weight > _LEAST_WEIGHT * sample_weight.max()).all():
-        raise ValueError(
-            "Sample weights of a large memory map must be positive: leave the rows of "
-            "zero weight out of it."
-        )
+    of_rows(sample_weight > _LEAST_WEIGHT * sample_weight.max(), rows.table)
     return rows, Y, sample_weight
 
 

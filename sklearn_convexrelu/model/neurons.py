@@ -18,6 +18,7 @@ __all__ = [
     "mapped",
     "outputs_for",
     "rows_of",
+    "unit_values",
     "power_of_two",
 ]
 
@@ -348,7 +349,7 @@ def features(shape, rows, directions):
     K = directions.shape[1]
     out = np.empty((len(rows), K), np.result_type(rows.dtype, directions))
     prepared = shape.prepared(rows, directions)
-    return rows.map(_unit_values, shape.width(K), out, shape, prepared)
+    return rows.map(unit_values, shape.width(K), out, shape, prepared)
 
 
 def outputs_for(rows, weights, intercept):
@@ -357,7 +358,7 @@ def outputs_for(rows, weights, intercept):
     return np.empty((len(rows), len(intercept)), dtype)
 
 
-def _unit_values(block, rows, shape, prepared):
+def unit_values(block, rows, shape, prepared):
     """Kernel: the values of units."""
     return shape.block_values(block, prepared)
 

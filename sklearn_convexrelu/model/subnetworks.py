@@ -27,6 +27,7 @@ from sklearn_convexrelu.model.neurons import (
     mapped,
     outputs_for,
     rows_of,
+    unit_values,
 )
 from sklearn_convexrelu.model.norms import EUCLIDEAN, column_norms
 
@@ -202,7 +203,7 @@ class TreeShape:
         rows = Rows.of(X)
         out = np.empty((len(rows), len(V)), np.result_type(V, rows.dtype))
         prepared = self.prepared_leaves(rows, V, signs)
-        return rows.map(_unit_values, _WIDTH, out, self, prepared)
+        return rows.map(unit_values, _WIDTH, out, self, prepared)
 
     def up(self, block, prepared):
         """Return what enters the ReLUs of every level, (K, n_neurons, n) each."""
@@ -555,11 +556,6 @@ class GatedTreeNetwork:
         """Return the network with weights of another precision; gates keep theirs."""
         blocks, intercept = self.blocks.astype(dtype), self.intercept.astype(dtype)
         return replace(self, blocks=blocks, intercept=intercept)
-
-
-def _unit_values(block, rows, shape, prepared):
-    """Kernel: the values of sub-networks."""
-    return shape.block_values(block, prepared)
 
 
 def _network_values(block, rows, shape, prepared, output, intercept):

@@ -1,4 +1,4 @@
-"""Correct: the best amplitudes of neurons whose directions are fixed."""
+"""The best amplitudes of neurons whose directions are fixed, by Newton steps."""
 
 import numpy as np
 from scipy.linalg import cholesky, solve_triangular

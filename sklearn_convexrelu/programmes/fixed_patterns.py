@@ -15,9 +15,9 @@ from sklearn_convexrelu.model.neurons import mapped
 from sklearn_convexrelu.model.solution import Solution, Status
 from sklearn_convexrelu.patterns.planes import keeps_all
 from sklearn_convexrelu.pricing.judged import judged
-from sklearn_convexrelu.programmes.choice import ChoiceMemory, chosen_patterns
+from sklearn_convexrelu.programmes.chosen_patterns import ChoiceMemory, chosen_patterns
+from sklearn_convexrelu.programmes.chosen_solver import Method
 from sklearn_convexrelu.programmes.group_lasso import GroupLasso, refuse_several_outputs
-from sklearn_convexrelu.programmes.method import Method
 from sklearn_convexrelu.programmes.recovery import (
     gated_network,
     gated_trees,

@@ -5,7 +5,7 @@ The dual of "no price exceeds alpha, in the relaxation" is a training problem ag
     minimise L(F) + alpha * sum_k M_k[1, 1]   over positive semidefinite M_k, k = +, -,
 
 where F is the sum over k of ``k (E[X u] + a_k) / 2`` with the moments M_k and the a_k
-of ``relaxation``. So the dual point N, the gradient of the loss at F, and the
+of ``semidefinite``. So the dual point N, the gradient of the loss at F, and the
 multipliers that bound its price are found together. Several outputs have moments each;
 their masses are taken together by their norm.
 """
@@ -55,7 +55,7 @@ VISIBLE = 5e-4
 def bound_price(problem, N, *, n_neighbors=10, max_iter=60):
     """Return a number that ``||N^T relu(X u)||_2`` exceeds for no unit vector u.
 
-    Like ``certificates.price_bound``, with Shor's relaxation in place of
+    Like ``certificates.certificate.price_bound``, with Shor's relaxation in place of
     Cauchy-Schwarz: dearer, and never much worse.
 
     Parameters
