@@ -26,7 +26,7 @@ from sklearn_convexrelu import (
 from sklearn_convexrelu.model.neurons import NEURONS
 from sklearn_convexrelu.model.solution import Status
 from sklearn_convexrelu.model.subnetworks import TreeShape
-from sklearn_convexrelu.programmes import choice
+from sklearn_convexrelu.programmes import chosen_patterns as choice
 from sklearn_convexrelu.programmes.cvxpy_backend import CvxpyBackend
 from sklearn_convexrelu.programmes.fixed_patterns import FixedPatterns
 
