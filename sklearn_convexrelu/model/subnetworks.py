@@ -34,7 +34,7 @@ from sklearn_convexrelu.model.norms import EUCLIDEAN, column_norms
 __all__ = ["GatedTreeNetwork", "TreeNetwork", "TreeShape"]
 
 _PART_ENTRIES = 65536  # activations held at a time, so that they stay in the cache
-_WIDTH = 64  # blocks of 2048 rows in double, 4096 in single precision
+_WIDTH = 16  # blocks of 2048 rows
 _TINY = 1e-30
 _VANISHED = (
     1e-20  # less is zero: subnormal numbers make products a hundred times slower

@@ -17,7 +17,7 @@ __all__ = ["BATCH", "DISTINCT", "Candidates", "Prices"]
 BATCH = 80
 # Cosine from which two directions, by what they do to the data, are the same. On those
 # fits 0.9 and 0.975 did 1.03 and 0.97 times the work for what is added, 0.8 and 0.95
-# the same for what is handed on, 1.05 and 1.01 for what hops start from.
+# the same for what is handed on.
 DISTINCT = 0.95
 
 _COMPARED = 96  # directions compared with all others at a time
