@@ -130,8 +130,12 @@ def training_threads(n_jobs=None):
     nested = getattr(get_active_backend()[0], "nesting_level", None)
     count = 1 if nested else effective_n_jobs(n_jobs)
     with one_blas_thread():
-        if count == 1:
-            yield
+        if count == 1:  # whatever the fit around this one has
+            token = _pool.set(None)
+            try:
+                yield
+            finally:
+                _pool.reset(token)
             return
         # This thread is one of them.
         with ThreadPoolExecutor(count - 1, initializer=_limit_own_blas) as pool:
@@ -201,6 +205,7 @@ def _after_fork_in_parent():
 def _after_fork_in_child():
     """Start anew: of the threads that are in blocks the child has at most its own."""
     global _process
+    _pool.set(None)  # its threads are the parent's
     parent, _process = _process, _Process()
     parent.restore_in_child()
 

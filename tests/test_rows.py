@@ -1,6 +1,8 @@
 """Rows: whatever table is behind them, they answer as the array would."""
 
 import ast
+import os
+import signal
 import warnings
 from pathlib import Path
 
@@ -21,6 +23,7 @@ from sklearn_convexrelu import (
     ConvexReLUClassifierCV,
     ConvexReLURegressor,
     ConvexReLURegressorCV,
+    _threads,
     convex_relu_path,
 )
 from sklearn_convexrelu.certificates.certificate import price_bound
@@ -358,6 +361,49 @@ def test_small_memory_maps_are_arrays_like_any_other(tmp_path):
     assert_array_equal(model.coefs_[0], expected.coefs_[0])
 
 
+@pytest.mark.parametrize("kind", ["sparse", "mapped"])
+def test_columns_that_are_no_inputs_do_not_leave_single_precision(
+    kind, tmp_path, request
+):
+    if kind == "mapped":
+        request.getfixturevalue("small_pieces")
+    X, y = bumps(150, 4)
+    X[:, 2] = 1e50
+    dense = ConvexReLURegressor(0.1, random_state=0).fit(X, y)
+    model = clone(dense).fit(as_kind(X, kind, tmp_path), y)
+    assert_allclose(model.alpha_max_, dense.alpha_max_, rtol=1e-3)
+    assert within(model, dense)
+
+
+@pytest.mark.parametrize("scale", [1e-60, 1e60])
+def test_memory_maps_of_any_scale(scale, tmp_path, small_pieces):
+    X, y = bumps(150, 4)
+    dense = ConvexReLURegressor(0.1, hidden_bias=False, random_state=0)
+    dense.fit(X * scale, y)
+    model = clone(dense).fit(as_kind(X * scale, "mapped", tmp_path), y)
+    assert_allclose(model.alpha_max_, dense.alpha_max_, rtol=1e-3)
+    assert within(model, dense)
+
+
+def test_memory_maps_with_weights_of_any_size(tmp_path, small_pieces):
+    X, y = bumps(150, 4)
+    weights = 1.0 + np.random.default_rng(0).random(150)
+    dense = ConvexReLURegressor(0.1, random_state=0).fit(X, y, weights)
+    mapped = as_kind(X, "mapped", tmp_path)
+    assert within(clone(dense).fit(mapped, y, 1e307 * weights / 2), dense)
+
+
+def test_order_of_sparse_rows_beside_a_large_column():
+    X, y = one_hot(80)
+    X, y = np.c_[np.round(X, 1), np.full(80, 1e17)], np.round(y, 1)
+    counts = np.random.default_rng(0).integers(0, 4, size=80)
+    shuffled = np.random.default_rng(1).permutation(np.repeat(np.arange(80), counts))
+    model = ConvexReLURegressor(0.1, random_state=0)
+    one = clone(model).fit(sparse.csr_array(X), y, counts)
+    other = clone(model).fit(sparse.csr_array(X[shuffled]), y[shuffled])
+    assert one.objective_ == other.objective_
+
+
 # Threads
 
 
@@ -392,9 +438,21 @@ def test_threads_raise_no_warnings_and_end(monkeypatch):
     assert threading.active_count() == before
 
 
-def test_one_thread_within_a_grid_search(monkeypatch):
-    from sklearn_convexrelu import _threads
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")
+@pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
+def test_a_process_forked_within_a_fit_has_no_pool():
+    rows = Rows.of(np.ones((40_000, 2)))
+    with _threads.training_threads(2):
+        rows.sums(np.ones((40_000, 1)))
+        child = os.fork()
+        if child == 0:  # a hang here would be one of the parent's waiting
+            signal.alarm(20)
+            right = rows.sums(np.ones((40_000, 1))).sum() == 80_000
+            os._exit(0 if right else 1)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 
+
+def test_one_thread_within_a_grid_search(monkeypatch):
     counts = []
     pool = _threads.ThreadPoolExecutor
 

@@ -18,7 +18,6 @@ ones; and axes to rotate to, which cost less per direction than rows do.
 
 import mmap
 from dataclasses import dataclass, field, replace
-from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -26,7 +25,7 @@ from scipy import sparse
 
 from sklearn_convexrelu._threads import in_parallel
 
-__all__ = ["FEW_ROWS", "Block", "Rows", "Weights", "is_mapped"]
+__all__ = ["FEW_ROWS", "Block", "Rows", "Weights", "is_mapped", "kept"]
 
 # Results held at a time, twice as much where there are several chunks. Fits of 10 000
 # rows took 1.25 and 1.4 times as long with twice and four times as much. Those of
@@ -43,6 +42,26 @@ _CHUNK_ENTRIES = 1 << 21
 FEW_ROWS = 2048
 _LARGEST_UNIT = 1e100  # beyond, or below its inverse, products would leave double
 _MOST_ENTRIES = 1 << 26  # of an array made of what is no array: half a gigabyte
+
+
+class kept:  # noqa: N801 - used like a decorator of the standard library
+    """A property that is worked out once.
+
+    That of functools holds one lock for all objects while it works, up to Python 3.11:
+    a fork in the meantime inherits it, and threads wait for each other's passes.
+    """
+
+    def __init__(self, function):
+        self.function, self.__doc__ = function, function.__doc__
+
+    def __set_name__(self, owner, name):
+        self.name = name
+
+    def __get__(self, instance, owner=None):
+        if instance is None:
+            return self
+        value = instance.__dict__[self.name] = self.function(instance)
+        return value
 
 
 class Weights(NamedTuple):
@@ -123,7 +142,8 @@ class Block:
         if rows.columns is not None:
             X = X[:, rows.columns]
         if rows.unit != 1.0:
-            X = X / rows.unit
+            # In double: single precision might not hold the unit.
+            X = X.astype(np.float64, copy=False) / rows.unit
         if rows.constant:
             ones = np.full((len(X), 1), rows.constant, X.dtype)
             X = np.hstack([X, ones])
@@ -143,7 +163,7 @@ class Block:
         X, rows = self.table, self.rows
         if rows.columns is not None:
             X = X[:, rows.columns]
-        X = (X / rows.unit).astype(np.float64, copy=False)
+        X = X.astype(np.float64) / rows.unit
         return (X.multiply(X) if sparse.issparse(X) else X * X), rows.constant**2
 
 
@@ -175,8 +195,10 @@ class Rows:
         Columns that are inputs; None: all.
     axes : ndarray of shape (n_inputs, n_inputs) or None
         Orthonormal columns to take coordinates along; None: as they are.
+    source : Rows or None
+        Rows of a memory map that the table of this is made of, chunk by chunk.
     precision : dtype or None
-        What a memory map is read as; None: as it is.
+        What it is made in.
     extent : Extent
         Bounds of the table, which all rows of it share.
     """
@@ -186,6 +208,7 @@ class Rows:
     unit: float = 1.0
     columns: np.ndarray | None = None
     axes: np.ndarray | None = None
+    source: "Rows | None" = None
     precision: np.dtype | None = None
     extent: Extent = field(default_factory=Extent, repr=False, compare=False)
 
@@ -212,6 +235,8 @@ class Rows:
     @property
     def n_inputs(self):
         """Number of inputs, with the constant."""
+        if self.source is not None:
+            return self.source.n_inputs
         n_columns = self.table.shape[1]
         if self.columns is not None:
             n_columns = len(self.columns)
@@ -222,24 +247,24 @@ class Rows:
         """Precision of the inputs."""
         return np.dtype(self.precision or self.table.dtype)
 
-    @cached_property
+    @kept
     def size(self):
-        """Number of entries that a product has to do with."""
+        """Return the number of entries that a product has to do with."""
         if self.is_sparse:
             return self.table.nnz
         return len(self) * self.n_inputs
 
-    @cached_property
+    @kept
     def is_sparse(self):
         """Whether the table is sparse."""
         return sparse.issparse(self.table)
 
-    @cached_property
+    @kept
     def is_mapped(self):
         """Whether the table is a memory map too large to be made an array."""
         return is_mapped(self.table)
 
-    @cached_property
+    @kept
     def is_plain(self):
         """Whether the inputs are the table itself."""
         return (
@@ -370,7 +395,7 @@ class Rows:
         """
         return self.reduce(_column_squares, self.n_inputs, weights)[0]
 
-    @cached_property
+    @kept
     def bounds(self):
         """Least and largest value of every input, (2, n_inputs); nan where one is."""
         if self.axes is not None:
@@ -406,7 +431,7 @@ class Rows:
             table = self._taken(index)
         else:
             table = self.table[index]
-        return replace(self, table=table, extent=Extent())
+        return replace(self, table=table, source=None, extent=Extent())
 
     def divided(self, unit):
         """Return the rows divided by a power of two."""
@@ -434,18 +459,20 @@ class Rows:
         dtype : dtype
             Single or double precision.
         """
+        # What is no input, or far from one, would leave single precision.
         if self.is_mapped:
-            return replace(self, axes=axes, precision=np.dtype(dtype))
+            dtype = np.dtype(dtype)
+            return Rows(self.table, axes=axes, source=self, precision=dtype)
         if self.is_sparse:
-            # Squares of what is far from one would leave single precision.
-            table = (self.table / self.unit).astype(dtype, copy=False)
-            return replace(self, table=table, unit=1.0, axes=axes, extent=Extent())
+            table = self.table if self.columns is None else self.table[:, self.columns]
+            table = (table / self.unit).astype(dtype, copy=False)
+            return Rows(table, self.constant, axes=axes)
         if axes is None and self.is_plain and self.dtype == dtype:
             return self
         out = np.empty((len(self), self.n_inputs), dtype)
         return Rows(self.map(_rotated, self.n_inputs, out, axes))
 
-    @cached_property
+    @kept
     def _array(self):
         out = np.empty((len(self), self.n_inputs))
         return self.map(_dense, self.n_inputs, out)
@@ -492,16 +519,18 @@ class Rows:
             index = np.arange(*index.indices(len(self)))
         order = np.argsort(index, kind="stable")
         ends = np.searchsorted(index[order], [*self._starts, len(self)])
+        if self.source is not None:
+            return self._made(self.source._taken(index))
         out = np.empty((len(index), self.table.shape[1]), self.dtype)
         for first, last in zip(ends, ends[1:], strict=False):
             at = order[first:last]
             if len(at):
-                out[at] = _read(self.table, index[at], self.precision)
+                out[at] = _read(self.table, index[at])
         return out
 
     # Chunks and blocks.
 
-    @cached_property
+    @kept
     def _chunk(self):
         most = _CHUNK_ENTRIES // max(self.size // max(len(self), 1), 1)
         most = min(max(most, _LEAST_ROWS), _CHUNK_ROWS)
@@ -510,11 +539,11 @@ class Rows:
         pairs = -(-len(self) // (2 * most))  # of equal chunks, for two threads to share
         return -(-len(self) // (2 * pairs))
 
-    @cached_property
+    @kept
     def _starts(self):
         return range(0, len(self), self._chunk)
 
-    @cached_property
+    @kept
     def _chunks(self):
         """Chunks of a sparse table: slicing it each time costs a quarter of a fit."""
         step = self._chunk
@@ -525,10 +554,14 @@ class Rows:
     def _table_at(self, start):
         if self.is_sparse:
             return self._chunks[start // self._chunk]
+        if self.source is not None:
+            return self._made(self.source._table_at(start))
         rows = slice(start, start + self._chunk)
-        if self.is_mapped:
-            return _read(self.table, rows, self.precision)
-        return self.table[rows]
+        return _read(self.table, rows) if self.is_mapped else self.table[rows]
+
+    def _made(self, table):
+        """Return a part of the table in the precision, from that of the source."""
+        return Block(table, self.source).dense().astype(self.precision, copy=False)
 
     def _blocks(self, start, width):
         """Yield the blocks of a chunk; that of a sparse one is whole.
@@ -575,12 +608,12 @@ def _mapping(X):
     return X if isinstance(X, mmap.mmap) else None
 
 
-def _read(X, rows, dtype):
+def _read(X, rows):
     """Return rows of a memory map as an array, and forget the pages they were on.
 
     A map's pages count as memory of the process until they are taken from it.
     """
-    part = np.array(X[rows], dtype=dtype)
+    part = np.array(X[rows])
     pages = _mapping(X)
     # Private pages may have been written to, which would be lost.
     if hasattr(pages, "madvise") and getattr(X, "mode", "c") != "c":

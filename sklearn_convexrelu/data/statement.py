@@ -99,7 +99,8 @@ def _live_rows(rows, Y, sample_weight):
     They are not sorted and not merged, which would read rows one by one.
     """
     of_rows(sample_weight > _LEAST_WEIGHT * sample_weight.max(), rows.table)
-    return rows, Y, sample_weight
+    # A common factor means nothing; without it their sum could overflow.
+    return rows, Y, sample_weight / power_of_two(sample_weight.max())
 
 
 def _distinct_rows(rows, Y, sample_weight):
@@ -112,7 +113,7 @@ def _distinct_rows(rows, Y, sample_weight):
     sample_weight = sample_weight / power_of_two(sample_weight.max())
     live = np.flatnonzero(sample_weight > _LEAST_WEIGHT)
     if rows.is_sparse:
-        order, same = _sorted_sparse(rows.table, Y, live)
+        order, same = _sorted_sparse(rows, Y, live)
     else:
         order, same = _sorted(rows.table, Y, live)
     if not len(same):
@@ -139,14 +140,20 @@ def _sorted(X, Y, live):
     return live[order], pairs + 1
 
 
-def _sorted_sparse(X, Y, live):
+def _sorted_sparse(rows, Y, live):
     """Return the same of sparse rows.
 
-    Rows with equal combinations that are not equal keep the order they came in, which
-    chance all but rules out.
+    Combinations are of columns whose spread, or size where they are constant, is one:
+    none outweighs the others. Rows of equal combinations that are not equal keep the
+    order they came in, which chance all but rules out.
     """
-    combined = X @ np.random.default_rng(0).standard_normal(X.shape[1])
-    keys = [*Y.T, combined]
+    X, spreads = rows.table, rows.spreads
+    scales = np.where(spreads > 0.0, spreads, rows.sizes)
+    scales[scales == 0.0] = 1.0
+    factors = np.random.default_rng(0).standard_normal((X.shape[1], 2))
+    varying = (spreads > 0.0)[:, None]  # a constant column tells no rows apart
+    combined = X @ (np.where(varying, factors, 0.0) / scales[:, None])
+    keys = [*Y.T, *combined.T]
     order = live[np.lexsort([key[live] for key in keys[::-1]])]
     pairs = np.arange(len(order) - 1)
     for key in keys:

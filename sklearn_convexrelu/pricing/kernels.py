@@ -1,11 +1,10 @@
 """Prices of directions and their gradients at a dual point, and directions priced."""
 
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 
-from sklearn_convexrelu.data.rows import Rows
+from sklearn_convexrelu.data.rows import Rows, kept
 from sklearn_convexrelu.patterns.geometry import positive, unit
 
 __all__ = ["BATCH", "DISTINCT", "Candidates", "Prices"]
@@ -102,7 +101,7 @@ class Prices:
         self._is_linear = N.shape[1] == 1
         self._weighted = self.rows.weighted(N) if self._is_linear else None
 
-    @cached_property
+    @kept
     def _half_sum(self):
         """Half of the pattern sum with all units on; only blurred sums need it."""
         return 0.5 * self.rows.sums(self.N)
