@@ -131,19 +131,23 @@ def training_threads(n_jobs=None):
     count = 1 if nested else effective_n_jobs(n_jobs)
     with one_blas_thread():
         if count == 1:  # whatever the fit around this one has
-            token = _pool.set(None)
-            try:
+            with _using(None):
                 yield
-            finally:
-                _pool.reset(token)
             return
         # This thread is one of them.
         with ThreadPoolExecutor(count - 1, initializer=_limit_own_blas) as pool:
-            token = _pool.set((pool, count))
-            try:
+            with _using((pool, count)):
                 yield
-            finally:
-                _pool.reset(token)
+
+
+@contextmanager
+def _using(pool):
+    """Share chunks of rows in this block by a pool and its number of threads."""
+    token = _pool.set(pool)
+    try:
+        yield
+    finally:
+        _pool.reset(token)
 
 
 def in_parallel(function, items):

@@ -517,10 +517,10 @@ class Rows:
         """Return rows of a memory map, chunk by chunk: they may be on all its pages."""
         if isinstance(index, slice):
             index = np.arange(*index.indices(len(self)))
-        order = np.argsort(index, kind="stable")
-        ends = np.searchsorted(index[order], [*self._starts, len(self)])
         if self.source is not None:
             return self._made(self.source._taken(index))
+        order = np.argsort(index, kind="stable")
+        ends = np.searchsorted(index[order], [*self._starts, len(self)])
         out = np.empty((len(index), self.table.shape[1]), self.dtype)
         for first, last in zip(ends, ends[1:], strict=False):
             at = order[first:last]

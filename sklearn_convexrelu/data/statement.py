@@ -29,6 +29,8 @@ def state_problem(
     """
     rows = Rows.of(X)
     _check_spread(rows, hidden_bias, names)
+    # A common factor means nothing; without it their sum could overflow.
+    sample_weight = sample_weight / power_of_two(sample_weight.max())
     if not rows.is_mapped:
         index, weights = _distinct_rows(rows, Y, sample_weight)
         rows, Y = rows.take(index), Y[index]
@@ -98,9 +100,8 @@ def _live_rows(rows, Y, sample_weight):
 
     They are not sorted and not merged, which would read rows one by one.
     """
-    of_rows(sample_weight > _LEAST_WEIGHT * sample_weight.max(), rows.table)
-    # A common factor means nothing; without it their sum could overflow.
-    return rows, Y, sample_weight / power_of_two(sample_weight.max())
+    of_rows(sample_weight > _LEAST_WEIGHT, rows.table)
+    return rows, Y, sample_weight
 
 
 def _distinct_rows(rows, Y, sample_weight):
@@ -109,8 +110,6 @@ def _distinct_rows(rows, Y, sample_weight):
     Rows come sorted by target and then by features; sparse ones by a random
     combination of features, since they have so many columns.
     """
-    # A common factor means nothing; without it their sum could overflow.
-    sample_weight = sample_weight / power_of_two(sample_weight.max())
     live = np.flatnonzero(sample_weight > _LEAST_WEIGHT)
     if rows.is_sparse:
         order, same = _sorted_sparse(rows, Y, live)
@@ -143,16 +142,15 @@ def _sorted(X, Y, live):
 def _sorted_sparse(rows, Y, live):
     """Return the same of sparse rows.
 
-    Combinations are of columns whose spread, or size where they are constant, is one:
-    none outweighs the others. Rows of equal combinations that are not equal keep the
-    order they came in, which chance all but rules out.
+    Combinations are of columns whose spread is one, so that none outweighs the others;
+    constant ones tell no rows apart. Rows of equal combinations that are not equal keep
+    the order they came in, which chance all but rules out.
     """
     X, spreads = rows.table, rows.spreads
-    scales = np.where(spreads > 0.0, spreads, rows.sizes)
-    scales[scales == 0.0] = 1.0
-    factors = np.random.default_rng(0).standard_normal((X.shape[1], 2))
-    varying = (spreads > 0.0)[:, None]  # a constant column tells no rows apart
-    combined = X @ (np.where(varying, factors, 0.0) / scales[:, None])
+    factors = np.random.default_rng(0).standard_normal((2, X.shape[1]))
+    none = np.zeros_like(factors)
+    factors = np.divide(factors, spreads, out=none, where=spreads > 0.0)
+    combined = X @ factors.T
     keys = [*Y.T, *combined.T]
     order = live[np.lexsort([key[live] for key in keys[::-1]])]
     pairs = np.arange(len(order) - 1)

@@ -6,7 +6,7 @@ from scipy.linalg.lapack import dposv
 from scipy.optimize import nnls
 
 from sklearn_convexrelu.data.rows import FEW_ROWS
-from sklearn_convexrelu.model.neurons import features
+from sklearn_convexrelu.model.neurons import features, unit_values
 
 __all__ = ["Features", "best_amplitudes"]
 
@@ -62,11 +62,6 @@ class Features:
         width = self.shape.width(self.n_units)
         return self.rows.reduce(_of_values, width, self, kernel, args)
 
-    def map(self, kernel, out, *args):
-        """Write what ``kernel(values, rows, *args)`` returns for every row to out."""
-        width = self.shape.width(self.n_units)
-        return self.rows.map(_of_values, width, out, self, kernel, args)
-
     def taken(self, index):
         """Return the features at some of the rows, which are kept."""
         if self._kept is not None:
@@ -74,7 +69,7 @@ class Features:
         rows = self.rows.take(index)
         values = np.empty((len(rows), self.n_units))
         width = self.shape.width(self.n_units)
-        return rows.map(_of_values, width, values, self, _same, ())
+        return rows.map(unit_values, width, values, self.shape, self.prepared)
 
     def block(self, block, rows):
         """Return the values at a block, (n, n_units)."""
@@ -86,10 +81,6 @@ class Features:
 def _of_values(block, rows, features, kernel, args):
     """Kernel: that of another of the values of units."""
     return kernel(features.block(block, rows), rows, *args)
-
-
-def _same(values, rows):
-    return values
 
 
 def best_amplitudes(problem, features, A, amplitudes, intercept, tol, max_iter=30):
