@@ -14,7 +14,7 @@ import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 
 from sklearn_convexrelu.adaptive.loop import AdaptiveSolver
-from sklearn_convexrelu.certificates.certificate import certify, dual_point
+from sklearn_convexrelu.certificates.certificate import certify_at, dual_point
 from sklearn_convexrelu.certificates.relaxation.search import semidefinite_bound
 from sklearn_convexrelu.data.units import Units
 from sklearn_convexrelu.model.pruning import prune
@@ -342,10 +342,9 @@ def _certificate(problem, scaled, solved, units, known_bound):
     objective = problem.objective(solved.network)
     if solved.directions is None:
         return units.certificate(solved.certificate, objective)
-    network, dual_network = units.shrink(solved.network), None
-    if solved.dual_network is not None:
-        dual_network = units.shrink(solved.dual_network)
-    N = dual_point(scaled, (dual_network or network).forward(scaled.rows))
+    network = solved.network if solved.dual_network is None else solved.dual_network
+    F = units.shrink(network).forward(scaled.rows)
+    N = dual_point(scaled, F, overwrites=True)
     bound, known = None, np.inf
     if solved.certificate.kind == "exact":
         pricing = ExactPricing(scaled.rows.array())
@@ -355,14 +354,8 @@ def _certificate(problem, scaled, solved, units, known_bound):
         totals = totals_of(scaled, N, solved.directions)
         price = float(np.linalg.norm(totals, axis=1).max(initial=0.0))
         known = known_bound(N)
-    certificate = certify(
-        scaled,
-        network,
-        price,
-        bound,
-        known_bound=known,
-        dual_network=dual_network,
-    )
+    own = objective / units.objective
+    certificate = certify_at(scaled, own, N, price, bound, known)
     return units.certificate(certificate, objective)
 
 

@@ -20,6 +20,7 @@ __all__ = [
     "beyond_rounding",
     "certificate_at",
     "certify",
+    "certify_at",
     "dual_point",
     "less_missed",
     "lower_bound",
@@ -97,13 +98,8 @@ def dual_point(problem, F, overwrites=False):
     return N
 
 
-def certify(
-    problem, network, price, exact_bound=None, *, known_bound=np.inf, dual_network=None
-):
-    """Return the Certificate of ``network``, given the price of a dual point.
-
-    Whatever the kind, the price is bounded rigorously too; and what searches of
-    sub-networks are known to miss is taken from the lower bound.
+def certify(problem, network, price, exact_bound=None, known_bound=np.inf):
+    """Return the Certificate of ``network``, given the price of its dual point.
 
     Parameters
     ----------
@@ -119,9 +115,6 @@ def certify(
         certificate's kind "exact"; without it the kind is "priced".
     known_bound : float, default=inf
         A rigorous bound on the price that is known already.
-    dual_network : Network, default=None
-        Where the dual point is taken, if not at ``network``: every dual point bounds
-        every network.
 
     Returns
     -------
@@ -131,9 +124,17 @@ def certify(
     """
     F = network.forward(problem.rows)
     objective = problem.objective(network, F)
-    if dual_network is not None:
-        F = dual_network.forward(problem.rows)
     N = dual_point(problem, F, overwrites=True)
+    return certify_at(problem, objective, N, price, exact_bound, known_bound)
+
+
+def certify_at(problem, objective, N, price, exact_bound=None, known_bound=np.inf):
+    """Return the Certificate of an objective, given the price of a dual point N.
+
+    Every dual point bounds every network. Whatever the kind, the price is bounded
+    rigorously too; and what searches of sub-networks are known to miss is taken from
+    the lower bound. The other parameters are those of ``certify``.
+    """
     if exact_bound is None:
         known_bound = max(price, min(known_bound, price_bound(problem, N)))
     certificate = certificate_at(problem, objective, N, price, exact_bound, known_bound)
@@ -143,7 +144,7 @@ def certify(
 def certificate_at(problem, objective, N, price, exact_bound=None, known_bound=np.inf):
     """Return the Certificate of an objective at the dual point N.
 
-    The other parameters are those of ``certify``; nothing is recomputed.
+    The other parameters are those of ``certify``; nothing else is looked at.
     """
     exact = exact_bound is not None
     bound, proven = exact_bound if exact else known_bound, -np.inf

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from sklearn_convexrelu.certificates.certificate import certify, dual_point, no_bound
+from sklearn_convexrelu.certificates.certificate import certify_at, dual_point, no_bound
 from sklearn_convexrelu.pricing.search import FAIR
 from sklearn_convexrelu.pricing.subnetworks import pricer_of
 
@@ -32,11 +32,13 @@ def judged(problem, network, seed=0, pricer=None, known_bound=no_bound):
     directions : ndarray of shape (n_inputs, n_directions)
         What was priced.
     """
-    N = dual_point(problem, network.forward(problem.rows))
+    F = network.forward(problem.rows)
+    objective = problem.objective(network, F)
+    N = dual_point(problem, F, overwrites=True)
     pricer = pricer_of(problem) if pricer is None else pricer
     known, rng = network.directions()[0], np.random.default_rng(seed)
     candidates, bound = pricer.price(N, known, rng, FAIR)
-    certificate = certify(
-        problem, network, candidates.best, bound, known_bound=known_bound(N)
+    certificate = certify_at(
+        problem, objective, N, candidates.best, bound, known_bound(N)
     )
     return certificate, candidates.directions
