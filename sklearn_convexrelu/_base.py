@@ -30,13 +30,15 @@ from sklearn_convexrelu.adaptive.loop import AdaptiveSolver
 from sklearn_convexrelu.data.statement import state_problem
 from sklearn_convexrelu.data.tables import checked_again
 from sklearn_convexrelu.model.losses import Loss, SquaredError
-from sklearn_convexrelu.model.neurons import NEURONS
+from sklearn_convexrelu.model.neurons import NeuronShape
+from sklearn_convexrelu.model.norms import NORMS
 from sklearn_convexrelu.model.subnetworks import TreeNetwork, TreeShape
 from sklearn_convexrelu.programmes.fixed_patterns import FixedPatterns
+from sklearn_convexrelu.programmes.group_lasso import refuse_nested
 from sklearn_convexrelu.programmes.low_rank import LowRank
 from sklearn_convexrelu.training import follow, largest_alpha, train
 
-__all__ = ["BaseConvexReLU", "CheckedData", "absolute"]
+__all__ = ["BaseConvexReLU", "CheckedData", "absolute", "shares"]
 
 _DEFAULT_MAX_ITER = 100
 # A path ends where the loss is less than this part of that of the best constant: no
@@ -129,6 +131,7 @@ _OF_THE_PROBLEM = (
     "hidden_bias",
     "subnetwork_widths",
     "penalty",
+    "norm",
 )
 
 
@@ -144,6 +147,7 @@ class BaseConvexReLU(
         "hidden_bias": ["boolean"],
         "subnetwork_widths": ["array-like"],
         "penalty": [StrOptions({"path", "weight_decay"})],
+        "norm": [StrOptions(set(NORMS))],
         "activation": [StrOptions({"relu", "gated_relu"})],
         "patterns": [StrOptions({"adaptive", "random", "exact"}), "array-like"],
         "n_patterns": [Interval(Integral, 1, None, closed="left")],
@@ -171,6 +175,7 @@ class BaseConvexReLU(
         hidden_bias,
         subnetwork_widths,
         penalty,
+        norm,
         activation,
         patterns,
         n_patterns,
@@ -193,6 +198,7 @@ class BaseConvexReLU(
         self.hidden_bias = hidden_bias
         self.subnetwork_widths = subnetwork_widths
         self.penalty = penalty
+        self.norm = norm
         self.activation = activation
         self.patterns = patterns
         self.n_patterns = n_patterns
@@ -280,9 +286,8 @@ class BaseConvexReLU(
                 f"layers: its cost is no norm for subnetwork_widths={widths}. Use "
                 "penalty='path'."
             )
-        if not widths:
-            return NEURONS
-        return TreeShape(widths, decays)
+        norm = NORMS[self.norm]
+        return TreeShape(widths, decays, norm) if widths else NeuronShape(norm)
 
     def _train(self, data, solver, problem, alpha_max, task, alpha=None):
         """Train on a problem at the absolute ``alpha``, by default the parameter's."""
@@ -356,6 +361,12 @@ class BaseConvexReLU(
         solver = replace(self._full_rank_solver(), proves=proves)
         if self.rank is None:
             return solver
+        if not NORMS[self.norm].is_euclidean:
+            raise ValueError(
+                f"rank={self.rank} needs norm='l2': a rotation to the leading "
+                "directions of the features changes other norms, and weights for all "
+                f"features would not be sparse. Use rank=None with norm={self.norm!r}."
+            )
         return LowRank(solver, self.rank, has_bias=bool(self.hidden_bias))
 
     def _full_rank_solver(self):
@@ -397,6 +408,8 @@ class BaseConvexReLU(
             seed=seed,
         )
         solver.check()
+        if self.solver in ("interior_point", "fista"):
+            refuse_nested(self._shape(), self.solver)
         return solver
 
     def _takes_several_outputs(self):
@@ -411,7 +424,8 @@ class BaseConvexReLU(
         if self.network_.is_gated:
             raise ValueError("warm_start=True cannot start from a gated model.")
         last_features, network = self.coefs_[0].shape[0], self.network_
-        shape = network.shape if isinstance(network, TreeNetwork) else NEURONS
+        is_tree = isinstance(network, TreeNetwork)
+        shape = network.shape if is_tree else NeuronShape(network.norm)
         last = last_features, network.n_inputs > last_features, self.n_outputs_, shape
         wanted = n_features, bool(self.hidden_bias), n_outputs, self._shape()
         if last != wanted:
@@ -471,6 +485,18 @@ class BaseConvexReLU(
             "intercepts_": [*biases, network.intercept],
         }
 
+    @property
+    def feature_importances_(self):
+        """Share of each feature in the weights, (n_features,), summing to one.
+
+        That of feature i is ``sum_j |w1_ij| ||w2_j||``, over neurons j, or the sum over
+        all paths from i to the outputs, before it is divided by the sum over features;
+        the hidden bias has none. With ``norm="l1"`` it is the feature's part of the
+        penalty. It is zero for all features where the network is a constant.
+        """
+        check_is_fitted(self)
+        return shares(self.network_.input_weights()[: self.n_features_in_])
+
     def __getattr__(self, name):
         if name in ("coefs_", "intercepts_") and "gates_" in vars(self):
             raise AttributeError(
@@ -497,6 +523,13 @@ class BaseConvexReLU(
         outputs = np.tile(self._settled.astype(F.dtype), (len(F), 1))
         outputs[:, trained] = F[:, : trained.sum()]  # where none is, of a stand-in
         return outputs
+
+
+def shares(weights):
+    """Return non-negative weights as parts of their sum; zeros where all are zero."""
+    weights = np.asarray(weights, dtype=np.float64)
+    total = weights.sum()
+    return weights / total if total > 0.0 else weights
 
 
 def absolute(alpha, unit):

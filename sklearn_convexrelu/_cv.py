@@ -312,6 +312,12 @@ class ConvexReLURegressorCV(_CrossValidated, ConvexReLURegressor):
         first layer's within the unit ball. Two layers: the same thing. With more
         neurons a sub-network the path norm of a function falls (as the root of the
         number of paths, at most); relative alphas take care of that.
+    norm : {"l2", "l1"}, default="l2"
+        Norm of the weights that enter a neuron, its bias among them, in the penalty
+        (with sub-networks: that enter a leaf). ``"l1"``, the sum of absolute values,
+        leaves out features that do not matter: their weights are exactly zero, neuron
+        by neuron. Networks of the 2-norm pay for every useless feature. What leaves a
+        neuron keeps the 2-norm.
     activation : {"relu", "gated_relu"}, default="relu"
         ``"gated_relu"`` fixes the gates: a unit is ``1[g^T x > 0] v^T x``, penalised by
         ``||v||`` (several outputs: the nuclear norm of the matrix V), and the model is
@@ -450,6 +456,7 @@ class ConvexReLURegressorCV(_CrossValidated, ConvexReLURegressor):
         hidden_bias=True,
         subnetwork_widths=(),
         penalty="path",
+        norm="l2",
         activation="relu",
         patterns="adaptive",
         n_patterns=200,
@@ -473,6 +480,7 @@ class ConvexReLURegressorCV(_CrossValidated, ConvexReLURegressor):
             hidden_bias=hidden_bias,
             subnetwork_widths=subnetwork_widths,
             penalty=penalty,
+            norm=norm,
             activation=activation,
             patterns=patterns,
             n_patterns=n_patterns,
@@ -547,6 +555,12 @@ class ConvexReLUClassifierCV(_CrossValidated, ConvexReLUClassifier):
         first layer's within the unit ball. Two layers: the same thing. With more
         neurons a sub-network the path norm of a function falls (as the root of the
         number of paths, at most); relative alphas take care of that.
+    norm : {"l2", "l1"}, default="l2"
+        Norm of the weights that enter a neuron, its bias among them, in the penalty
+        (with sub-networks: that enter a leaf). ``"l1"``, the sum of absolute values,
+        leaves out features that do not matter: their weights are exactly zero, neuron
+        by neuron. Networks of the 2-norm pay for every useless feature. What leaves a
+        neuron keeps the 2-norm.
     activation : {"relu", "gated_relu"}, default="relu"
         ``"gated_relu"`` fixes the gates: a unit is ``1[g^T x > 0] v^T x``, penalised by
         ``||v||`` (several outputs: the nuclear norm of the matrix V), and the model is
@@ -692,6 +706,7 @@ class ConvexReLUClassifierCV(_CrossValidated, ConvexReLUClassifier):
         hidden_bias=True,
         subnetwork_widths=(),
         penalty="path",
+        norm="l2",
         activation="relu",
         patterns="adaptive",
         n_patterns=200,
@@ -715,6 +730,7 @@ class ConvexReLUClassifierCV(_CrossValidated, ConvexReLUClassifier):
             hidden_bias=hidden_bias,
             subnetwork_widths=subnetwork_widths,
             penalty=penalty,
+            norm=norm,
             activation=activation,
             patterns=patterns,
             n_patterns=n_patterns,

@@ -15,13 +15,14 @@ from sklearn_convexrelu.model.solution import Status
 from sklearn_convexrelu.pricing.search import FINE
 from sklearn_convexrelu.programmes.group_lasso import GroupLasso
 from sklearn_convexrelu.programmes.interior_point import InteriorPoint
-from sklearn_convexrelu.programmes.recovery import relu_network
+from sklearn_convexrelu.programmes.recovery import relu_network, without_dust
 
 __all__ = ["best_over_cells", "finished", "is_affordable"]
 
 _ON_HYPERPLANE = 1e-6  # times the length of a sample: such values have no sign yet
 _INSIDE = 0.5  # part of the way to the next hyperplane that interiors are moved
 _SMALLEST = 1e-5  # times the largest: blocks below are dust of the interior point
+_DUST = 0.1  # of the programme's gap: what weights next to zero may cost to be zero
 _MOST_ENTRIES = 20_000_000  # slacks, and factors of the cones
 _MOST_ADDED = 40  # candidates a programme
 _MOST_IDLE = 4  # programmes in a row without a smaller gap
@@ -31,8 +32,7 @@ _SAME_CELL = 0.9999  # cosine from which two candidates are taken to be in one c
 
 def is_affordable(problem, n_cells=_MOST_ADDED):
     """Tell whether the programme over so many cells fits its memory cap."""
-    shape = problem.shape
-    if problem.n_outputs > 1 or shape.is_tree or not shape.norm.is_euclidean:
+    if problem.n_outputs > 1 or problem.shape.is_tree:
         return False
     if not problem.rows.has_array:
         return False
@@ -67,7 +67,9 @@ def best_over_cells(problem, directions, signs, tol, rng):
     kept = kept[patterns[kept].any(axis=1)]
     programme = GroupLasso.relu(problem, patterns[kept], gates[kept], signs[kept])
     blocks = InteriorPoint(tol=tol).solve(programme).blocks
-    network = relu_network(blocks, programme.output_signs).pruned(_SMALLEST)
+    signs, norm = programme.output_signs, problem.shape.norm
+    network = relu_network(blocks, signs, norm).pruned(_SMALLEST)
+    network = without_dust(problem, network, _DUST * tol * problem.loss_scale())
     return merge_compatible(network, problem.X)
 
 

@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 import numpy as np
-from scipy.optimize import minimize
+from scipy.optimize import Bounds, minimize
 
 from sklearn_convexrelu.model.neurons import Network
 
@@ -30,6 +30,7 @@ def slide(problem, network, tol, max_iter, rows=None, watch=None):
             objective.start(),
             jac=True,
             method="L-BFGS-B",
+            bounds=objective.bounds(),
             callback=None if watch is None else lambda x: watch(objective.network(x)),
             options={"maxiter": max_iter, "maxcor": 10, "ftol": tol, "gtol": 0.0},
         )
@@ -46,20 +47,45 @@ class _WeightObjective:
         self.given, self.intercept = network, network.intercept
         self.shapes = [weights.shape for weights in self.weights_of(network)]
         self.sizes = np.cumsum([weights.size for weights in self.weights_of(network)])
+        self.signs = self.sides() if problem.shape.norm.has_kinks else None
 
     def weights_of(self, network):
-        """Return coordinates of hidden weights, and output weights."""
-        return network.norm.coordinates(network.hidden), network.output
+        """Return hidden weights and output weights."""
+        return network.hidden, network.output
+
+    def sides(self):
+        """Return the side of zero of every hidden weight, one or minus one.
+
+        Orthants are chosen as in OWL-QN (Andrew & Gao, "Scalable training of
+        L1-regularized log-linear models", ICML 2007); within one the penalty is smooth,
+        and L-BFGS-B keeps the bounds exactly, which projecting its steps does not.
+        """
+        hidden, output = self.weights_of(self.given)
+        falls = -self.loss_and_sums(hidden, output, self.intercept)[3]
+        return np.where(hidden != 0.0, np.sign(hidden), np.sign(falls))
+
+    def bounds(self):
+        """Return the bounds of the vector, or None."""
+        if self.signs is None:
+            return None
+        least = np.full(len(self.start()), -np.inf)
+        least[: self.sizes[0]] = 0.0
+        return Bounds(least)
 
     def start(self):
         """Return the vector of the given network."""
-        return self.pack(*self.weights_of(self.given), self.intercept)
+        hidden, output = self.weights_of(self.given)
+        return self.pack(self.on_sides(hidden), output, self.intercept)
+
+    def on_sides(self, hidden):
+        """Return hidden weights as seen from their sides; the same the other way."""
+        return hidden if self.signs is None else self.signs * hidden
 
     def network(self, flat):
         """Return the network of a vector."""
-        P, output, intercept = self.unpack(flat)
+        hidden, output, intercept = self.unpack(flat)
         norm = self.given.norm
-        return Network(norm.vectors(P), output, intercept, norm)
+        return Network(self.on_sides(hidden), output, intercept, norm)
 
     def pack(self, hidden, output, intercept):
         parts = [hidden.ravel(), output.ravel()]
@@ -77,33 +103,43 @@ class _WeightObjective:
         )
 
     def __call__(self, flat):
-        problem, alpha = self.problem, self.problem.alpha
+        alpha = self.problem.alpha
+        hidden, output, intercept = self.unpack(flat)
+        hidden = self.on_sides(hidden)
+        # The cost of a balanced unit is half the sum of these two squares.
+        squares, to_hidden = self.squared_costs(hidden)
+        value = 0.5 * alpha * (squares + np.vdot(output, output))
+        loss, to_intercept, to_output, falls = self.loss_and_sums(
+            hidden, output, intercept
+        )
+        return value + loss, self.pack(
+            self.on_sides(alpha * to_hidden + falls),
+            alpha * output + to_output,
+            to_intercept,
+        )
+
+    def squared_costs(self, hidden):
+        """Return the sum of squared costs of the units, and half its gradient."""
         norm = self.given.norm
-        P, output, intercept = self.unpack(flat)
-        hidden = norm.vectors(P)
-        # The cost of a balanced neuron is half the sum of these two squares.
-        squares = np.einsum("ij,ij->j", P, P)
-        value = 0.5 * alpha * (np.sum(squares**norm.degree) + np.vdot(output, output))
-        slope = alpha * norm.degree * squares ** (norm.degree - 1)
+        half_slopes = norm.half_slopes(hidden, self.signs)
+        return np.vdot(half_slopes, hidden), half_slopes
+
+    def loss_and_sums(self, hidden, output, intercept):
+        """Return the loss, and its gradients in intercept, output, hidden weights."""
         dtype = self.dtype
         U, A = (w.astype(dtype, copy=False) for w in (hidden, output))
-        loss, *sums = self.rows.reduce(
+        loss, to_intercept, to_output, to_hidden = self.rows.reduce(
             _loss_and_gradients,
             U.shape[1] * dtype.itemsize / 8,
             self.rows.weights(U),
             A,
             intercept,
-            problem,
+            self.problem,
         )
-        to_intercept, to_output, to_hidden = sums
         # One output factors out of the gradients of hidden weights.
         if A.shape[1] == 1:
             to_hidden = to_hidden * A[:, 0]
-        return value + loss, self.pack(
-            slope * P + norm.pull_back(P, to_hidden),
-            alpha * output + to_output,
-            to_intercept,
-        )
+        return loss, to_intercept, to_output, to_hidden
 
 
 class _TreeObjective(_WeightObjective):
@@ -116,16 +152,22 @@ class _TreeObjective(_WeightObjective):
     def network(self, flat):
         """Return the network of a vector."""
         W, A, b = self.unpack(flat)
-        return replace(self.given, coordinates=W, output=A, intercept=b)
+        return replace(
+            self.given, coordinates=self.on_sides(W), output=A, intercept=b
+        )
 
-    def __call__(self, flat):
-        problem, alpha, shape = self.problem, self.problem.alpha, self.given.shape
-        W, A, b = self.unpack(flat)
-        # The cost of a balanced sub-network is half the sum of these two squares.
-        squares = np.einsum("kmd,kmd->k", W, W)
-        value = 0.5 * alpha * (np.sum(squares**shape.degree) + np.vdot(A, A))
-        slope = alpha * shape.degree * squares ** (shape.degree - 1)
-        dtype = self.dtype
+    def squared_costs(self, W):
+        """Return the sum of squared costs of the sub-networks, and half its gradient.
+
+        Costs are of a degree in the coordinates, so squares are of twice that.
+        """
+        shape = self.given.shape
+        half_slopes = shape.half_slopes(W, self.signs)
+        return np.vdot(half_slopes, W) / shape.degree, half_slopes
+
+    def loss_and_sums(self, W, A, b):
+        """Return the loss, and its gradients in intercept, output, coordinates."""
+        shape, dtype = self.given.shape, self.dtype
         V = shape.leaves(W).astype(dtype, copy=False)
         prepared = shape.prepared_leaves(self.rows, V, self.given.signs)
         loss, to_b, to_A, G = self.rows.reduce(
@@ -135,11 +177,9 @@ class _TreeObjective(_WeightObjective):
             prepared,
             A.astype(dtype, copy=False),
             b,
-            problem,
+            self.problem,
         )
-        to_W = slope[:, None, None] * W
-        to_W += shape.pull_back(W, G)
-        return value + loss, self.pack(to_W, alpha * A + to_A, to_b)
+        return loss, to_b, to_A, shape.pull_back(W, G)
 
 
 def _loss_and_gradients(block, rows, weights, A, intercept, problem):

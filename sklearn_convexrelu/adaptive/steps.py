@@ -12,7 +12,7 @@ from sklearn_convexrelu.adaptive.slide import slide
 from sklearn_convexrelu.certificates.certificate import dual_point
 from sklearn_convexrelu.model.neurons import Network
 from sklearn_convexrelu.model.pruning import merge_compatible
-from sklearn_convexrelu.pricing.kernels import BATCH, DISTINCT
+from sklearn_convexrelu.pricing.kernels import DISTINCT
 from sklearn_convexrelu.pricing.search import KNOWN
 from sklearn_convexrelu.programmes.amplitudes import Features, best_amplitudes
 
@@ -121,7 +121,7 @@ class Steps:
         options = () if enough is None else (lambda price: enough(N, price),)
         candidates, bound = self.pricer.price(N, known, self.rng, effort, *options)
         self.leaders = candidates.distinct(
-            BATCH, DISTINCT, self.pricer.signature
+            self.pricer.n_handed, DISTINCT, self.pricer.signature
         ).directions
         return candidates, bound, N
 
@@ -150,7 +150,7 @@ class Steps:
     def extended(self, network, candidates, enough):
         """Add the best distinct candidates and re-solve for all amplitudes."""
         new = candidates.distinct(
-            BATCH,
+            self.pricer.n_handed,
             DISTINCT,
             self.pricer.signature,
             self.problem.alpha * (1 + 1e-6),

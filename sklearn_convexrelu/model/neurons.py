@@ -107,6 +107,10 @@ class Network:
         """
         return float(self.penalties().sum())
 
+    def input_weights(self):
+        """Return ``sum_j |hidden_ij| ||output_j||`` of every input i, (n_inputs,)."""
+        return np.abs(self.hidden) @ column_norms(self.output.T)
+
     def directions(self):
         """Return unit hidden columns, unit output rows and the amplitudes."""
         hidden, output = self.norm.lengths(self.hidden), column_norms(self.output.T)
@@ -237,11 +241,14 @@ class GatedNetwork:
         Weights V of the units.
     intercept : ndarray of shape (n_outputs,)
         Constant added to the output; never penalised.
+    norm : Norm, default=EUCLIDEAN
+        What measures columns of blocks.
     """
 
     gates: np.ndarray
     blocks: np.ndarray
     intercept: np.ndarray
+    norm: Norm = EUCLIDEAN
 
     is_gated = True
 
@@ -277,13 +284,23 @@ class GatedNetwork:
         """Return the network with units multiplied by ``factors``, zeros dropped."""
         kept = factors > 0.0
         blocks = self.blocks[kept] * factors[kept, None, None]
-        return GatedNetwork(self.gates[kept], blocks, self.intercept)
+        return replace(self, gates=self.gates[kept], blocks=blocks)
 
     def penalties(self):
-        """Return the norms of the blocks, nuclear for several outputs: (n_gates,)."""
+        """Return the norms of the blocks, (n_gates,).
+
+        Several outputs have the nuclear norm, or, of the 1-norm, the sum of the 2-norms
+        of rows: the least sum of ``||u_j|| ||a_j||`` over rank-one terms of a block.
+        """
+        if not self.norm.is_euclidean:
+            return np.linalg.norm(self.blocks, axis=2).sum(axis=1)
         if self.blocks.shape[2] > 1:
             return np.linalg.svd(self.blocks, compute_uv=False).sum(axis=1)
         return np.linalg.norm(self.blocks, axis=1)[:, 0]
+
+    def input_weights(self):
+        """Return the sums of the 2-norms of rows of the blocks, (n_inputs,)."""
+        return np.linalg.norm(self.blocks, axis=2).sum(axis=0)
 
     def penalty(self):
         """Return the sum of the norms of the blocks."""
@@ -292,17 +309,17 @@ class GatedNetwork:
     def rescaled(self, path_norm, targets, offset):
         """Return the network with scaled blocks and a scaled, shifted intercept."""
         intercept = self.intercept * targets + offset
-        return GatedNetwork(self.gates, self.blocks * path_norm, intercept)
+        return replace(self, blocks=self.blocks * path_norm, intercept=intercept)
 
     def mapped(self, basis):
         """Return the network on inputs X that is this one on ``X basis``."""
         gates, blocks = mapped(basis, self.gates, 1), mapped(basis, self.blocks, 1)
-        return GatedNetwork(gates, blocks, self.intercept)
+        return replace(self, gates=gates, blocks=blocks)
 
     def astype(self, dtype):
         """Return the network with weights of another precision; gates keep theirs."""
         blocks, intercept = self.blocks.astype(dtype), self.intercept.astype(dtype)
-        return GatedNetwork(self.gates, blocks, intercept)
+        return replace(self, blocks=blocks, intercept=intercept)
 
 
 def rows_of(X, n_inputs):

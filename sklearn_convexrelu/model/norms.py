@@ -3,7 +3,7 @@
 The path norm of a network needs a norm for what enters a neuron; what leaves it is
 measured by the 2-norm. Any norm gives a convex problem: its dual is the same but for
 the set of units that are priced, ``max ||N^T relu(X u)||_2`` over ``||u|| <= 1``. What
-the loop wants of a norm is collected here, so that a new one is this file and its
+training wants of a norm is collected here, so that a new one is this file and its
 tests; see CONTRIBUTING.md.
 """
 
@@ -11,7 +11,15 @@ from abc import ABC, abstractmethod
 
 import numpy as np
 
-__all__ = ["EUCLIDEAN", "Euclidean", "Norm", "column_norms"]
+__all__ = [
+    "EUCLIDEAN",
+    "NORMS",
+    "ONE_NORM",
+    "Euclidean",
+    "Norm",
+    "OneNorm",
+    "column_norms",
+]
 
 
 def column_norms(A):
@@ -22,17 +30,17 @@ def column_norms(A):
 class Norm(ABC):
     """A norm of vectors, the columns of arrays of shape (n_inputs, K).
 
-    Descent on weights and ascent of prices work in *coordinates* P, (m, K), in which
-    the norm is smooth: ``||vectors(P)|| <= ||P||_2 ** degree``, and as much at
-    ``coordinates(U)``. Least sums of squares of the coordinates are then sums of norms.
+    Of a norm with kinks descent takes the weights on one side of zero each: ``signs``
+    tell which, and are None for a smooth norm.
     """
 
-    #: Whether it is the 2-norm, which rotations leave alone: exact prices, programmes
-    #: with cones, low rank, relaxations and axes to search along are for that one.
+    #: Whether it is the 2-norm, which rotations leave alone: axes to search along, low
+    #: rank, and its own exact prices and relaxations are for that one.
     is_euclidean = False
 
-    #: Degree of the vectors in their coordinates.
-    degree = 1
+    #: Whether it has a kink where a single weight is zero, so that weights vanish one
+    #: by one.
+    has_kinks = False
 
     @abstractmethod
     def lengths(self, U):
@@ -47,33 +55,43 @@ class Norm(ABC):
         """Return a bound on the 2-norm of vectors of norm one."""
 
     @abstractmethod
-    def coordinates(self, U):
-        """Return coordinates of vectors, of least length."""
+    def gradients(self, U, signs=None):
+        """Return the gradients of the norms, on the sides that ``signs`` tell."""
 
-    @abstractmethod
-    def vectors(self, P):
-        """Return the vectors of coordinates."""
-
-    @abstractmethod
-    def pull_back(self, P, G):
-        """Return the gradient in the coordinates P of one in the vectors, G."""
-
-    @abstractmethod
-    def coordinate_squares(self, squares):
-        """Return squares of values along coordinates, (m, 1), from those of inputs.
-
-        They set the metric of steps, see ``patterns.geometry``: the size of things is
-        enough.
-        """
+    def half_slopes(self, U, signs=None):
+        """Return the gradients of ``||u||^2 / 2``."""
+        return self.lengths(U) * self.gradients(U, signs)
 
     def unit(self, U):
         """Return vectors of norm one; those that are zero stay so."""
         lengths = self.lengths(U)
-        return U / np.maximum(lengths, np.finfo(lengths.dtype).tiny)
+        return U / np.maximum(lengths, _tiny(lengths))
+
+    def rises(self, U, G, costs):
+        """Return how prices of gradients G rise where length costs so much, (K,)."""
+        return G - self.gradients(U) * costs
+
+    def slopes(self, U, G):
+        """Return how the price over the norm rises at columns U of 2-norm one.
+
+        G are the gradients of their prices. Those are homogeneous, so ``g^T u`` is the
+        price itself: what a longer vector gains is taken out.
+        """
+        prices = np.maximum(np.einsum("ij,ij->j", G, U), 0.0)
+        lengths = self.lengths(U)
+        return self.rises(U, G, prices / np.maximum(lengths, _tiny(lengths)))
+
+    def peaks(self, G):
+        """Return vectors, of any length, with the most of ``g^T u`` for their norm."""
+        return G
+
+    def clipped(self, U, moved):
+        """Return where a step from U ends: weights that cross a kink stop there."""
+        return moved
 
 
 class Euclidean(Norm):
-    """The 2-norm: coordinates are the vectors themselves."""
+    """The 2-norm."""
 
     is_euclidean = True
 
@@ -89,21 +107,17 @@ class Euclidean(Norm):
         """Return one."""
         return 1.0
 
-    def coordinates(self, U):
+    def gradients(self, U, signs=None):
+        """Return vectors of length one."""
+        return self.unit(U)
+
+    def half_slopes(self, U, signs=None):
         """Return the vectors."""
         return U
 
-    def vectors(self, P):
-        """Return the coordinates."""
-        return P
-
-    def pull_back(self, P, G):
-        """Return the gradient."""
-        return G
-
-    def coordinate_squares(self, squares):
-        """Return the squares."""
-        return squares
+    def slopes(self, U, G):
+        """Return the part of G across U."""
+        return G - U * np.einsum("ij,ij->j", G, U)
 
     def __repr__(self):
         return "Euclidean()"
@@ -115,4 +129,65 @@ class Euclidean(Norm):
         return hash(Euclidean)
 
 
-EUCLIDEAN = Euclidean()
+class OneNorm(Norm):
+    """The 1-norm, the sum of absolute values: inputs that do not matter are left out.
+
+    The extreme points of its unit ball are the inputs, with either sign.
+    """
+
+    has_kinks = True
+
+    def lengths(self, U):
+        """Return the norms of the columns, (K,)."""
+        return np.abs(U).sum(axis=0)
+
+    def dual_lengths(self, G):
+        """Return the largest absolute values."""
+        return np.abs(G).max(axis=0, initial=0.0)
+
+    def radius(self, n_inputs):
+        """Return one, the 2-norm of an input."""
+        return 1.0
+
+    def gradients(self, U, signs=None):
+        """Return the signs of the weights."""
+        return np.sign(U) if signs is None else signs
+
+    def rises(self, U, G, costs):
+        """Return how prices rise; where weights are zero, to either side.
+
+        A weight of zero has a part in that once its gradient exceeds what length costs.
+        """
+        least = np.where(U > 0.0, costs, -costs)
+        return G - np.minimum(np.maximum(G, least), np.where(U < 0.0, -costs, costs))
+
+    def peaks(self, G):
+        """Return the largest entry of each column, and zeros."""
+        largest = np.abs(G).argmax(axis=0)[None]
+        peaks = np.zeros_like(G)
+        np.put_along_axis(peaks, largest, np.take_along_axis(G, largest, axis=0), 0)
+        return peaks
+
+    def clipped(self, U, moved):
+        """Return where a step ends: weights that change their sign are zero."""
+        return np.where(U * moved < 0.0, U.dtype.type(0), moved)
+
+    def __repr__(self):
+        return "OneNorm()"
+
+    def __eq__(self, other):
+        return isinstance(other, OneNorm)
+
+    def __hash__(self):
+        return hash(OneNorm)
+
+
+EUCLIDEAN, ONE_NORM = Euclidean(), OneNorm()
+
+#: By the names that users know them by.
+NORMS = {"l2": EUCLIDEAN, "l1": ONE_NORM}
+
+
+def _tiny(A):
+    """Return the least positive number of a precision, to divide by."""
+    return np.finfo(A.dtype).tiny

@@ -14,6 +14,10 @@ The penalty is ``alpha * sum_k cost(V_k) ||a_k||`` with the path norm ``cost(V) 
 ||V||_F``, or, for three layers, the weight decay ``cost(V) = sum_p ||v_p||``. To have
 one code for both, leaves are held in *coordinates* W with a round cost: ``V = W`` for
 the path norm, ``v_p = ||w_p|| w_p`` and ``cost = ||W||_F^2`` for weight decay.
+
+Of another norm of what enters the first layer the costs are ``sqrt(sum_p ||v_p||^2)``
+and ``sum_p ||v_p||``: the proofs do not ask which norm it is (weight decay then has
+``sum_j ||w1_j||^2 <= 1`` for the unit ball). Coordinates are the leaves themselves.
 """
 
 from dataclasses import dataclass, replace
@@ -29,7 +33,7 @@ from sklearn_convexrelu.model.neurons import (
     rows_of,
     unit_values,
 )
-from sklearn_convexrelu.model.norms import EUCLIDEAN, column_norms
+from sklearn_convexrelu.model.norms import EUCLIDEAN, Norm, column_norms
 
 __all__ = ["GatedTreeNetwork", "TreeNetwork", "TreeShape"]
 
@@ -51,13 +55,15 @@ class TreeShape:
         Children of a neuron of the second layer, of the third, up to the root.
     decays : bool
         Whether the penalty is weight decay; else it is the path norm.
+    norm : Norm, default=EUCLIDEAN
+        What measures the weights that enter a leaf.
     """
 
     widths: tuple
     decays: bool = False
+    norm: Norm = EUCLIDEAN
 
     is_tree = True
-    norm = EUCLIDEAN
 
     @cached_property
     def level_sizes(self):
@@ -94,7 +100,56 @@ class TreeShape:
     @property
     def degree(self):
         """Degree of the cost, and of the output, in the coordinates."""
-        return 2 if self.decays else 1
+        return 2 if self._is_bent else 1
+
+    @property
+    def _is_bent(self):
+        """Whether leaves are not their own coordinates."""
+        return self.decays and self.norm.is_euclidean
+
+    @property
+    def is_nested(self):
+        """Whether costs are roots of squared norms that are not of one 2-norm."""
+        return not (self.decays or self.norm.is_euclidean or self.n_leaves == 1)
+
+    def costs(self, W):
+        """Return the cost of every sub-network of coordinates W, (K,)."""
+        if self.norm.is_euclidean:
+            return np.linalg.norm(W.reshape(len(W), -1), axis=1) ** self.degree
+        sizes = self.leaf_sizes(W)
+        return sizes.sum(axis=1) if self.decays else np.linalg.norm(sizes, axis=1)
+
+    def leaf_sizes(self, V):
+        """Return the norms of leaf vectors, (K, n_leaves)."""
+        return self.norm.lengths(_leaf_columns(V)).reshape(V.shape[:2])
+
+    def half_slopes(self, W, signs=None):
+        """Return the gradients of half the squared costs, as ``Norm.half_slopes``."""
+        if self.norm.is_euclidean:
+            squares = np.einsum("kmd,kmd->k", W, W)
+            slope = self.degree * squares ** (self.degree - 1)
+            return slope[:, None, None] * W
+        sizes = self.leaf_sizes(W)
+        if self.decays:
+            sizes = np.broadcast_to(sizes.sum(axis=1, keepdims=True), sizes.shape)
+        sides = None if signs is None else _leaf_columns(signs)
+        gradients = self.norm.gradients(_leaf_columns(W), sides).T.reshape(W.shape)
+        return sizes[:, :, None] * gradients
+
+    def peaks(self, G):
+        """Return leaves along which gradients G are largest, see ``Norm.peaks``."""
+        return self.norm.peaks(_leaf_columns(G)).T.reshape(G.shape)
+
+    def slopes(self, W, G):
+        """Return how prices over costs rise at W of length one, as ``Norm.slopes``."""
+        prices = np.einsum("kmd,kmd->k", W, G)[:, None]
+        if self.norm.is_euclidean:
+            return G - W * prices[:, :, None]
+        sizes, costs = self.leaf_sizes(W), np.maximum(self.costs(W), _TINY)[:, None]
+        per_length = prices / costs * (1.0 if self.decays else sizes / costs)
+        per_length = np.broadcast_to(per_length, sizes.shape).ravel()
+        slopes = self.norm.rises(_leaf_columns(W), _leaf_columns(G), per_length)
+        return slopes.T.reshape(W.shape)
 
     def features(self, X, directions):
         """Return the values of directions at all rows, (n_samples, K)."""
@@ -179,20 +234,20 @@ class TreeShape:
 
     def leaves(self, W):
         """Return the leaf vectors V of coordinates W, (K, n_leaves, n_inputs)."""
-        if not self.decays:
+        if not self._is_bent:
             return W
         return W * np.sqrt(np.einsum("kmd,kmd->km", W, W))[:, :, None]
 
     def coordinates(self, V):
         """Return the coordinates of leaf vectors."""
-        if not self.decays:
+        if not self._is_bent:
             return V
         lengths = np.sqrt(np.einsum("kmd,kmd->km", V, V))
         return V / np.sqrt(np.maximum(lengths, _TINY))[:, :, None]
 
     def pull_back(self, W, G):
         """Return the gradient in W that belongs to the gradient G in V."""
-        if not self.decays:
+        if not self._is_bent:
             return G
         lengths = np.sqrt(np.einsum("kmd,kmd->km", W, W))
         along = np.einsum("kmd,kmd->km", W, G) / np.maximum(lengths, _TINY)
@@ -315,8 +370,7 @@ class TreeNetwork:
 
     def costs(self):
         """Return the cost of every sub-network, (n_subnetworks,)."""
-        flat = self.coordinates.reshape(self.n_neurons, self._n_coordinates)
-        return np.linalg.norm(flat, axis=1) ** self.shape.degree
+        return self.shape.costs(self.coordinates)
 
     def penalties(self):
         """Return ``cost_k ||output_k||`` of every sub-network."""
@@ -325,6 +379,15 @@ class TreeNetwork:
     def penalty(self):
         """Return the path norm, or the weight decay, of the whole network."""
         return float(self.penalties().sum())
+
+    def input_weights(self):
+        """Return the sums over all paths from every input, (n_inputs,).
+
+        The product of the weights along a path is that of its leaf vector and the
+        output, whatever the layers between make of it.
+        """
+        lengths = column_norms(self.output.T)
+        return np.einsum("kmd,k->d", np.abs(self.leaves), lengths)
 
     def directions(self):
         """Return sub-networks of cost one as columns, unit outputs and amplitudes."""
@@ -516,6 +579,10 @@ class GatedTreeNetwork:
 
     def penalties(self):
         """Return the norms of the units, or sums of those of their blocks."""
+        if not self.shape.norm.is_euclidean:
+            sizes = np.linalg.norm(self.blocks, axis=3).sum(axis=2)
+            decays = self.shape.decays
+            return sizes.sum(axis=1) if decays else np.linalg.norm(sizes, axis=1)
         n_parts = self.shape.n_leaves if self.shape.decays else 1
         n_outputs = self.blocks.shape[-1]
         parts = self.blocks.reshape(
@@ -527,6 +594,10 @@ class GatedTreeNetwork:
         if n_outputs > 1:
             return np.linalg.svd(parts, compute_uv=False).sum(axis=(1, 2))
         return np.linalg.norm(parts[..., 0], axis=2).sum(axis=1)
+
+    def input_weights(self):
+        """Return the sums of the 2-norms of rows of the blocks, (n_inputs,)."""
+        return np.linalg.norm(self.blocks, axis=3).sum(axis=(0, 1))
 
     def penalty(self):
         """Return the sum of the norms."""
@@ -556,6 +627,11 @@ class GatedTreeNetwork:
         """Return the network with weights of another precision; gates keep theirs."""
         blocks, intercept = self.blocks.astype(dtype), self.intercept.astype(dtype)
         return replace(self, blocks=blocks, intercept=intercept)
+
+
+def _leaf_columns(V):
+    """Return leaf vectors as columns, (n_inputs, K n_leaves)."""
+    return V.reshape(len(V) * V.shape[1], V.shape[2]).T
 
 
 def _network_values(block, rows, shape, prepared, output, intercept):

@@ -135,7 +135,7 @@ class Geometry:
         return unit(V + size * noise / lengths)
 
 
-def steepest(squares, V, G, moves, momentum):
+def steepest(squares, V, slope, moves, momentum):
     """Return the next moves of an ascent on the sphere, and how they change values.
 
     A step w from the unit v turns it by ``||w||``, and changes its values at a typical
@@ -150,8 +150,8 @@ def steepest(squares, V, G, moves, momentum):
         Those of the axes.
     V : ndarray of shape (n_inputs, n_directions)
         Unit coordinates.
-    G : ndarray of shape (n_inputs, n_directions)
-        Gradients of the price there.
+    slope : ndarray of shape (n_inputs, n_directions)
+        How the price rises there, without what a longer unit would gain.
     moves : ndarray of shape (n_inputs, n_directions)
         The moves before.
     momentum : float
@@ -167,7 +167,6 @@ def steepest(squares, V, G, moves, momentum):
     softness = positive(np.einsum("ij,ij->j", squares * V, V)) / _STIFFNESS
     stiffness = squares / softness
     stiffness += 1.0
-    slope = G - V * np.einsum("ij,ij->j", G, V)  # lengthening a unit gains nothing
     steep = slope / stiffness
     steep /= positive(np.sqrt(np.einsum("ij,ij->j", slope, steep)))
     steep += momentum * moves

@@ -27,27 +27,29 @@ def ascend(prices, U, n_steps, first, squares, norm=EUCLIDEAN):
     its length, so gradients are means over a part of it, which falls from ``_BLUR`` to
     nothing: the ascent ends on the price itself.
 
-    The sphere is that of the coordinates of a ``norm``, whose unit ball is ascended in.
-    Returns the best directions of the last steps, or the start where that is better,
-    and what their ``N^T relu(X u)`` are, roughly, in the precision of the prices.
+    Steps go from one vector of 2-norm one to another, whatever the ``norm`` is that
+    prices are divided by. Returns the best directions of the last steps, or the start
+    where that is better, and what their ``N^T relu(X u)`` are, roughly, in the
+    precision of the prices.
     """
-    V = start = norm.coordinates(U).astype(prices.dtype, copy=False)
-    squares = norm.coordinate_squares(squares)
-    totals, G = prices.totals_and_ascents(norm.vectors(V))
-    G = norm.pull_back(V, G)
+    V = start = U.astype(prices.dtype, copy=False)
+    if not norm.is_euclidean:
+        V = start = unit(V)
+    totals, G = prices.totals_and_ascents(V)
     start_totals = totals
-    values = start_values = new_values = column_norms(totals.T)
+    sizes = column_norms(totals.T)
+    values = start_values = _over_lengths(sizes, V, norm)
     steps, ways = np.full(V.shape[1], first, V.dtype), np.zeros_like(V)
     parts = np.linspace(_BLUR, 0.0, n_steps + 1)
     last = n_steps - max(n_steps // 4, 1)  # values of more blur do not compare
     for k, part in enumerate(parts[:-1].astype(V.dtype)):
-        ways, changes = steepest(squares, V, G, ways, _MOMENTUM)
-        V = unit(V + steps * ways)
-        outputs = totals / positive(new_values)[:, None]
+        ways, changes = steepest(squares, V, norm.slopes(V, G), ways, _MOMENTUM)
+        V = unit(norm.clipped(V, V + steps * ways))
+        outputs = totals / positive(sizes)[:, None]
         widths = positive(part * steps * changes)
-        totals, G = prices.totals_and_ascents(norm.vectors(V), outputs, widths)
-        G = norm.pull_back(V, G)
-        new_values = column_norms(totals.T)
+        totals, G = prices.totals_and_ascents(V, outputs, widths)
+        sizes = column_norms(totals.T)
+        new_values = _over_lengths(sizes, V, norm)
         better = new_values > values
         steps = np.minimum(np.where(better, _LONGER, _SHORTER) * steps, _LONGEST)
         steps = steps.astype(V.dtype, copy=False)
@@ -59,9 +61,13 @@ def ascend(prices, U, n_steps, first, squares, norm=EUCLIDEAN):
         values = np.maximum(values, new_values)
     better = values > start_values
     best_totals = np.where(better[:, None], best_totals, start_totals)
-    U = norm.vectors(np.where(better, best, start))
+    U = np.where(better, best, start)
     if norm.is_euclidean:
         return U, best_totals
-    # Coordinates on the sphere may be of vectors inside the ball.
     lengths = positive(norm.lengths(U))
     return U / lengths, best_totals / lengths[:, None]
+
+
+def _over_lengths(prices, V, norm):
+    """Return prices of vectors of 2-norm one as those of vectors of norm one."""
+    return prices if norm.is_euclidean else prices / positive(norm.lengths(V))

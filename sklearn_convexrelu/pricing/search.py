@@ -115,14 +115,26 @@ class Pricer:
         Precision of searches.
     """
 
+    #: Distinct directions that a round adds at most, or hands to the next.
+    n_handed = BATCH
+
     def __init__(self, X, n_outputs, *, exact=True, norm=EUCLIDEAN):
         self.rows, self.norm = Rows.of(X), norm
         self.precision = search_precision(self.rows)
-        self.geometry = Geometry.of(self.rows, norm.is_euclidean)
+        self.geometry = self._geometry()
         self.rough = self.rows.along(self.geometry.axes, self.precision)
         self._squares = self.geometry.squares[:, None].astype(self.precision)
-        exact = exact and norm.is_euclidean and are_affordable(self.rows, n_outputs)
-        self._exact = ExactPricing(self.rows.array()) if exact else None
+        self._exact = self._exact_pricing(n_outputs) if exact else None
+
+    def _geometry(self):
+        """Return the geometry of the rows; only the 2-norm is one of any axes."""
+        return Geometry.of(self.rows, self.norm.is_euclidean)
+
+    def _exact_pricing(self, n_outputs):
+        """Return the exact pricing of the rows, or None where it is too much."""
+        if self.norm.is_euclidean and are_affordable(self.rows, n_outputs):
+            return ExactPricing(self.rows.array())
+        return None
 
     def signature(self, directions):
         """Return vectors that are close where directions act alike on the data."""

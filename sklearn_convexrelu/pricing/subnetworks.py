@@ -12,8 +12,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from sklearn_convexrelu.data.rows import FEW_ROWS, Rows
+from sklearn_convexrelu.model.norms import ONE_NORM
 from sklearn_convexrelu.patterns.geometry import positive, steepest
-from sklearn_convexrelu.pricing.kernels import DISTINCT, Candidates, Prices
+from sklearn_convexrelu.pricing.kernels import BATCH, DISTINCT, Candidates, Prices
+from sklearn_convexrelu.pricing.l1 import OneNormPricer
 from sklearn_convexrelu.pricing.search import (
     FAIR,
     FINE,
@@ -68,7 +70,8 @@ def pricer_of(problem, *, exact=True):
     """Return the pricer for the networks of a problem; exact where affordable."""
     if not problem.shape.is_tree:
         norm = problem.shape.norm
-        return Pricer(problem.rows, problem.n_outputs, exact=exact, norm=norm)
+        kind = OneNormPricer if norm == ONE_NORM else Pricer
+        return kind(problem.rows, problem.n_outputs, exact=exact, norm=norm)
     return TreePricer(problem.rows, problem.n_outputs, problem.shape)
 
 
@@ -86,9 +89,12 @@ class TreePricer:
     Its directions are those of ``TreeNetwork``: coordinates, then signs.
     """
 
+    n_handed = BATCH  # as of ``Pricer``
+
     def __init__(self, X, n_outputs, shape):
         self.rows, self.shape = Rows.of(X), shape
-        self.neurons = Pricer(self.rows, n_outputs, exact=False)
+        kind = OneNormPricer if shape.norm == ONE_NORM else Pricer
+        self.neurons = kind(self.rows, n_outputs, exact=False, norm=shape.norm)
         self.precision = self.neurons.precision
         self.geometry = self.neurons.geometry
         # Along the axes of the geometry, as the search of neurons.
@@ -149,7 +155,9 @@ class TreePricer:
                 n_leaders = _HOP_LEADERS[i % len(_HOP_LEADERS)]
                 starts = self._hops(prices, found, n_leaders, effort, rng)
             found = found.joined(_Found.ascended(prices, *starts, effort))
-        W = found.W.astype(np.float64) @ self.geometry.axes.T
+        W = found.W.astype(np.float64)
+        if self.geometry.axes is not None:
+            W = W @ self.geometry.axes.T
         signs = found.signs.astype(np.float64)
         totals = _TreePrices(self.rows, N, self.shape).totals(W, signs)
         directions = np.vstack([W.reshape(len(W), -1).T, signs.T])
@@ -181,7 +189,8 @@ class TreePricer:
                 starts = self._swapped(W[j], signs[j], W[i], signs[i], rng)
             else:
                 starts = self._gaussian(count, rng)
-                starts = _unit(prices.totals_and_ascents(*starts)[1]), starts[1]
+                peaks = self.shape.peaks(prices.totals_and_ascents(*starts)[1])
+                starts = _unit(peaks), starts[1]
             n_best = int(np.ceil(effort.n_ascended * share / total))
             chosen.append(_best(prices, *starts, n_best))
         return tuple(np.concatenate(parts) for parts in zip(*chosen, strict=True))
@@ -329,14 +338,15 @@ def _ascend(prices, W, signs, n_steps, settled=1e-4):
     Steps that do not rise are taken back and halved, others doubled; the worse half
     ends early, since few of it would come first.
     """
-    W = W.copy()
+    W, shape = _unit(W), prices.shape
     if not len(W):
         return W, np.zeros((0, prices.N.shape[1]), W.dtype)
     totals, G = prices.totals_and_ascents(W, signs)
-    values, squares = np.linalg.norm(totals, axis=1), prices.squares[:, None]
+    values, squares = _over_costs(totals, W, shape), prices.squares[:, None]
 
     def next_ways(W, G, ways, momentum):
-        new, _ = steepest(squares, _columns(W), _columns(G), _columns(ways), momentum)
+        slopes = _columns(shape.slopes(W, G))
+        new, _ = steepest(squares, _columns(W), slopes, _columns(ways), momentum)
         return new.T.reshape(W.shape)
 
     ways = next_ways(W, G, np.zeros_like(W), 0.0)
@@ -347,10 +357,11 @@ def _ascend(prices, W, signs, n_steps, settled=1e-4):
             live = live[values[live] >= np.median(values)]
         if not len(live):
             break
-        new = _unit(W[live] + steps[live, None, None] * ways[live])
-        outputs = totals[live] / values[live, None]
+        moved = W[live] + steps[live, None, None] * ways[live]
+        new = _unit(shape.norm.clipped(W[live], moved))
+        outputs = _rows(totals[live])
         new_totals, G = prices.totals_and_ascents(new, signs[live], outputs)
-        new_values = np.linalg.norm(new_totals, axis=1)
+        new_values = _over_costs(new_totals, new, shape)
         gain = new_values / values[live] - 1.0
         better = gain > 0.0
         moved = live[better]
@@ -360,12 +371,19 @@ def _ascend(prices, W, signs, n_steps, settled=1e-4):
         ways[live] = next_ways(new, G, ways[live], kept)
         steps[live] *= np.where(better, 2.0, 0.5).astype(W.dtype)
         live = live[(steps[live] > 1e-3) & ~(better & (gain < settled))]
-    return W, totals
+    costs = shape.costs(W).astype(W.dtype) ** (1.0 / shape.degree)
+    costs = np.maximum(costs, _TINY)
+    return W / costs[:, None, None], totals / costs[:, None] ** shape.degree
+
+
+def _over_costs(totals, W, shape):
+    """Return prices of sub-networks of coordinates of length one, over their costs."""
+    return np.linalg.norm(totals, axis=1) / np.maximum(shape.costs(W), _TINY)
 
 
 def _best(prices, W, signs, count):
     """Return the ``count`` sub-networks of the largest prices."""
-    values = np.linalg.norm(prices.totals(W, signs), axis=1)
+    values = _over_costs(prices.totals(W, signs), W, prices.shape)
     best = np.argsort(-values, kind="stable")[:count]
     return W[best], signs[best]
 

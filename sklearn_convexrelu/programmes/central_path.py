@@ -18,6 +18,7 @@ from sklearn_convexrelu.programmes.group_lasso import Blocks
 from sklearn_convexrelu.programmes.linear_map import Operator
 from sklearn_convexrelu.programmes.newton_system import (
     DenseBlocks,
+    DiagonalBlocks,
     NewtonSystem,
     PlainBlocks,
 )
@@ -309,12 +310,14 @@ class CentralPath:
         return None
 
     def block_matrices(self):
-        """Return the blocks B of the Newton system: PlainBlocks or DenseBlocks."""
+        """Return the blocks B of the Newton system, of the kind that they need."""
+        n_units, size = self.z.shape
+        part = size // self.programme.n_parts
+        if not self.has_cones and part == 1:
+            return DiagonalBlocks(self.scaling.matrices().reshape(n_units, size))
         if not self.has_cones:
             return PlainBlocks(self.scaling, self.z.shape)
-        n_units, size = self.z.shape
         B = np.zeros((n_units, size, size))
-        part = size // self.programme.n_parts
         parts = self.scaling.matrices().reshape(n_units, -1, part, part)
         for j in range(self.programme.n_parts):
             at = slice(j * part, (j + 1) * part)

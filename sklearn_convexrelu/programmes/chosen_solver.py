@@ -110,7 +110,7 @@ class Method:
     def _record(self, programme):
         """Return the record of the solver for a programme."""
         name = self.name
-        if name == "cvxpy":
+        if name == "cvxpy" or (name == "auto" and programme.is_nested):
             return CvxpyBackend(tol=self.tol, options=self.options)
         if name == "auto":
             # Not by size. Of six gated programmes of 0.4 to 60 million entries the

@@ -61,15 +61,7 @@ class CvxpyBackend:
         problem = programme.problem
         F = _predictions(programme, blocks, intercept)
         loss = problem.loss.cvxpy_value(F, problem.Y, problem.weights)
-        parts = blocks
-        if not programme.split:
-            parts = [[cp.vstack(unit)] for unit in blocks]
-        norms = (
-            cp.normNuc(part) if problem.n_outputs > 1 else cp.norm(part, "fro")
-            for unit in parts
-            for part in unit
-        )
-        penalty = sum(norms)
+        penalty = sum(_norm(cp, programme, unit) for unit in blocks)
         stated = cp.Problem(cp.Minimize(loss + problem.alpha * penalty), constraints)
         _solve(cp, stated, self.options)
         point = Blocks(
@@ -115,6 +107,16 @@ class CvxpyBackend:
             history=[record],
             tolerance=tolerance,
         )
+
+
+def _norm(cp, programme, unit):
+    """Return the expression of the norm of a unit, a list of blocks."""
+    several = programme.problem.n_outputs > 1
+    if not programme.problem.shape.norm.is_euclidean:
+        sizes = [cp.sum(cp.norm(block, 2, axis=1)) for block in unit]
+        return cp.norm(cp.hstack(sizes)) if programme.is_nested else sum(sizes)
+    parts = unit if programme.split else [cp.vstack(unit)]
+    return sum(cp.normNuc(part) if several else cp.norm(part, "fro") for part in parts)
 
 
 def _variables(cp, programme):

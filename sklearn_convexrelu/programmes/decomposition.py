@@ -26,9 +26,9 @@ def cone_decomposition(network, X):
 
     For every block v it solves ``min ||a|| + ||b||`` over ``v = a - b``, a and b in
     the closed cell of the gate: the least penalty for one output. A block of several
-    outputs is split along its singular vectors first, which is no more than feasible:
-    the least norm there is a copositive problem (Sahiner, Ergen, Pauly & Pilanci, ICLR
-    2021).
+    outputs is split along its singular vectors first, or for the 1-norm into its rows,
+    which is no more than feasible: the least norm there is a copositive problem
+    (Sahiner, Ergen, Pauly & Pilanci, ICLR 2021).
 
     Parameters
     ----------
@@ -49,21 +49,36 @@ def cone_decomposition(network, X):
         solver fails, as it may on features of very different scale.
     """
     X = X[X.any(axis=1)]
-    hidden, outputs = [], []
+    norm, hidden, outputs = network.norm, [], []
     for gate, block in zip(network.gates, network.blocks, strict=True):
         rows = _sides(gate, X)
-        left, values, right = np.linalg.svd(block, full_matrices=False)
-        for v, output in zip((left * values).T, right, strict=True):
-            for part, sign in zip(_split(v, rows, gate), (1.0, -1.0), strict=True):
-                if np.linalg.norm(part) > _SMALLEST * values[0]:
+        vectors, rights = _terms(block, norm)
+        size = np.abs(vectors).max()
+        for v, output in zip(vectors, rights, strict=True):
+            parts = _split(v, rows, gate, norm)
+            for part, sign in zip(parts, (1.0, -1.0), strict=True):
+                if np.abs(part).max() > _SMALLEST * size:
                     hidden.append(part)
                     outputs.append(sign * output)
     if not hidden:
-        return Network.empty(len(X.T), network.intercept)
-    hidden, lengths = np.array(hidden).T, np.linalg.norm(hidden, axis=1)
+        return Network.empty(len(X.T), network.intercept, norm)
+    hidden = np.array(hidden).T
+    lengths = norm.lengths(hidden)
     return Network.from_directions(
-        hidden / lengths, np.array(outputs), lengths, network.intercept
+        hidden / lengths, np.array(outputs), lengths, network.intercept, norm
     )
+
+
+def _terms(block, norm):
+    """Return vectors and unit outputs whose products are a block, at its norm."""
+    if block.shape[1] == 1:
+        return block.T, np.ones((1, 1))
+    if norm.is_euclidean:
+        left, values, right = np.linalg.svd(block, full_matrices=False)
+        return (left * values).T, right
+    lengths = np.linalg.norm(block, axis=1)
+    rows = np.flatnonzero(lengths)
+    return np.diag(lengths)[rows], block[rows] / lengths[rows, None]
 
 
 def _sides(gate, X):
@@ -76,13 +91,13 @@ def _sides(gate, X):
     return np.where(X @ gate > 0.0, 1.0, -1.0)[:, None] * X
 
 
-def _split(v, rows, gate):
+def _split(v, rows, gate, norm):
     """Return a and b of least total norm in the cell with ``a - b = v``."""
     values = rows @ v
     if values.min() >= 0.0 or values.max() <= 0.0:  # v or -v is in the cell
         return (v, 0.0 * v) if values.min() >= 0.0 else (0.0 * v, -v)
     size = np.linalg.norm(v)
-    a = size * _least_total_norm(v / size, rows)
+    a = size * _least_total_norm(v / size, rows, norm)
     # Into the cell, both alike, so that the difference stays: the solver is inexact.
     margins = rows @ gate
     lacks = np.maximum(-(rows @ a), -(rows @ (a - v)))
@@ -90,15 +105,16 @@ def _split(v, rows, gate):
     return a, a - v
 
 
-def _least_total_norm(v, rows):
+def _least_total_norm(v, rows, norm):
     """Minimise ``||a|| + ||a - v||`` subject to ``rows a >= max(rows v, 0)``."""
     import cvxpy as cp
 
     a = cp.Variable(len(v))
     lengths = np.linalg.norm(rows, axis=1, keepdims=True)
-    rows = rows / lengths
+    rows, p = rows / lengths, 2 if norm.is_euclidean else 1
     problem = cp.Problem(
-        cp.Minimize(cp.norm(a) + cp.norm(a - v)), [rows @ a >= np.maximum(rows @ v, 0)]
+        cp.Minimize(cp.norm(a, p) + cp.norm(a - v, p)),
+        [rows @ a >= np.maximum(rows @ v, 0)],
     )
     with warnings.catch_warnings():
         # What is inexact is moved into the cell by the caller.

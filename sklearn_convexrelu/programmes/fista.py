@@ -7,7 +7,11 @@ import numpy as np
 
 from sklearn_convexrelu.certificates.certificate import dual_point, lower_bound
 from sklearn_convexrelu.model.solution import Status, history_record
-from sklearn_convexrelu.programmes.group_lasso import Blocks, ProgrammeSolution
+from sklearn_convexrelu.programmes.group_lasso import (
+    Blocks,
+    ProgrammeSolution,
+    refuse_nested,
+)
 from sklearn_convexrelu.programmes.linear_map import Operator
 
 __all__ = ["Fista"]
@@ -28,7 +32,7 @@ class Fista:
     """FISTA with adaptive restart, for programmes without cones.
 
     Minimises ``L(sum_g M_g * (X V_g) + b) + alpha * sum_g ||V_g||``, the norm of a
-    block being Euclidean for one output and nuclear for several (Beck & Teboulle, SIAM
+    block being Euclidean for one output and nuclear for several, or that of its rows (Beck & Teboulle, SIAM
     Journal on Imaging Sciences 2009; restarts where the step goes against the momentum:
     O'Donoghue & Candes, Foundations of Computational Mathematics 2015).
 
@@ -64,6 +68,7 @@ class Fista:
         """
         if programme.cones is not None:
             raise ValueError("FISTA cannot keep cone constraints.")
+        refuse_nested(programme.problem.shape, "fista")
         return _Descent(self, programme, callback).run()
 
 
@@ -151,7 +156,7 @@ class _Descent:
 
     def shrunk(self, V, by):
         """Apply the proximal operator of the norms."""
-        if V.shape[2] > 1:
+        if V.shape[2] > 1 and self.programme.n_parts < V.shape[1]:
             parts = V.reshape(len(V) * self.programme.n_parts, -1, V.shape[2])
             left, values, right = np.linalg.svd(parts, full_matrices=False)
             shrunk = (left * np.maximum(values - by, 0.0)[:, None, :]) @ right

@@ -17,16 +17,23 @@ from sklearn_convexrelu.patterns.planes import keeps_all
 from sklearn_convexrelu.pricing.judged import judged
 from sklearn_convexrelu.programmes.chosen_patterns import ChoiceMemory, chosen_patterns
 from sklearn_convexrelu.programmes.chosen_solver import Method
-from sklearn_convexrelu.programmes.group_lasso import GroupLasso, refuse_several_outputs
+from sklearn_convexrelu.programmes.group_lasso import (
+    GroupLasso,
+    refuse_nested_outputs,
+    refuse_several_outputs,
+)
 from sklearn_convexrelu.programmes.recovery import (
     gated_network,
     gated_trees,
     relu_network,
     tree_network,
     with_few_units,
+    without_dust,
 )
 
 __all__ = ["FixedPatterns"]
+
+_DUST = 0.01  # of the tolerance: what weights next to zero may cost to be zero
 
 
 @dataclass(frozen=True)
@@ -105,11 +112,6 @@ class FixedPatterns:
 
     def programme(self, problem):
         """Return the programme of a problem, and what recovers a network from it."""
-        if not problem.shape.norm.is_euclidean:
-            raise ValueError(
-                f"Programmes over given patterns have the 2-norm, not "
-                f"{problem.shape.norm!r}; use patterns='adaptive'."
-            )
         if problem.n_outputs > 1:
             if not self.gated:
                 refuse_several_outputs(problem)
@@ -118,17 +120,19 @@ class FixedPatterns:
                     "solver='interior_point' is for one output; several take 'fista' "
                     "or 'cvxpy'."
                 )
+        refuse_nested_outputs(problem)
         chosen = self.chosen(problem)
         if problem.shape.is_tree:
             recover = gated_trees if self.gated else tree_network
             programme = GroupLasso.trees(problem, chosen, gated=self.gated)
             return programme, partial(recover, cells=chosen, shape=problem.shape)
-        patterns, gates = chosen
+        (patterns, gates), norm = chosen, problem.shape.norm
         if self.gated:
             programme = GroupLasso.gated(problem, patterns)
-            return programme, partial(gated_network, gates=gates)
+            return programme, partial(gated_network, gates=gates, norm=norm)
         programme = GroupLasso.relu(problem, patterns, gates)
-        return programme, partial(relu_network, signs=programme.output_signs)
+        signs = programme.output_signs
+        return programme, partial(relu_network, signs=signs, norm=norm)
 
     def constant(self, problem):
         """Return the best constant as a network of its kind, its certificate, and None.
@@ -213,6 +217,7 @@ class FixedPatterns:
             at_alpha = problem.with_alpha(alpha)
             solved = method.solve(programme.at(alpha), watch)
             network = with_few_units(at_alpha, network_of(solved.blocks))
+            network = without_dust(at_alpha, network, _DUST * solved.tolerance)
             yield Solution(
                 network=network,
                 certificate=self._certificate(at_alpha, network, solved),

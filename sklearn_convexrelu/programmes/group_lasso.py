@@ -7,19 +7,22 @@ one pattern a path (deeper); its unknowns are blocks ``v_gj``, one a path. With 
     min_{V, b}  L(sum_g sum_j M_gj * (X v_gj) + b) + alpha * sum_parts ||V_part||
     subject to  sum_j T_gkj * (X v_gj) >= 0   for every unit g and cone k,
 
-where a part is a whole unit (path norm) or one of its blocks (weight decay). Without
+where a part is a whole unit (path norm) or one of its blocks (weight decay), or, for
+the 1-norm of the first layer, a single weight. Under the path norm of sub-networks that
+one has ``sqrt(sum_j ||v_gj||_1^2)`` of a unit instead of a sum over parts. Without
 cones it is the gated ReLU programme; with the cones of the patterns it is that of ReLU
 networks (Pilanci & Ergen, ICML 2020, Theorem 1; Ergen & Pilanci, ICML 2021, Theorem 1;
 Mishkin, Sahiner & Pilanci, ICML 2022, section 3).
 
 With several outputs a block is a matrix and its norm the nuclear one, without cones
-(Sahiner, Ergen, Pauly & Pilanci, ICLR 2021).
+(Sahiner, Ergen, Pauly & Pilanci, ICLR 2021). Of the 1-norm it is the sum of the 2-norms
+of rows: single inputs are the extreme points of that ball.
 """
 
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy.optimize import nnls
+from scipy.optimize import linprog, nnls
 
 from sklearn_convexrelu.certificates.certificate import dual_point
 from sklearn_convexrelu.model.chunks import chunks
@@ -30,6 +33,8 @@ __all__ = [
     "Blocks",
     "GroupLasso",
     "ProgrammeSolution",
+    "refuse_nested",
+    "refuse_nested_outputs",
     "refuse_several_outputs",
 ]
 
@@ -141,8 +146,16 @@ class GroupLasso:
         return self.masks.shape[1]
 
     @property
+    def is_nested(self):
+        """Whether the norm of a unit is a root of squared 1-norms of its blocks."""
+        shape = self.problem.shape
+        return shape.is_tree and shape.is_nested
+
+    @property
     def n_parts(self):
-        """Number of norms of a unit."""
+        """Number of norms of a unit, of which the nested one is made too."""
+        if not self.problem.shape.norm.is_euclidean:
+            return self.n_paths * self.problem.X.shape[1]
         return self.n_paths if self.split else 1
 
     def at(self, alpha):
@@ -218,16 +231,24 @@ class GroupLasso:
         return float(self.norms(blocks.V).sum())
 
     def norms(self, V):
-        """Return the norms of the parts of units: (n_units, n_parts)."""
-        if V.shape[-1] > 1:
-            return np.linalg.svd(self.parts(V), compute_uv=False).sum(axis=-1)
-        return np.linalg.norm(self.parts(V[..., 0]), axis=2)
+        """Return the norms of the parts of units: (n_units, n_parts), or of units."""
+        if self.is_nested:
+            sizes = np.abs(V[..., 0]).sum(axis=2)
+            return np.linalg.norm(sizes, axis=1, keepdims=True)
+        parts = self.parts(V)
+        if parts.shape[2] > 1 and parts.shape[3] > 1:
+            return np.linalg.svd(parts, compute_uv=False).sum(axis=-1)
+        return np.linalg.norm(parts, axis=(2, 3))
 
     def dual_norms(self, G):
-        """Return the dual norms of the parts: (n_units, n_parts)."""
-        if G.shape[-1] > 1:
-            return np.linalg.norm(self.parts(G), ord=2, axis=(2, 3))
-        return np.linalg.norm(self.parts(G[..., 0]), axis=2)
+        """Return the dual norms of the parts: (n_units, n_parts), or of units."""
+        if self.is_nested:
+            sizes = np.abs(G[..., 0]).max(axis=2)
+            return np.linalg.norm(sizes, axis=1, keepdims=True)
+        parts = self.parts(G)
+        if parts.shape[2] > 1 and parts.shape[3] > 1:
+            return np.linalg.norm(parts, ord=2, axis=(2, 3))
+        return np.linalg.norm(parts, axis=(2, 3))
 
     def parts(self, V):
         """Return units (n_units, n_paths, n_inputs, ...) with an axis of parts."""
@@ -298,10 +319,24 @@ class GroupLasso:
         normals = (cones[:, :, :, None] * X).transpose(1, 3, 0, 2)
         normals = normals.reshape(direction.size, -1)
         used = normals.any(axis=0)
+        if not self.problem.shape.norm.is_euclidean:
+            return self._price_of_cell(direction, normals[:, used].T)
         multipliers, distance = nnls(-normals[:, used], direction.ravel())
         if not self.split:
             return distance
         return self._largest_part(direction.ravel(), -normals[:, used], multipliers)
+
+    def _price_of_cell(self, gradient, rows):
+        """Return the most of ``<gradient, V>`` over ``||V|| <= 1`` with ``rows V >= 0``.
+
+        By duality it is the least dual norm of the gradient and non-negative multiples
+        of the rows, and any multiples are a bound, whatever the solver's rounding. For
+        the largest entry that is a linear programme.
+        """
+        shape = gradient.shape
+        multipliers = _cell_multipliers(gradient, rows, self.is_nested)
+        left = gradient + (multipliers @ rows).reshape(shape)
+        return float(self.dual_norms(left[None, :, :, None]).max())
 
     def _largest_part(self, direction, rays, multipliers):
         """Return ``min ||D - rays lambda||`` over lambda >= 0, the largest part's norm.
@@ -353,6 +388,43 @@ class GroupLasso:
         return float(largest)
 
 
+def _cell_multipliers(gradient, rows, is_nested):
+    """Return lambda >= 0 that makes ``G + rows^T lambda`` least in the dual norm.
+
+    That is the largest entry, or, nested, the length of the largest ones of blocks.
+    """
+    n_paths, _ = gradient.shape
+    n_rows, size = rows.shape
+    if not n_rows:
+        return np.zeros(0)
+    if is_nested:
+        return _nested_multipliers(gradient, rows)
+    # min t subject to -t <= G + rows^T lambda <= t
+    ones, g = np.ones((size, 1)), gradient.ravel()
+    A = np.block([[rows.T, -ones], [-rows.T, -ones]])
+    cost = np.append(np.zeros(n_rows), 1.0)
+    found = linprog(cost, A_ub=A, b_ub=np.append(-g, g), method="highs")
+    if found.x is None:  # the plain dual norm is a bound as well
+        return np.zeros(n_rows)
+    return np.maximum(found.x[:-1], 0.0)
+
+
+def _nested_multipliers(gradient, rows):
+    """Return the same for the nested norm, a second-order cone programme."""
+    import cvxpy as cp
+
+    multipliers = cp.Variable(len(rows), nonneg=True)
+    left = gradient + cp.reshape(rows.T @ multipliers, gradient.shape, order="C")
+    problem = cp.Problem(cp.Minimize(cp.norm(cp.max(cp.abs(left), axis=1))))
+    try:
+        problem.solve(solver=cp.CLARABEL)
+    except cp.SolverError:
+        pass
+    if multipliers.value is None:
+        return np.zeros(len(rows))
+    return np.maximum(multipliers.value, 0.0)
+
+
 def refuse_several_outputs(problem):
     """Raise where a ReLU programme has several outputs."""
     if problem.n_outputs > 1:
@@ -361,6 +433,28 @@ def refuse_several_outputs(problem):
             f"several outputs (here {problem.n_outputs}) that can be solved: its "
             "norm is as hard as the training. Use patterns='adaptive', or "
             "activation='gated_relu'."
+        )
+
+
+def refuse_nested(shape, name):
+    """Raise where a solver would need steps for 1-norms within a root of squares."""
+    if shape.is_tree and shape.is_nested:
+        raise ValueError(
+            f"solver={name!r} has no steps for norm='l1' with the path norm of "
+            "sub-networks, a root of squared sums; use solver='cvxpy' or "
+            "patterns='adaptive'."
+        )
+
+
+def refuse_nested_outputs(problem):
+    """Raise where the norm of gated sub-networks of several outputs has no formula."""
+    shape = problem.shape
+    if shape.is_tree and shape.is_nested and problem.n_outputs > 1:
+        raise ValueError(
+            "Gated sub-networks of several outputs have no norm that can be computed "
+            "under norm='l1' and penalty='path': its dual is a largest spectral norm "
+            "over all choices of an input a leaf. Use penalty='weight_decay', "
+            "norm='l2', or patterns='adaptive' with activation='relu'."
         )
 
 

@@ -13,7 +13,11 @@ import numpy as np
 from sklearn_convexrelu.certificates.certificate import dual_point, lower_bound
 from sklearn_convexrelu.model.solution import Status, history_record
 from sklearn_convexrelu.programmes.central_path import CentralPath
-from sklearn_convexrelu.programmes.group_lasso import Blocks, ProgrammeSolution
+from sklearn_convexrelu.programmes.group_lasso import (
+    Blocks,
+    ProgrammeSolution,
+    refuse_nested,
+)
 
 __all__ = ["InteriorPoint"]
 
@@ -70,6 +74,7 @@ class InteriorPoint:
         """
         if programme.problem.n_outputs > 1:
             raise ValueError("The interior point method is for one output.")
+        refuse_nested(programme.problem.shape, "interior_point")
         return _WorkingSet(self, programme, callback).run()
 
 

@@ -10,6 +10,7 @@ from dataclasses import replace
 import numpy as np
 
 from sklearn_convexrelu.model.neurons import GatedNetwork, Network
+from sklearn_convexrelu.model.norms import EUCLIDEAN
 from sklearn_convexrelu.model.subnetworks import GatedTreeNetwork
 from sklearn_convexrelu.programmes.amplitudes import Features, best_amplitudes
 
@@ -19,10 +20,15 @@ __all__ = [
     "relu_network",
     "tree_network",
     "with_few_units",
+    "without_dust",
 ]
 
+# Times the largest weight of a unit: weights below are tried at zero, largest first.
+_DUST = (1e-2, 1e-3, 1e-4, 1e-5, 1e-6, 1e-7, 1e-9)
+_FIRST_LAYERS = ("hidden", "coordinates", "blocks")
 
-def relu_network(blocks, signs):
+
+def relu_network(blocks, signs, norm=EUCLIDEAN):
     """Return the ReLU network of a point of the programme with cones.
 
     Parameters
@@ -31,6 +37,8 @@ def relu_network(blocks, signs):
         Feasible point.
     signs : ndarray of shape (n_units,)
         Output sign of each unit, ``GroupLasso.output_signs``.
+    norm : Norm, default=EUCLIDEAN
+        What measures the blocks.
 
     Returns
     -------
@@ -39,13 +47,13 @@ def relu_network(blocks, signs):
     """
     active = blocks.active
     V = blocks.V[active, 0, :, 0]
-    lengths = np.linalg.norm(V, axis=1)
+    lengths = norm.lengths(V.T)
     outputs = signs[active, None].astype(float)
     directions = (V / lengths[:, None]).T
-    return Network.from_directions(directions, outputs, lengths, blocks.intercept)
+    return Network.from_directions(directions, outputs, lengths, blocks.intercept, norm)
 
 
-def gated_network(blocks, gates):
+def gated_network(blocks, gates, norm=EUCLIDEAN):
     """Return the gated network of a point of the programme without cones.
 
     Parameters
@@ -54,6 +62,8 @@ def gated_network(blocks, gates):
         The point.
     gates : ndarray of shape (n_patterns, n_inputs)
         Gates of the patterns.
+    norm : Norm, default=EUCLIDEAN
+        What measures the blocks.
 
     Returns
     -------
@@ -61,7 +71,7 @@ def gated_network(blocks, gates):
         One gate for each block that is not zero.
     """
     active = blocks.active
-    return GatedNetwork(gates[active], blocks.V[active, 0], blocks.intercept)
+    return GatedNetwork(gates[active], blocks.V[active, 0], blocks.intercept, norm)
 
 
 def tree_network(blocks, cells, shape):
@@ -87,11 +97,12 @@ def tree_network(blocks, cells, shape):
     active = blocks.active
     W = shape.coordinates(blocks.V[active, ..., 0])
     flat = W.reshape(len(W), W.shape[1] * W.shape[2])
-    lengths = np.linalg.norm(flat, axis=1)
+    costs = shape.costs(W)
     signs = cells.signs[active % len(cells)]
     outputs = np.where(active < len(cells), 1.0, -1.0)[:, None]
-    directions = np.vstack([(flat / lengths[:, None]).T, signs.T])
-    return shape.network(directions, outputs, lengths**shape.degree, blocks.intercept)
+    unit = flat / costs[:, None] ** (1.0 / shape.degree)
+    directions = np.vstack([unit.T, signs.T])
+    return shape.network(directions, outputs, costs, blocks.intercept)
 
 
 def gated_trees(blocks, cells, shape):
@@ -156,3 +167,39 @@ def with_few_units(problem, network):
         kept = factors > 0.0
         few = problem.shape.network(U[:, kept], A[kept], best[kept], b)
     return few if problem.objective(few) <= before else network
+
+
+def without_dust(problem, network, slack):
+    """Return the network with weights at zero that are next to it, of some norms.
+
+    A norm with kinks has optima with weights that are zero, where interior points have
+    small ones.
+
+    Parameters
+    ----------
+    problem : Problem
+        What is minimised.
+    network : Network, TreeNetwork, GatedNetwork or GatedTreeNetwork
+        The network.
+    slack : float
+        By how much the objective may rise.
+
+    Returns
+    -------
+    Network, TreeNetwork, GatedNetwork or GatedTreeNetwork
+        Of the same kind, with its intercept.
+    """
+    if not problem.shape.norm.has_kinks or not network.n_neurons:
+        return network
+    name = next(name for name in _FIRST_LAYERS if hasattr(network, name))
+    weights = getattr(network, name)
+    # Neurons are columns of ``hidden``, and come first elsewhere.
+    axes = 0 if name == "hidden" else tuple(range(1, weights.ndim))
+    sizes = np.abs(weights).max(axis=axes, keepdims=True)
+    most = problem.objective(network) + slack
+    for part in _DUST:
+        swept = np.where(np.abs(weights) > part * sizes, weights, 0.0)
+        few = replace(network, **{name: swept})
+        if problem.objective(few) <= most:
+            return few
+    return network
