@@ -15,13 +15,13 @@ from sklearn.exceptions import ConvergenceWarning
 
 from sklearn_convexrelu.adaptive.loop import AdaptiveSolver
 from sklearn_convexrelu.certificates.certificate import certify_at, dual_point
+from sklearn_convexrelu.certificates.relaxation.one_norm import one_norm_bound
 from sklearn_convexrelu.certificates.relaxation.search import semidefinite_bound
 from sklearn_convexrelu.data.units import Units
 from sklearn_convexrelu.model.pruning import prune
 from sklearn_convexrelu.model.solution import Solution, Status
-from sklearn_convexrelu.pricing.exact import ExactPricing
 from sklearn_convexrelu.pricing.judged import judged
-from sklearn_convexrelu.pricing.subnetworks import totals_of
+from sklearn_convexrelu.pricing.subnetworks import exact_pricing_of, totals_of
 
 __all__ = [
     "follow",
@@ -268,7 +268,9 @@ def proven(problem, network, certificate, time_limit):
 def _proof(problem, network, certificate, time_limit):
     """Return a lower bound and what no price exceeds, from a relaxation."""
     units = Units.of(problem)
-    bound = semidefinite_bound(
+    is_euclidean = problem.shape.norm.is_euclidean
+    relaxation = semidefinite_bound if is_euclidean else one_norm_bound
+    bound = relaxation(
         units.scaled(problem),
         units.shrink(network),
         max_regions=_MOST_REGIONS,
@@ -347,7 +349,7 @@ def _certificate(problem, scaled, solved, units, known_bound):
     N = dual_point(scaled, F, overwrites=True)
     bound, known = None, np.inf
     if solved.certificate.kind == "exact":
-        pricing = ExactPricing(scaled.rows.array())
+        pricing = exact_pricing_of(scaled)
         price = float(pricing.price(N).prices[0])
         bound = price + pricing.slack(N)
     else:

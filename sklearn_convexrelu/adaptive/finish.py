@@ -9,7 +9,7 @@ network to many digits.
 import numpy as np
 
 from sklearn_convexrelu.adaptive.steps import Point
-from sklearn_convexrelu.model.norms import column_norms
+from sklearn_convexrelu.model.norms import NORMS, column_norms
 from sklearn_convexrelu.model.pruning import merge_compatible, prune
 from sklearn_convexrelu.model.solution import Status
 from sklearn_convexrelu.pricing.search import FINE
@@ -32,7 +32,8 @@ _SAME_CELL = 0.9999  # cosine from which two candidates are taken to be in one c
 
 def is_affordable(problem, n_cells=_MOST_ADDED):
     """Tell whether the programme over so many cells fits its memory cap."""
-    if problem.n_outputs > 1 or problem.shape.is_tree:
+    shape = problem.shape
+    if problem.n_outputs > 1 or shape.is_tree or shape.norm not in NORMS.values():
         return False
     if not problem.rows.has_array:
         return False

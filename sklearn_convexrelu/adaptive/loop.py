@@ -29,7 +29,6 @@ from sklearn_convexrelu.certificates.certificate import (
 from sklearn_convexrelu.data.statement import are_constant
 from sklearn_convexrelu.data.units import Units
 from sklearn_convexrelu.model.solution import Solution, Status, history_record
-from sklearn_convexrelu.pricing.exact import ExactPricing, affordable
 from sklearn_convexrelu.pricing.search import (
     FAIR,
     FIRST,
@@ -39,7 +38,7 @@ from sklearn_convexrelu.pricing.search import (
     TRACK,
     WIDE,
 )
-from sklearn_convexrelu.pricing.subnetworks import pricer_of
+from sklearn_convexrelu.pricing.subnetworks import exact_pricing_of, pricer_of
 
 __all__ = ["AdaptiveSolver"]
 
@@ -192,8 +191,8 @@ class AdaptiveSolver:
         scaled, objective = units.scaled(problem), problem.objective(network)
         N = dual_point(scaled, scaled.null_network().forward(scaled.rows))
         exact = not N.any() or bool(are_constant(problem.rows).all())
-        if not exact and affordable(scaled):
-            pricing = ExactPricing(scaled.rows.array())
+        pricing = None if exact else exact_pricing_of(scaled)
+        if pricing is not None:
             price = float(pricing.price(N).prices[0]) + pricing.slack(N)
             exact = price <= 10.0 * rounding_of_prices(scaled, N)
         certificate = Certificate(

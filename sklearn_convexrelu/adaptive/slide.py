@@ -152,9 +152,7 @@ class _TreeObjective(_WeightObjective):
     def network(self, flat):
         """Return the network of a vector."""
         W, A, b = self.unpack(flat)
-        return replace(
-            self.given, coordinates=self.on_sides(W), output=A, intercept=b
-        )
+        return replace(self.given, coordinates=self.on_sides(W), output=A, intercept=b)
 
     def squared_costs(self, W):
         """Return the sum of squared costs of the sub-networks, and half its gradient.

@@ -15,6 +15,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from sklearn_convexrelu.model.norms import ONE_NORM
+
 __all__ = [
     "Certificate",
     "beyond_rounding",
@@ -200,7 +202,8 @@ def price_bound(problem, N):
 
     and Cauchy-Schwarz bounds the sum by ``sqrt(sum_i v_i+ * lmax(X^T diag(v+) X))``
     times the largest 2-norm of u. Both signs of v are taken, and columns are combined
-    by their squares. Values of sub-networks of cost one are at most ``reach ||X||_2``
+    by their squares. Under the 1-norm the convex part at single inputs is a bound too,
+    and the smaller one is taken. Values of sub-networks of cost one are at most ``reach ||X||_2``
     in length.
     """
     rows = problem.rows
@@ -213,7 +216,21 @@ def price_bound(problem, N):
     bounds = [
         halves + 0.5 * radius * _part_of_sign(rows, N, sign) for sign in (1.0, -1.0)
     ]
-    return float(np.linalg.norm(np.maximum(*bounds)))
+    bound = float(np.linalg.norm(np.maximum(*bounds)))
+    return min(bound, _largest_parts(rows, N)) if norm == ONE_NORM else bound
+
+
+def _largest_parts(rows, N):
+    """Return what no price exceeds over 1-norms of one, from single inputs.
+
+    The convex part of the price is the largest at one of them, with a sign, and the
+    other part is not positive.
+    """
+    parts = []
+    for sign in (1.0, -1.0):
+        positive = np.maximum(sign * N, 0.0)
+        parts.append(rows.input_totals(positive).max(axis=(0, 1)))
+    return float(np.linalg.norm(np.maximum(*parts)))
 
 
 def _part_of_sign(rows, N, sign):

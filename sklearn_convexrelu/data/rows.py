@@ -367,6 +367,12 @@ class Rows:
         """Return ``X^T E``, (n_inputs, n_columns)."""
         return self.reduce(_sums, max(E.shape[1], self.n_inputs), E)[0]
 
+    def input_totals(self, N):
+        """Return ``relu(X)^T N`` and ``relu(-X)^T N``, (2, n_inputs, n_columns)."""
+        width = 2 * max(N.shape[1], self.n_inputs)
+        sums, absolute = self.reduce(_input_totals, width, N)
+        return 0.5 * np.array([absolute + sums, absolute - sums])
+
     def moments(self, weights):
         """Return ``X^T diag(weights) X``, (n_inputs, n_inputs)."""
         return self.reduce(_moments, 4 * self.n_inputs, weights)[0]
@@ -639,6 +645,12 @@ def _values(block, rows, weights):
 
 def _sums(block, rows, E):
     return (block.sums(E[rows]),)
+
+
+def _input_totals(block, rows, N):
+    """Kernel: ``X^T N`` and ``|X|^T N``; there are no absolute values along axes."""
+    absolute = Block(abs(block.table), block.rows)
+    return block.sums(N[rows]), absolute.sums(N[rows])
 
 
 def _moments(block, rows, weights):

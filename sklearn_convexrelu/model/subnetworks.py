@@ -115,7 +115,7 @@ class TreeShape:
     def costs(self, W):
         """Return the cost of every sub-network of coordinates W, (K,)."""
         if self.norm.is_euclidean:
-            return np.linalg.norm(W.reshape(len(W), -1), axis=1) ** self.degree
+            return np.sqrt(np.einsum("kmd,kmd->k", W, W)) ** self.degree
         sizes = self.leaf_sizes(W)
         return sizes.sum(axis=1) if self.decays else np.linalg.norm(sizes, axis=1)
 

@@ -14,8 +14,10 @@ import numpy as np
 from sklearn_convexrelu.data.rows import FEW_ROWS, Rows
 from sklearn_convexrelu.model.norms import ONE_NORM
 from sklearn_convexrelu.patterns.geometry import positive, steepest
+from sklearn_convexrelu.pricing.exact import ExactPricing, affordable
 from sklearn_convexrelu.pricing.kernels import BATCH, DISTINCT, Candidates, Prices
 from sklearn_convexrelu.pricing.l1 import OneNormPricer
+from sklearn_convexrelu.pricing.rays import RayPricing, has_few_rays
 from sklearn_convexrelu.pricing.search import (
     FAIR,
     FINE,
@@ -29,7 +31,7 @@ from sklearn_convexrelu.pricing.search import (
     Pricer,
 )
 
-__all__ = ["TreePricer", "pricer_of", "totals_of"]
+__all__ = ["TreePricer", "exact_pricing_of", "pricer_of", "totals_of"]
 
 _TINY = 1e-30
 _CUT = 8  # steps after which the worse half of an ascent is given up
@@ -73,6 +75,16 @@ def pricer_of(problem, *, exact=True):
         kind = OneNormPricer if norm == ONE_NORM else Pricer
         return kind(problem.rows, problem.n_outputs, exact=exact, norm=norm)
     return TreePricer(problem.rows, problem.n_outputs, problem.shape)
+
+
+def exact_pricing_of(problem):
+    """Return the exact pricing of a problem, or None where there is none to afford."""
+    if affordable(problem):
+        return ExactPricing(problem.rows.array())
+    shape, rows = problem.shape, problem.rows
+    if not shape.is_tree and shape.norm == ONE_NORM and has_few_rays(rows):
+        return RayPricing(rows.array())
+    return None
 
 
 def totals_of(problem, N, directions):

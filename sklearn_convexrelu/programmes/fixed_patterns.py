@@ -12,6 +12,7 @@ from sklearn_convexrelu.certificates.certificate import (
     no_bound,
 )
 from sklearn_convexrelu.model.neurons import mapped
+from sklearn_convexrelu.model.norms import NORMS
 from sklearn_convexrelu.model.solution import Solution, Status
 from sklearn_convexrelu.patterns.planes import keeps_all
 from sklearn_convexrelu.pricing.judged import judged
@@ -112,6 +113,11 @@ class FixedPatterns:
 
     def programme(self, problem):
         """Return the programme of a problem, and what recovers a network from it."""
+        if problem.shape.norm not in NORMS.values():
+            raise ValueError(
+                f"Programmes over given patterns have the 2-norm or the 1-norm, not "
+                f"{problem.shape.norm!r}; use patterns='adaptive'."
+            )
         if problem.n_outputs > 1:
             if not self.gated:
                 refuse_several_outputs(problem)
@@ -217,7 +223,8 @@ class FixedPatterns:
             at_alpha = problem.with_alpha(alpha)
             solved = method.solve(programme.at(alpha), watch)
             network = with_few_units(at_alpha, network_of(solved.blocks))
-            network = without_dust(at_alpha, network, _DUST * solved.tolerance)
+            slack, bound = _DUST * solved.tolerance, solved.lower_bound
+            network = without_dust(at_alpha, network, slack, bound)
             yield Solution(
                 network=network,
                 certificate=self._certificate(at_alpha, network, solved),

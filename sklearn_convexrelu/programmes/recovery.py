@@ -169,7 +169,7 @@ def with_few_units(problem, network):
     return few if problem.objective(few) <= before else network
 
 
-def without_dust(problem, network, slack):
+def without_dust(problem, network, slack, bound=-np.inf):
     """Return the network with weights at zero that are next to it, of some norms.
 
     A norm with kinks has optima with weights that are zero, where interior points have
@@ -183,6 +183,9 @@ def without_dust(problem, network, slack):
         The network.
     slack : float
         By how much the objective may rise.
+    bound : float, default=-inf
+        Lower bound of the programme over the patterns that units have: they left their
+        cells where the objective is below it.
 
     Returns
     -------
@@ -200,6 +203,6 @@ def without_dust(problem, network, slack):
     for part in _DUST:
         swept = np.where(np.abs(weights) > part * sizes, weights, 0.0)
         few = replace(network, **{name: swept})
-        if problem.objective(few) <= most:
+        if bound <= problem.objective(few) <= most:
             return few
     return network

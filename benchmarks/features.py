@@ -1,0 +1,113 @@
+"""Features that do not matter: held-out scores, importances and times of both norms.
+
+friedman1 with 200 samples and noise of one has five features that matter among 20, 50
+and 100. Every seed is a table of its own, scored on 2000 further rows. Seconds are CPU
+seconds of one thread.
+"""
+
+import warnings
+from time import process_time
+
+import numpy as np
+from sklearn.datasets import make_friedman1
+from sklearn.ensemble import HistGradientBoostingRegressor
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.linear_model import LassoCV
+from sklearn.preprocessing import StandardScaler
+
+from benchmarks.report import markdown, parse, publish
+from sklearn_convexrelu import ConvexReLURegressor, ConvexReLURegressorCV
+
+N_TRAIN, N_TEST, N_TRUE = 200, 2000, 5
+WIDTHS = (20, 50, 100)
+ALPHAS = (0.1, 0.03, 0.01)
+RIVALS = {
+    "l1": lambda seed: ConvexReLURegressorCV(norm="l1", random_state=seed),
+    "l2": lambda seed: ConvexReLURegressorCV(norm="l2", random_state=seed),
+    "boosting": lambda seed: HistGradientBoostingRegressor(random_state=seed),
+    "LassoCV": lambda seed: LassoCV(cv=5),
+}
+
+
+def main():
+    """Make the tables asked for."""
+    options = parse(__doc__, TABLES, TABLES)
+    parts = []
+    for name in options.names:
+        heading, rows = TABLES[name](2 if options.quick else 20)
+        parts.append(f"## {heading}\n\n{markdown(rows)}")
+        print(parts[-1], flush=True)
+    publish(
+        "features", "Features", "\n\n".join([__doc__.strip(), *parts]), options.partial
+    )
+
+
+def table_of(d, seed):
+    """Return standardised training and test rows of one seed."""
+    X, y = make_friedman1(N_TRAIN + N_TEST, n_features=d, noise=1.0, random_state=seed)
+    X = StandardScaler().fit(X[:N_TRAIN]).transform(X)
+    return X[:N_TRAIN], y[:N_TRAIN], X[N_TRAIN:], y[N_TRAIN:]
+
+
+def scores(n_seeds):
+    """Return held-out R2 by number of columns, and how often the right five lead."""
+    rows = []
+    for d in WIDTHS:
+        for name, make in RIVALS.items():
+            rows.append({"columns": d, "model": name, **judged(make, d, n_seeds)})
+            print(rows[-1], flush=True)
+    heading = f"Held-out R2, and seeds of {n_seeds} with the right five first"
+    return heading, rows
+
+
+def judged(make, d, n_seeds):
+    """Return what one model scores over seeds."""
+    R2, right, seconds = [], 0, 0.0
+    for seed in range(n_seeds):
+        X, y, X_test, y_test = table_of(d, seed)
+        started = process_time()
+        model = make(seed).fit(X, y)
+        seconds += process_time() - started
+        R2.append(model.score(X_test, y_test))
+        importances = getattr(model, "feature_importances_", None)
+        if importances is None:
+            importances = np.abs(getattr(model, "coef_", np.zeros(d)))
+        first = np.argsort(-importances)[:N_TRUE]
+        right += bool(importances.any()) and set(first) == set(range(N_TRUE))
+    return {
+        "mean R2": f"{np.mean(R2):.3f}",
+        "median": f"{np.median(R2):.3f}",
+        "least": f"{np.min(R2):.3f}",
+        "right five": right,
+        "CPU s": f"{seconds / n_seeds:.1f}",
+    }
+
+
+def times(n_seeds):
+    """Return CPU seconds of fits of both norms at equal n, d, alpha and gap."""
+    rows, n_seeds = [], max(n_seeds // 4, 1)
+    for d in (10, *WIDTHS):
+        for alpha in ALPHAS:
+            row = {"columns": d, "alpha": f"{alpha:g}"}
+            medians = [
+                np.median([fit_time(norm, d, alpha, seed) for seed in range(n_seeds)])
+                for norm in ("l1", "l2")
+            ]
+            row |= {"l1": f"{medians[0]:.2f}", "l2": f"{medians[1]:.2f}"}
+            rows.append(row | {"ratio": f"{medians[0] / medians[1]:.2f}"})
+    return f"Median CPU seconds of a fit, tol=1e-3, {n_seeds} seeds", rows
+
+
+def fit_time(norm, d, alpha, seed):
+    """Return the seconds of one fit."""
+    X, y = table_of(d, seed)[:2]
+    started = process_time()
+    ConvexReLURegressor(alpha, norm=norm, random_state=seed).fit(X, y)
+    return process_time() - started
+
+
+TABLES = {"scores": scores, "times": times}
+
+if __name__ == "__main__":
+    warnings.simplefilter("ignore", ConvergenceWarning)
+    main()
