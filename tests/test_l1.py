@@ -1,4 +1,4 @@
-"""``norm="l1"``: programmes, prices, proofs and sparsity against independent figures."""
+"""``norm="l1"``: programmes, prices, proofs, sparsity against independent figures."""
 
 from dataclasses import replace
 

@@ -9,6 +9,11 @@ from sklearn_convexrelu.model.neurons import Network
 
 __all__ = ["slide"]
 
+# Times what a weight of zero costs: the least slope of the loss that lets it move. With
+# 0.9, 0.5 and 0 ten fits of friedman1 (n = 200) took 0.75, 0.86 and 0.92 s on average,
+# in as many rounds: fewer variables.
+_DRAWN = 0.9
+
 
 def slide(problem, network, tol, max_iter, rows=None, watch=None):
     """Return a network of lower objective with the same number of neurons.
@@ -45,67 +50,71 @@ class _WeightObjective:
         self.rows = problem.rows if rows is None else rows
         self.dtype = np.dtype(np.float64) if rows is None else rows.dtype
         self.given, self.intercept = network, network.intercept
-        self.shapes = [weights.shape for weights in self.weights_of(network)]
-        self.sizes = np.cumsum([weights.size for weights in self.weights_of(network)])
-        self.signs = self.sides() if problem.shape.norm.has_kinks else None
+        hidden, output = self.weights_of(network)
+        self.shapes, self.n_moving = (hidden.shape, output.shape), hidden.size
+        self.signs = self.moving = None
+        if problem.shape.norm.has_kinks:
+            self.take_sides(hidden, output)
 
     def weights_of(self, network):
         """Return hidden weights and output weights."""
         return network.hidden, network.output
 
-    def sides(self):
-        """Return the side of zero of every hidden weight, one or minus one.
+    def take_sides(self, hidden, output):
+        """Choose the side of zero of every hidden weight, and which of them move.
 
         Orthants are chosen as in OWL-QN (Andrew & Gao, "Scalable training of
         L1-regularized log-linear models", ICML 2007); within one the penalty is smooth,
         and L-BFGS-B keeps the bounds exactly, which projecting its steps does not.
+        Weights of zero that nothing draws away from it stay.
         """
-        hidden, output = self.weights_of(self.given)
         falls = -self.loss_and_sums(hidden, output, self.intercept)[3]
-        return np.where(hidden != 0.0, np.sign(hidden), np.sign(falls))
+        self.signs = np.where(hidden != 0.0, np.sign(hidden), np.sign(falls))
+        costs = self.problem.alpha * np.abs(self.squared_costs(hidden)[1])
+        drawn = np.abs(falls) > _DRAWN * costs
+        self.moving = np.flatnonzero((hidden != 0.0) | drawn)
+        self.n_moving = len(self.moving)
 
     def bounds(self):
         """Return the bounds of the vector, or None."""
         if self.signs is None:
             return None
         least = np.full(len(self.start()), -np.inf)
-        least[: self.sizes[0]] = 0.0
+        least[: self.n_moving] = 0.0
         return Bounds(least)
 
     def start(self):
         """Return the vector of the given network."""
-        hidden, output = self.weights_of(self.given)
-        return self.pack(self.on_sides(hidden), output, self.intercept)
-
-    def on_sides(self, hidden):
-        """Return hidden weights as seen from their sides; the same the other way."""
-        return hidden if self.signs is None else self.signs * hidden
+        return self.pack(*self.weights_of(self.given), self.intercept)
 
     def network(self, flat):
         """Return the network of a vector."""
         hidden, output, intercept = self.unpack(flat)
-        norm = self.given.norm
-        return Network(self.on_sides(hidden), output, intercept, norm)
+        return Network(hidden, output, intercept, self.given.norm)
 
     def pack(self, hidden, output, intercept):
+        """Return weights, or gradients in them, as a vector: seen from their sides."""
+        if self.signs is not None:
+            hidden = (self.signs * hidden).ravel()[self.moving]
         parts = [hidden.ravel(), output.ravel()]
         if self.problem.fit_intercept:
             parts.append(intercept)
         return np.concatenate(parts)
 
     def unpack(self, flat):
-        first, both = self.sizes
-        intercept = flat[both:] if self.problem.fit_intercept else self.intercept
-        return (
-            flat[:first].reshape(self.shapes[0]),
-            flat[first:both].reshape(self.shapes[1]),
-            intercept,
-        )
+        """Return the weights of a vector."""
+        shape, of_outputs = self.shapes
+        hidden, rest = flat[: self.n_moving], flat[self.n_moving :]
+        if self.signs is not None:
+            moving, hidden = hidden, np.zeros(self.signs.size)
+            hidden[self.moving] = self.signs.ravel()[self.moving] * moving
+        n_outputs = int(np.prod(of_outputs))
+        intercept = rest[n_outputs:] if self.problem.fit_intercept else self.intercept
+        return hidden.reshape(shape), rest[:n_outputs].reshape(of_outputs), intercept
 
     def __call__(self, flat):
         alpha = self.problem.alpha
         hidden, output, intercept = self.unpack(flat)
-        hidden = self.on_sides(hidden)
         # The cost of a balanced unit is half the sum of these two squares.
         squares, to_hidden = self.squared_costs(hidden)
         value = 0.5 * alpha * (squares + np.vdot(output, output))
@@ -113,9 +122,7 @@ class _WeightObjective:
             hidden, output, intercept
         )
         return value + loss, self.pack(
-            self.on_sides(alpha * to_hidden + falls),
-            alpha * output + to_output,
-            to_intercept,
+            alpha * to_hidden + falls, alpha * output + to_output, to_intercept
         )
 
     def squared_costs(self, hidden):
@@ -152,7 +159,7 @@ class _TreeObjective(_WeightObjective):
     def network(self, flat):
         """Return the network of a vector."""
         W, A, b = self.unpack(flat)
-        return replace(self.given, coordinates=self.on_sides(W), output=A, intercept=b)
+        return replace(self.given, coordinates=W, output=A, intercept=b)
 
     def squared_costs(self, W):
         """Return the sum of squared costs of the sub-networks, and half its gradient.

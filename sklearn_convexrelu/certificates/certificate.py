@@ -203,8 +203,8 @@ def price_bound(problem, N):
     and Cauchy-Schwarz bounds the sum by ``sqrt(sum_i v_i+ * lmax(X^T diag(v+) X))``
     times the largest 2-norm of u. Both signs of v are taken, and columns are combined
     by their squares. Under the 1-norm the convex part at single inputs is a bound too,
-    and the smaller one is taken. Values of sub-networks of cost one are at most ``reach ||X||_2``
-    in length.
+    and the smaller one is taken. Values of sub-networks of cost one are at most
+    ``reach ||X||_2`` in length.
     """
     rows = problem.rows
     if problem.shape.is_tree:

@@ -32,9 +32,10 @@ class Fista:
     """FISTA with adaptive restart, for programmes without cones.
 
     Minimises ``L(sum_g M_g * (X V_g) + b) + alpha * sum_g ||V_g||``, the norm of a
-    block being Euclidean for one output and nuclear for several, or that of its rows (Beck & Teboulle, SIAM
-    Journal on Imaging Sciences 2009; restarts where the step goes against the momentum:
-    O'Donoghue & Candes, Foundations of Computational Mathematics 2015).
+    block being Euclidean for one output and nuclear for several; of the 1-norm it is
+    the sum of the lengths of rows (Beck & Teboulle, SIAM Journal on Imaging Sciences
+    2009; restarts where the step goes against the momentum: O'Donoghue & Candes,
+    Foundations of Computational Mathematics 2015).
 
     Attributes
     ----------

@@ -327,7 +327,7 @@ class GroupLasso:
         return self._largest_part(direction.ravel(), -normals[:, used], multipliers)
 
     def _price_of_cell(self, gradient, rows):
-        """Return the most of ``<gradient, V>`` over ``||V|| <= 1`` with ``rows V >= 0``.
+        """Return the most of ``<gradient, V>`` for ``rows V >= 0`` and ``||V|| <= 1``.
 
         By duality it is the least dual norm of the gradient and non-negative multiples
         of the rows, and any multiples are a bound, whatever the solver's rounding. For

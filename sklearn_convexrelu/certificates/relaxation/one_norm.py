@@ -1,9 +1,9 @@
 """Proven lower bounds under the 1-norm, by linear relaxation of the price.
 
-The unit ball of the 1-norm is the hull of the inputs with either sign. Over the hull of
-any vertices v the price of one column of N splits into a convex part, which is largest
-at a vertex, and a concave one, of which ``relu(z) >= theta z`` for 0 <= theta <= 1 makes
-a linear one. So with ``q = theta * max(-N, 0)``, row by row::
+The unit ball of the 1-norm is the hull of the inputs with either sign. Over the hull
+of any vertices v the price of one column of N splits into a convex part, which is
+largest at a vertex, and a concave one, of which ``relu(z) >= theta z`` for theta in
+[0, 1] makes a linear one. So with ``q = theta * max(-N, 0)``, row by row::
 
     max_u N^T relu(X u) <= max_v  max(N, 0)^T relu(X v) - q^T X v.
 
@@ -27,9 +27,10 @@ from sklearn_convexrelu.certificates.relaxation.proof import proven_value
 __all__ = ["OneNormBound", "one_norm_bound"]
 
 # Entries of the relaxed problem: beyond, only the network's own dual point is tried.
-# One of 2 10^5 takes 0.3 s, one of 2 10^6 some 5 s.
+# The first of friedman1 with 50 columns (n = 200), of 20 000, takes 0.5 s; 200 rows and
+# 8 regions of 42 vertices some 3 s.
 _MOST_ENTRIES = 4_000_000
-_MOST_CUT = 0.5  # of the regions at a time; all at once cuts many that do not matter
+_MOST_CUT = 0.5  # of the regions at a time: those that are bounded most loosely
 _HEAVY = 24  # vertices of a region, by mass, whose pairs are looked at for a cut
 _ROUNDING = 16.0 * np.finfo(float).eps
 
