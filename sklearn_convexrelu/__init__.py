@@ -2,7 +2,11 @@
 
 from sklearn_convexrelu._classifier import ConvexReLUClassifier
 from sklearn_convexrelu._cv import ConvexReLUClassifierCV, ConvexReLURegressorCV
-from sklearn_convexrelu._displays import ConvergenceDisplay, RegularizationPathDisplay
+from sklearn_convexrelu._displays import (
+    ConvergenceDisplay,
+    FeatureImportancesDisplay,
+    RegularizationPathDisplay,
+)
 from sklearn_convexrelu._path import convex_relu_path
 from sklearn_convexrelu._regressor import ConvexReLURegressor
 from sklearn_convexrelu.patterns.arrangements import (
@@ -17,6 +21,7 @@ __all__ = [
     "ConvexReLUClassifierCV",
     "ConvexReLURegressor",
     "ConvexReLURegressorCV",
+    "FeatureImportancesDisplay",
     "RegularizationPathDisplay",
     "convex_relu_path",
     "count_patterns",

@@ -171,6 +171,10 @@ class ConvexReLUClassifier(ClassifierMixin, BaseConvexReLU):
     low_rank_ : LowRankGuarantee
         With ``rank``: what was left out, by which factors it could matter, and the
         certificate of the problem of that rank.
+    feature_importances_ : ndarray of shape (n_features,)
+        Share of each feature in the weights, over all paths to the outputs: that of
+        feature i is ``sum_j |w1_ij| ||w2_j||``, divided by the sum over features. With
+        ``norm="l1"`` that is its part of the penalty. Zeros of a constant.
     alpha_, alpha_max_ : float
         Absolute penalty strength, and the least one with a constant as the optimum,
         before ``class_weight``.

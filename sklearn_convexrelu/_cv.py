@@ -390,6 +390,8 @@ class ConvexReLURegressorCV(_CrossValidated, ConvexReLURegressor):
         its certificate and
     n_iter_, history_, status_, tolerance_ : int, list of dict, Status, float
         how it came about.
+    feature_importances_ : ndarray of shape (n_features,)
+        Share of each feature in the weights of that network.
     n_outputs_, n_features_in_, feature_names_in_
         As in scikit-learn.
 
@@ -635,6 +637,8 @@ class ConvexReLUClassifierCV(_CrossValidated, ConvexReLUClassifier):
         its certificate and
     n_iter_, history_, status_, tolerance_ : int, list of dict, Status, float
         how it came about.
+    feature_importances_ : ndarray of shape (n_features,)
+        Share of each feature in the weights of that network.
     n_outputs_, n_features_in_, feature_names_in_
         As in scikit-learn.
 

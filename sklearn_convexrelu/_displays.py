@@ -8,9 +8,15 @@ import numpy as np
 from sklearn.utils._optional_dependencies import check_matplotlib_support
 from sklearn.utils.validation import check_is_fitted
 
-from sklearn_convexrelu._path import RegularizationPath
+from sklearn_convexrelu._path import RegularizationPath, feature_names
 
-__all__ = ["ConvergenceDisplay", "RegularizationPathDisplay"]
+__all__ = [
+    "ConvergenceDisplay",
+    "FeatureImportancesDisplay",
+    "RegularizationPathDisplay",
+]
+
+_OTHERS = "0.8"  # the grey of features that are not named
 
 
 class RegularizationPathDisplay:
@@ -300,6 +306,155 @@ class ConvergenceDisplay:
         if self.tolerance is not None:
             axes.axhline(self.tolerance, color="0.5", linestyle="--", label="tolerance")
         axes.set(title="Duality gap", yscale="log" if shown.any() else "linear")
+
+
+class FeatureImportancesDisplay:
+    """Importances of features, along a path or of one network.
+
+    Along a path with ``norm="l1"`` it shows which feature enters when: the importance
+    of one that no network uses is zero.
+
+    Parameters
+    ----------
+    importances : ndarray of shape (n_alphas, n_features) or (n_features,)
+        Shares of the features in the weights, along a path or of one network.
+    feature_names : array-like of shape (n_features,)
+        Names of the features.
+    alphas : ndarray of shape (n_alphas,), default=None
+        Penalty strengths of a path.
+
+    Attributes
+    ----------
+    axes_ : ndarray of matplotlib Axes
+        The axes drawn on, one.
+    figure_ : matplotlib Figure
+        Their figure.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_diabetes
+    >>> from sklearn.preprocessing import scale
+    >>> from sklearn_convexrelu import FeatureImportancesDisplay, convex_relu_path
+    >>> X, y = load_diabetes(return_X_y=True)
+    >>> path = convex_relu_path(
+    ...     scale(X), scale(y), norm="l1", n_alphas=10, eps=0.1, tol=0.01
+    ... )
+    >>> display = FeatureImportancesDisplay.from_path(path)
+    """
+
+    def __init__(self, *, importances, feature_names, alphas=None):
+        self.importances = np.asarray(importances)
+        self.feature_names = np.asarray(feature_names, dtype=object)
+        self.alphas = None if alphas is None else np.asarray(alphas)
+
+    @classmethod
+    def from_estimator(
+        cls, estimator: Any, *, ax: Any = None, n_named: int = 8
+    ) -> Self:
+        """Draw the importances of a fitted estimator as bars.
+
+        Parameters
+        ----------
+        estimator : estimator
+            Fitted; with CV it is the last fit that is drawn.
+        ax : matplotlib Axes, default=None
+            Where to draw, as in :meth:`plot`.
+        n_named : int, default=8
+            How many features to draw.
+
+        Returns
+        -------
+        FeatureImportancesDisplay
+            The display, drawn.
+        """
+        check_matplotlib_support(f"{cls.__name__}.from_estimator")
+        check_is_fitted(estimator)
+        return cls(
+            importances=estimator.feature_importances_,
+            feature_names=feature_names(estimator),
+        ).plot(ax=ax, n_named=n_named)
+
+    @classmethod
+    def from_path(
+        cls, path: RegularizationPath, *, ax: Any = None, n_named: int = 8
+    ) -> Self:
+        """Draw the importances along a path.
+
+        Parameters
+        ----------
+        path : RegularizationPath
+            What :func:`convex_relu_path` returned.
+        ax : matplotlib Axes, default=None
+            Where to draw, as in :meth:`plot`.
+        n_named : int, default=8
+            How many features to name.
+
+        Returns
+        -------
+        FeatureImportancesDisplay
+            The display, drawn.
+        """
+        check_matplotlib_support(f"{cls.__name__}.from_path")
+        return cls(
+            importances=path.feature_importances,
+            feature_names=path.feature_names,
+            alphas=path.alphas,
+        ).plot(ax=ax, n_named=n_named)
+
+    @property
+    def entered(self):
+        """Penalty strength at which each feature is first used, nan if never."""
+        if self.alphas is None:
+            raise ValueError("Only along a path do features enter.")
+        used = self.importances > 0.0
+        first = self.alphas[used.argmax(axis=0)]
+        return np.where(used.any(axis=0), first, np.nan)
+
+    def plot(self, ax: Any = None, *, n_named: int = 8) -> Self:
+        """Draw.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes, default=None
+            Where to draw. None makes a figure.
+        n_named : int, default=8
+            How many features to name, those of the largest importance anywhere on the
+            path; the others are grey, or not drawn as bars.
+
+        Returns
+        -------
+        FeatureImportancesDisplay
+            The display itself.
+        """
+        check_matplotlib_support(f"{type(self).__name__}.plot")
+        self.axes_, self.figure_ = _axes(ax, 1)
+        largest = self.importances
+        if self.alphas is not None:
+            largest = largest.max(axis=0)
+        order = np.argsort(-largest, kind="stable")
+        panel = self._plot_bars if self.alphas is None else self._plot_path
+        panel(self.axes_[0], order[:n_named], order[n_named:])
+        return self
+
+    def _plot_bars(self, axes, named, others):
+        named = named[::-1]
+        axes.barh([str(self.feature_names[k]) for k in named], self.importances[named])
+        axes.set(title="Feature importances", xlabel="share of the weights")
+
+    def _plot_path(self, axes, named, others):
+        for k in others:
+            axes.plot(self.alphas, self.importances[:, k], color=_OTHERS, linewidth=0.8)
+        for k in named:
+            name = str(self.feature_names[k])
+            axes.plot(
+                self.alphas, self.importances[:, k], "o-", markersize=3, label=name
+            )
+        axes.set(title="Feature importances", xlabel="alpha", ylabel="share")
+        if self.alphas[0] > 0.0:
+            axes.set(xscale="log")
+            _few_ticks(axes.xaxis, self.alphas)
+        axes.invert_xaxis()  # features enter from the left
+        axes.legend(fontsize="small")
 
 
 def _axes(ax, count):

@@ -47,6 +47,11 @@ class RegularizationPath:
         The certificate of each.
     statuses : list of Status
         Why the solver stopped at each.
+    feature_importances : ndarray of shape (n_points, n_features)
+        Share of every feature in the weights of each network, as
+        ``feature_importances_`` of the estimators.
+    feature_names : ndarray of shape (n_features,)
+        Names of the features, ``x0`` and so on where X has none.
     """
 
     alphas: np.ndarray
@@ -54,6 +59,8 @@ class RegularizationPath:
     networks: list
     certificates: list
     statuses: list
+    feature_importances: NDArray
+    feature_names: NDArray
 
     @property
     def objectives(self) -> NDArray:
@@ -128,7 +135,7 @@ def convex_relu_path(
         Non-negative weights.
     **params : dict
         Other parameters of the estimator that the loss belongs to: ``tol``,
-        ``fit_intercept``, ``random_state`` and so on.
+        ``fit_intercept``, ``norm``, ``random_state`` and so on.
 
     Returns
     -------
@@ -182,11 +189,12 @@ def convex_relu_path(
     model._validate_params()
     grid = alpha_grid(alphas, n_alphas, eps)
     relative = relative_alpha or alphas is None
-    solutions, interrupted = [], []
+    solutions, importances, interrupted = [], [], []
     try:
         with training_threads(model.n_jobs):
             for solution in model._follow(X, y, sample_weight, grid, relative):
                 solutions.append(solution)
+                importances.append(model.feature_importances_)
     except KeyboardInterrupt:
         if not solutions:
             raise
@@ -201,7 +209,15 @@ def convex_relu_path(
         networks=[solution.network for solution in solutions],
         certificates=[solution.certificate for solution in solutions],
         statuses=statuses,
+        feature_importances=np.array(importances),
+        feature_names=feature_names(model),
     )
+
+
+def feature_names(model):
+    """Return the names of the features of a fitted estimator, (n_features,)."""
+    numbered = [f"x{k}" for k in range(model.n_features_in_)]
+    return np.asarray(getattr(model, "feature_names_in_", numbered), dtype=object)
 
 
 def alpha_grid(alphas, n_alphas, eps):

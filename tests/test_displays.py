@@ -9,6 +9,7 @@ from sklearn_convexrelu import (
     ConvexReLUClassifierCV,
     ConvexReLURegressor,
     ConvexReLURegressorCV,
+    FeatureImportancesDisplay,
     RegularizationPathDisplay,
     convex_relu_path,
 )
@@ -95,11 +96,35 @@ def test_convergence():
     display.figure_.canvas.draw()
 
 
+def test_importances_of_a_path_and_of_an_estimator():
+    X, y = bumps()
+    path = convex_relu_path(X, y, tol=1e-2, norm="l1", **SHORT)
+    display = FeatureImportancesDisplay.from_path(path, n_named=2)
+    shares = np.array([network.input_weights()[:3] for network in path.networks])
+    shares /= np.maximum(shares.sum(axis=1, keepdims=True), 1e-300)
+    np.testing.assert_allclose(path.feature_importances, shares)
+    order = np.argsort(-shares.max(axis=0))
+    lines = [line.get_ydata() for line in display.axes_[0].lines]
+    np.testing.assert_allclose(lines, shares.T[[order[2], order[0], order[1]]])
+    first = [max(path.alphas[column > 0], default=np.nan) for column in shares.T]
+    assert_array_equal(display.entered, first)
+    model = ConvexReLURegressor(0.1, norm="l1", random_state=0).fit(X, y)
+    bars = FeatureImportancesDisplay.from_estimator(model)
+    widths = [bar.get_width() for bar in bars.axes_[0].patches]
+    np.testing.assert_allclose(widths, np.sort(model.feature_importances_))
+    labels = [label.get_text() for label in bars.axes_[0].get_yticklabels()]
+    assert labels[-1] == f"x{np.argmax(model.feature_importances_)}"
+    with pytest.raises(ValueError, match="path"):
+        _ = bars.entered
+    display.figure_.canvas.draw()
+
+
 def test_a_constant_can_be_drawn():
     model = ConvexReLURegressor().fit(np.arange(4.0)[:, None], np.ones(4))
     ConvergenceDisplay.from_estimator(model).figure_.canvas.draw()
     path = convex_relu_path(np.arange(4.0)[:, None], np.ones(4))
     RegularizationPathDisplay.from_path(path).figure_.canvas.draw()
+    FeatureImportancesDisplay.from_path(path).figure_.canvas.draw()
 
 
 def test_displays_refuse_what_they_cannot_draw():
