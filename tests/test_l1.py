@@ -489,3 +489,12 @@ def test_gated_sub_networks_of_several_outputs_have_no_path_norm():
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 def test_scikit_learn(estimator, check):
     check(estimator)
+
+
+def test_features_far_from_zero_are_named():
+    X, y = bumps(60, 3)
+    X[:, 1] += 1e4
+    with pytest.warns(UserWarning, match="feature 1 is farther from zero"):
+        fit(X, y)
+    with pytest.warns(UserWarning, match="feature 1 is farther from zero"):
+        ConvexReLURegressorCV(norm="l1", n_alphas=3, eps=0.1, cv=2, tol=1e-2).fit(X, y)

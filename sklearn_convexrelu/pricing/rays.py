@@ -18,8 +18,8 @@ from sklearn_convexrelu.pricing.exact import ExactPrices
 
 __all__ = ["RayPricing", "has_few_rays"]
 
-# Rows times rays that are priced: half a second. Rows are up to 580 for three inputs,
-# 5000 for two; twice as many take twice as long, each time a network is to be accepted.
+# Rows times rays that are priced: half a second. Rows are up to 460 for three inputs,
+# 7000 for two; twice as many take twice as long, each time a network is to be accepted.
 _MOST_PRODUCTS = 1e8
 _CHUNK = 4096  # rays at a time
 _ROUNDING = 8.0 * np.finfo(float).eps  # of a vertex, over the sine of its planes
