@@ -1,5 +1,6 @@
 """Folds of cross-validation: a path on the training rows, scored on the test rows."""
 
+import warnings
 from contextlib import contextmanager
 from copy import copy
 from dataclasses import dataclass, field
@@ -72,10 +73,20 @@ class FoldPath:
         return column
 
 
-def score_path(
-    model, caller, data, rows, whole, grid, relative, scorer, params, context
-):
-    """Follow the path on the training rows of a fold; score it on the test rows."""
+def score_path(*args):
+    """Follow the path on the training rows of a fold; score it on the test rows.
+
+    An interrupt comes back as a value: raised in a worker, it can reach the caller
+    before the folds that are done.
+    """
+    try:
+        return _scored(*args)
+    except KeyboardInterrupt:
+        return FoldPath(missing=INTERRUPTED)
+
+
+def _scored(model, caller, data, rows, whole, grid, relative, scorer, params, context):
+    """Return the path of a fold, with its scores."""
     X, y, sample_weight = data
     train, test = rows
     X_train, y_train = _safe_split(model, X, y, train)
@@ -131,12 +142,20 @@ def _begun(task):
 
 
 def as_done(calls, n_jobs):
-    """Return the results of calls, one after the other where the backend can."""
+    """Yield the paths of calls; the first that is interrupted ends them all."""
     try:
         parallel = Parallel(n_jobs, return_as="generator")
     except ValueError:  # multiprocessing hands over all at the end
         parallel = Parallel(n_jobs)
-    return parallel(calls)
+    paths = parallel(calls)
+    for path in paths:
+        if path.missing == INTERRUPTED:
+            with warnings.catch_warnings():  # of joblib, that results are left
+                warnings.simplefilter("ignore")
+                if hasattr(paths, "close"):
+                    paths.close()
+            raise KeyboardInterrupt
+        yield path
 
 
 def rows_at(rows, index):
