@@ -23,13 +23,14 @@ from sklearn_convexrelu.certificates.certificate import (
     certificate_at,
     dual_point,
     lower_bound,
+    missed,
     no_bound,
     rounding_of_prices,
 )
 from sklearn_convexrelu.data.statement import are_constant
 from sklearn_convexrelu.data.units import Units
 from sklearn_convexrelu.model.solution import Solution, Status, history_record
-from sklearn_convexrelu.pricing.exact import ExactPricing, affordable
+from sklearn_convexrelu.pricing.exact import ExactPricing, serves
 from sklearn_convexrelu.pricing.search import (
     FAIR,
     FIRST,
@@ -192,7 +193,7 @@ class AdaptiveSolver:
         scaled, objective = units.scaled(problem), problem.objective(network)
         N = dual_point(scaled, scaled.null_network().forward(scaled.rows))
         exact = not N.any() or bool(are_constant(problem.rows).all())
-        if not exact and affordable(scaled):
+        if not exact and serves(scaled):
             pricing = ExactPricing(scaled.rows.array())
             price = float(pricing.price(N).prices[0]) + pricing.slack(N)
             exact = price <= 10.0 * rounding_of_prices(scaled, N)
@@ -252,15 +253,14 @@ class _Run:
         self.scale = problem.loss_scale()
         self.tolerance = self.aim = solver.tol * self.scale
         if problem.shape.is_tree:
-            missed = problem.shape.resolution * self.scale
-            self.aim = max(self.tolerance - missed, 0.5 * self.tolerance)
+            self.aim = max(self.tolerance - missed(problem), 0.5 * self.tolerance)
         self.steps = Steps(
             problem,
             pricer_of(problem, exact=solver.proves),
             np.random.default_rng(solver.seed),
             solver.max_neurons,
             self.scale,
-            _Teller(problem, callback),
+            _StepReporter(problem, callback),
         )
         self.first_care, self.effort, self.tracks = Care.QUICK, solver.hardest(), False
         self._begin(problem, started)
@@ -447,7 +447,7 @@ class _Run:
             self.stopped |= bool(self.callback(record, network))
 
 
-class _Teller:
+class _StepReporter:
     """Reports steps to a callback, if there is one."""
 
     def __init__(self, problem, callback):

@@ -24,7 +24,7 @@ from sklearn_convexrelu.certificates.certificate import (
     price_bound,
 )
 from sklearn_convexrelu.data.units import Units
-from sklearn_convexrelu.pricing.exact import ExactPricing, affordable
+from sklearn_convexrelu.pricing.exact import ExactPricing, serves
 from sklearn_convexrelu.pricing.judged import judged
 from sklearn_convexrelu.pricing.subnetworks import pricer_of
 
@@ -294,7 +294,7 @@ class Reduction:
     @cached_property
     def exact(self):
         """The exact pricing of the reduced problem, None where it costs too much."""
-        return ExactPricing(self.problem.X) if affordable(self.problem) else None
+        return ExactPricing(self.problem.X) if serves(self.problem) else None
 
     def gradient_norm(self, N):
         """Return the spectral norm of ``diag(s / S)^(-1/2) N``."""
