@@ -100,10 +100,10 @@ class TreeShape:
     @property
     def degree(self):
         """Degree of the cost, and of the output, in the coordinates."""
-        return 2 if self._is_bent else 1
+        return 2 if self.is_bent else 1
 
     @property
-    def _is_bent(self):
+    def is_bent(self):
         """Whether leaves are not their own coordinates."""
         return self.decays and self.norm.is_euclidean
 
@@ -234,20 +234,20 @@ class TreeShape:
 
     def leaves(self, W):
         """Return the leaf vectors V of coordinates W, (K, n_leaves, n_inputs)."""
-        if not self._is_bent:
+        if not self.is_bent:
             return W
         return W * np.sqrt(np.einsum("kmd,kmd->km", W, W))[:, :, None]
 
     def coordinates(self, V):
         """Return the coordinates of leaf vectors."""
-        if not self._is_bent:
+        if not self.is_bent:
             return V
         lengths = np.sqrt(np.einsum("kmd,kmd->km", V, V))
         return V / np.sqrt(np.maximum(lengths, _TINY))[:, :, None]
 
     def pull_back(self, W, G):
         """Return the gradient in W that belongs to the gradient G in V."""
-        if not self._is_bent:
+        if not self.is_bent:
             return G
         lengths = np.sqrt(np.einsum("kmd,kmd->km", W, W))
         along = np.einsum("kmd,kmd->km", W, G) / np.maximum(lengths, _TINY)

@@ -15,7 +15,7 @@ from sklearn_convexrelu.data.rows import FEW_ROWS, Rows
 from sklearn_convexrelu.model.norms import EUCLIDEAN
 from sklearn_convexrelu.patterns.geometry import Geometry
 from sklearn_convexrelu.pricing.ascent import ascend
-from sklearn_convexrelu.pricing.exact import ExactPricing, are_affordable
+from sklearn_convexrelu.pricing.exact import ExactPricing, serves_rows
 from sklearn_convexrelu.pricing.kernels import BATCH, Candidates, Prices
 from sklearn_convexrelu.pricing.polish import polish
 
@@ -132,7 +132,7 @@ class Pricer:
 
     def _exact_pricing(self, n_outputs):
         """Return the exact pricing of the rows, or None where it is too much."""
-        if self.norm.is_euclidean and are_affordable(self.rows, n_outputs):
+        if self.norm.is_euclidean and serves_rows(self.rows, n_outputs):
             return ExactPricing(self.rows.array())
         return None
 
