@@ -82,7 +82,8 @@ class PosthocMixin:
 
         A dual point is optimised whose price no direction exceeds, by a semidefinite
         relaxation of the price, tightened by splitting the sphere of directions until
-        the time is over [1]_. The proof does not rest on the solver. A certificate of
+        the time is over [1]_; under ``norm="l1"`` by a linear relaxation, tightened by
+        cutting its unit ball. The proof does not rest on the solver. A certificate of
         the kind "exact" is a proof already and stays as it is: that of data of rank
         two or less, of rank three with one output and up to 2000 distinct rows, and of
         a complete arrangement.
