@@ -111,8 +111,9 @@ def convex_relu_path(
         \frac{1}{S} \sum_{i=1}^{n} s_i \, \ell(f(x_i), y_i)
         + \alpha \sum_j \|(w_{1j}, b_{1j})\|_2 \|w_{2j}\|_2,
 
-    as :class:`ConvexReLURegressor` and :class:`ConvexReLUClassifier` do, but each from
-    the network before, which is several times faster than one fit after the other.
+    (or with the 1-norm for the first norm: ``norm="l1"``), as
+    :class:`ConvexReLURegressor` and :class:`ConvexReLUClassifier` do, but each from the
+    network before, which is several times faster than one fit after the other.
 
     Parameters
     ----------

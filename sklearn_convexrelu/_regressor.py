@@ -35,7 +35,8 @@ class ConvexReLURegressor(RegressorMixin, BaseConvexReLU):
     :math:`b_2`. The problem is convex in the function f [1]_ (several targets: [2]_),
     so there is no local optimum to fear: neurons are generated until a duality gap
     shows that no other network is better by more than the tolerance.
-    ``subnetwork_widths`` makes the networks deeper.
+    ``subnetwork_widths`` makes the networks deeper, ``norm="l1"`` puts the 1-norm in the
+    place of the first norm, which leaves out features that do not matter.
 
     Parameters
     ----------
@@ -139,7 +140,8 @@ class ConvexReLURegressor(RegressorMixin, BaseConvexReLU):
         Weights of the hidden layer, (n_features, n_neurons), and of the output layer,
         (n_neurons, n_targets), as in :class:`~sklearn.neural_network.MLPRegressor`.
         Neurons are balanced: both layers weigh the same, so the penalty is
-        ``alpha_ / 2`` times the sum of squares of ``coefs_`` and the hidden intercepts.
+        ``alpha_ / 2`` times the sum of squares of ``coefs_`` and the hidden intercepts
+        (``norm="l1"``: of 1-norms, a neuron each, in the place of the hidden ones).
     intercepts_ : list of ndarray
         Biases of the hidden layer, (n_neurons,), and of the output,
         (n_targets,).
