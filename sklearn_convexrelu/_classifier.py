@@ -51,8 +51,8 @@ class ConvexReLUClassifier(ClassifierMixin, BaseConvexReLU):
     the sum of squares of all weights but :math:`b_2`. The problem is convex in the
     function f [1]_ (for several outputs: [2]_), so there is no local optimum to fear:
     neurons are generated until a duality gap shows that no other network is better by
-    more than the tolerance. ``norm="l1"`` puts the 1-norm in the place of the first norm,
-    which leaves out features that do not matter.
+    more than the tolerance. ``norm="l1"`` puts the 1-norm in the place of the first
+    norm, which leaves out features that do not matter.
 
     Parameters
     ----------

@@ -35,8 +35,8 @@ class ConvexReLURegressor(RegressorMixin, BaseConvexReLU):
     :math:`b_2`. The problem is convex in the function f [1]_ (several targets: [2]_),
     so there is no local optimum to fear: neurons are generated until a duality gap
     shows that no other network is better by more than the tolerance.
-    ``subnetwork_widths`` makes the networks deeper, ``norm="l1"`` puts the 1-norm in the
-    place of the first norm, which leaves out features that do not matter.
+    ``subnetwork_widths`` makes the networks deeper, ``norm="l1"`` puts the 1-norm in
+    the place of the first norm, which leaves out features that do not matter.
 
     Parameters
     ----------
