@@ -115,6 +115,9 @@ def test_bounds_sizes_and_squares(kind, tmp_path, small_pieces):
         divisors = 1.0 + np.arange(A.shape[1])
         assert_allclose(rows.squared_lengths(divisors), (A**2 / divisors).sum(axis=1))
         assert_allclose(rows.column_squares(), (A**2).sum(axis=0))
+        N = np.random.default_rng(1).standard_normal((len(A), 2))
+        totals = np.maximum(A, 0).T @ N, np.maximum(-A, 0).T @ N
+        assert_allclose(rows.input_totals(N), totals, atol=1e-11 * np.abs(A).max())
         logs = [np.log(np.abs(a[a != 0])) for a in A.T]
         means = [np.exp(each.mean()) if len(each) else 1.0 for each in logs]
         assert_allclose(rows.typical_sizes(), means)
@@ -478,16 +481,18 @@ def test_one_thread_within_a_grid_search(monkeypatch):
 #: Where the array itself is asked for, and why it cannot be done without.
 ASKING_FOR_THE_ARRAY = {
     "certificates.relaxation.descent",  # semidefinite bounds: neighbours of rows
+    "certificates.relaxation.one_norm",  # linear ones: rows of their programmes
     "certificates.relaxation.search",
     "adaptive.finish",  # a programme over cells
-    "adaptive.loop",  # exact pricing of a constant
     "data.rows",
     "data.statement",  # equal rows are found by sorting the table
     "model.problem",
     "model.pruning",  # values of gated units, some rows at a time
     "patterns.geometry",  # a sample
     "pricing.exact",
-    "pricing.search",  # exact pricing
+    "pricing.l1",  # exact pricing
+    "pricing.search",
+    "pricing.subnetworks",
     "programmes.central_path",
     "programmes.chosen_patterns",
     "programmes.cvxpy_backend",
@@ -501,7 +506,6 @@ ASKING_FOR_THE_ARRAY = {
     "programmes.recovery",
     "programmes.second_order_cones",
     "_posthoc",  # cone decomposition
-    "training",  # exact pricing
 }
 
 
