@@ -32,16 +32,19 @@ class SparseGeometry(Geometry):
     def random_units(self, count, rng):
         """Return unit coordinates of random units of few inputs."""
         units = super().random_units(count, rng)
-        counts = 1 + rng.poisson(_MEAN_MORE, count)
-        ranks = rng.random(units.shape).argsort(axis=0).argsort(axis=0)
-        return unit(np.where(ranks < counts, units, 0.0))
+        live = np.flatnonzero(units.any(axis=1))
+        if not len(live):
+            return units
+        more = rng.poisson(_MEAN_MORE, count) / len(live)
+        few = rng.random(units.shape) < more
+        few[rng.choice(live, count), np.arange(count)] = True
+        return unit(np.where(few, units, 0.0))
 
     def near(self, V, smallest, largest, rng, n_leaves=1):
         """Return unit coordinates near ``V``: of its own inputs, and a few others."""
         moved = super().near(V, smallest, largest, rng, n_leaves)
-        others = rng.random(V.shape) < rng.random(V.shape[1]) * 2 * _MEAN_GAINED / len(
-            V
-        )
+        gained = 2.0 * _MEAN_GAINED * rng.random(V.shape[1]) / len(V)
+        others = rng.random(V.shape) < gained
         return unit(np.where((V != 0.0) | others, moved, 0.0))
 
 
