@@ -487,7 +487,7 @@ PICTURE_LINE = ["--target", "y", "--picture"]
         (
             "x,y\n" + ROWS,
             [*PICTURE_LINE, "."],
-            "cannot write the picture .: Is a directory",
+            ". is a folder: --picture names a file",
         ),
         (
             "x,y\n" + ROWS,

@@ -14,8 +14,8 @@ EPILOG = """\
 Without a file: the demo, on the diabetes data beside MLPRegressor, then classifiers.
 Columns of numbers are scaled, words one-hot encoded (more than 30 kinds: by their mean
 target), dates turned into days; identifiers, free text and constants are left out, and
-what was taken as what is printed first. Missing are empty cells, ?, NA, N/A, #N/A, NaN,
-null, <NA> and the like; None, - and . where a column has only numbers beside them.
+what was taken as what is printed first. Missing are empty cells, ?, NA, N/A, n.a.,
+#N/A, NaN, null, <NA> and the like; None, - and . where all other cells are numbers.
 """
 NAMED_SEPARATORS = {"tab": "\t", "\\t": "\t", "space": " "}
 

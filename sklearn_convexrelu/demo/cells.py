@@ -18,7 +18,7 @@ __all__ = [
 ]
 
 # No value, in any case of letters: among them what pandas writes and Excel computes.
-MISSING = {"", "?", "na", "n/a", "nan", "-nan", "null", "<na>"}
+MISSING = {"", "?", "na", "n/a", "n.a.", "nan", "-nan", "null", "<na>"}
 MISSING |= {"#n/a", "#n/a n/a", "#na", "-1.#ind", "-1.#qnan", "1.#ind", "1.#qnan"}
 # No value among numbers; among words they may well be one: a garage of kind "None".
 MISSING_NUMBERS = MISSING | {"none", "-", "."}
@@ -66,9 +66,11 @@ def repr_shown(text, longest=40):
     return f"'{shown(text[:longest])}{'...' if len(text) > longest else ''}'"
 
 
-def listed(texts):
+def listed(texts, most=30):
     """Return texts of a file, with commas between, for a terminal."""
-    return ", ".join(map(shown, texts))
+    texts = list(texts)
+    more = len(texts) - most
+    return ", ".join(map(shown, texts[:most])) + (f" and {more} more" * (more > 0))
 
 
 def shown(text):

@@ -147,7 +147,8 @@ def _text(content, name, encoding, notes):
             f"{name} is no text: it has NUL characters (if it is text in UTF-16: "
             "--encoding utf-16-le)"
         )
-    return text
+    # Carriage returns alone, as of old, confuse pandas 2.
+    return text if "\n" in text else text.replace("\r", "\n")
 
 
 def _western(content):

@@ -166,12 +166,16 @@ def _numbers(texts, kind):
     decimal, thousands = MARKS[kind]
     if thousands:
         texts = np.array([_plain(t, decimal, thousands) for t in texts], dtype=object)
+    values = np.full(len(texts), np.nan)
     pandas = pandas_or_none()
     if pandas is not None and len(texts):
         series = pandas.Series(texts, dtype=object)
-        return pandas.to_numeric(series, errors="coerce").to_numpy(float)
+        values = pandas.to_numeric(series, errors="coerce").to_numpy(float, copy=True)
     is_plain = re.compile(PLAIN, re.ASCII | re.IGNORECASE).fullmatch
-    return np.array([float(text) if is_plain(text) else np.nan for text in texts])
+    for i in np.flatnonzero(np.isnan(values)):  # pandas 2 has none for 1e400
+        if is_plain(texts[i]):
+            values[i] = float(texts[i])
+    return values
 
 
 def _plain(text, decimal, thousands):

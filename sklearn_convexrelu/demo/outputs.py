@@ -69,6 +69,8 @@ def _opened(path, what, option, is_ours):
             file = open(path, "r+b")
         except FileNotFoundError:
             return open(path, "xb")
+    except IsADirectoryError as error:
+        raise DataError(f"{name} is a folder: {option} names a file") from error
     except (FileNotFoundError, NotADirectoryError) as error:
         raise DataError(f"no folder for the {what} {name}") from error
     except (OSError, ValueError) as error:

@@ -49,8 +49,8 @@ def format_network(convex, table):
         ("neurons", f"{network.n_neurons_}"),
     ]
     lines = [f"{label:<18}{value:>24}" for label, value in rows]
-    lines += ["", *map(wrap, _notes(convex, table))]
-    return "\n".join(lines)
+    notes = _notes(convex, table)
+    return "\n".join([*lines, *([""] if notes else []), *map(wrap, notes)])
 
 
 def _notes(convex, table):

@@ -96,7 +96,7 @@ def _train(args, table, rows):
     final = convex_network(table.task, args.alpha)
     convex = evaluate(type(final).__name__, quick, final, table, _say)
     _say("\n" + format_network(convex, table))
-    _say("\n" + explain_gap(convex.network) + "\n")
+    _say("\n" + explain_gap(convex.network))
     failures = _attempt(_files(args, convex, rows))
     if not args.no_mlp:
         _compare(convex, table)
@@ -131,6 +131,8 @@ def _files(args, convex, rows):
 def _attempt(writers):
     """Write files and tell of them; return what failed: it costs no other result."""
     failures = []
+    if writers:
+        _say()
     for write in writers:
         try:
             _say_all(write())

@@ -3,6 +3,7 @@
 import csv
 import re
 from dataclasses import dataclass
+from difflib import get_close_matches
 
 import numpy as np
 from sklearn.datasets import load_diabetes
@@ -163,7 +164,8 @@ def _chosen_columns(source, wish):
     chosen = None if wish.columns is None else _split(wish.columns, source.cells)
     for name in [wish.target, *(chosen or ())]:
         if name not in source.cells:
-            hint = ""
+            close = get_close_matches(name, source.cells, 1)
+            hint = f"; is it {shown(close[0])!r}?" if close else ""
             if all(re.fullmatch(r"[-+.,\d]+", cell) for cell in source.cells):
                 hint = "; is the first line data? It must hold names"
             raise DataError(
@@ -419,8 +421,7 @@ def _told_columns(lines, kinds):
     width = min(max((len(shown(name)) for name in told), default=0), 20)
     report = []
     if plain:
-        names = listed(plain[:8]) + (", ..." if len(plain) > 8 else "")
-        report.append(f"  {len(plain)} columns of numbers: {names}")
+        report.append(f"  {len(plain)} columns of numbers: {listed(plain, 8)}")
     for name in told:
         report.append(f"  {shown(name) or repr(''):<{width}}  {lines[name]}")
     return report
