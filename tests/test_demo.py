@@ -752,6 +752,38 @@ def test_names_that_the_terminal_cannot_write_are_escaped(tmp_path):
     assert r"target '\u4fa1\u683c'" in result.stdout
 
 
+NO_PANDAS = """
+import sys
+class NoPandas:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] == "pandas":
+            raise ModuleNotFoundError(name)
+sys.meta_path.insert(0, NoPandas())
+from sklearn_convexrelu.demo.run import main
+main()
+"""
+
+
+def test_all_but_parquet_goes_without_pandas(houses):
+    pytest.importorskip("skops")
+    command = [sys.executable, "-c", NO_PANDAS, str(houses), "--target", "dear"]
+    command += ["--alpha", "0.3", "--no-mlp", "--no-picture", "--save", "m.skops"]
+    result = subprocess.run(
+        [*command, "--predict", str(houses), "--output", "p.csv"],
+        capture_output=True,
+        text=True,
+        env=os.environ | {"PYTHONPATH": ROOT},
+    )
+    assert result.returncode == 0, result.stderr
+    assert "pandas is not installed: no parquet" in " ".join(result.stdout.split())
+    # The model is the same to one who has pandas.
+    rows = list(csv.DictReader(Path("p.csv").read_text().splitlines()))
+    pandas = pytest.importorskip("pandas")
+    model = saved.load_model("m.skops")
+    predicted = model.predict(pandas.read_csv(houses))
+    assert [row["predicted dear"] for row in rows] == predicted.tolist()
+
+
 @pytest.mark.skipif(os.name != "posix", reason="sends a signal")
 def test_an_interrupt_ends_it_in_one_line():
     command = [sys.executable, "-u", "-m", "sklearn_convexrelu"]

@@ -77,8 +77,8 @@ def read_new_rows(path, kinds, target, form):
         )
     if not source.n_rows:
         raise DataError(f"{source.path} has no row to predict")
-    report = ["; ".join([f"{source.path}: {source.n_rows} rows to predict"])]
-    report[0] = "; ".join([report[0], *source.notes])
+    rows = counted(source.n_rows, "row")
+    report = ["; ".join([f"{source.path}: {rows} to predict", *source.notes])]
     if missing:
         report.append(f"  no columns {listed(missing)}: taken as missing in every row")
     others = [name for name in source.cells if name not in {*kinds, target}]
@@ -151,7 +151,8 @@ def _unseen(model, rows):
         if known is None and hasattr(encoder, "steps"):
             known = getattr(encoder[0], "categories_", None)
         for j, words in zip(places, known or (), strict=False):
-            new = [word for word in rows.X[:, j] if word not in set(words)]
+            seen = set(words)
+            new = [word for word in rows.X[:, j] if word not in seen]
             if new:
                 some_new = some(dict.fromkeys(word or "(missing)" for word in new))
                 lines.append(
