@@ -22,6 +22,7 @@ from sklearn_convexrelu import ConvexReLUClassifier, ConvexReLURegressor
 from sklearn_convexrelu.demo import comparison, picture, report, run, saved
 from sklearn_convexrelu.demo.cells import DataError
 from sklearn_convexrelu.demo.files import Format
+from sklearn_convexrelu.demo.predictions import read_new_rows
 from sklearn_convexrelu.demo.table import Wish, read_table
 
 N_ROWS = 60
@@ -390,28 +391,46 @@ def test_missing_columns_are_said_and_filled(capsys, houses):
     assert not Path("p2.csv").exists()
 
 
-def test_numbers_to_predict_may_be_written_otherwise(capsys):
-    pytest.importorskip("skops")
-    rng = np.random.default_rng(0)
-    x = rng.normal(10.0, 3.0, 50).round(3)
-    rows = "".join(f"{a};{a + 1}\n".replace(".", ",") for a in x)
-    Path("train.csv").write_text("x;y\n" + rows)
-    Path("new.csv").write_text("x,z\n" + "".join(f"{a},1\n" for a in x))
-    printed(
-        capsys,
-        "train.csv",
-        "--target",
-        "y",
-        "--alpha",
-        "0.05",
-        "--no-mlp",
-        "--no-picture",
-        "--predict",
-        "new.csv",
-        "--output",
-        "p.csv",
-    )
-    assert np.abs(np.loadtxt("p.csv", skiprows=1) - x - 1.0).max() < 2.0
+@pytest.mark.parametrize(
+    "kind, text, values, said",
+    [
+        (
+            "number, decimal comma",
+            "x,z\n1.234,0\n2.5,0\n",
+            [1.234, 2.5],
+            "as number, unl",
+        ),
+        (
+            "number, decimal comma",
+            "x,z\n1.234,0\n2.345,0\n",
+            [1.234, 2.345],
+            "as number,",
+        ),
+        (
+            "number, decimal comma",
+            "x;z\n1.234;0\n2.345;0\n",
+            [1234, 2345],
+            "could be num",
+        ),
+        ("number, decimal comma", "x;z\n1,234;0\n2,3;0\n", [1.234, 2.3], None),
+        ("number, decimal comma", "x,z\n5,0\n6,0\n", [5, 6], None),
+        ("number", "x;z\n1,5;0\n2;0\n", [1.5, 2], "as number, decimal comma, unlike"),
+        (
+            "number",
+            'x,z\n"1,234",0\n2,0\n',
+            [1234, 2],
+            "as number, thousands separated",
+        ),
+        ("number", "x,z\n1.234,0\n2,0\n", [1.234, 2], None),
+    ],
+)
+def test_numbers_to_predict_may_be_written_otherwise(kind, text, values, said):
+    Path("new.csv").write_text(text)
+    rows = read_new_rows("new.csv", {"x": kind, "z": "number"}, "y", Format())
+    np.testing.assert_array_equal(rows.X, np.column_stack([values, [0, 0]]))
+    told = [line for line in rows.report if line.startswith("  x: ")]
+    assert len(told) == (said is not None)
+    assert all(said in line for line in told)
 
 
 def test_models_of_others_are_refused(capsys, houses):

@@ -87,22 +87,32 @@ def read_new_rows(path, kinds, target, form):
     values, every_row = [], np.arange(source.n_rows)
     for name, kind in kinds.items():
         cells = source.cells.get(name, [""] * source.n_rows)
-        reading = _read_number_or(cells, kind, source.separator in (";", "\t"))
+        reading, told = _in_notation(cells, kind, source.separator in (";", "\t"))
         values.append(reading.values)
-        told = told_reading(reading, every_row) if name in source.cells else []
+        if name in source.cells:
+            told += told_reading(reading, every_row)
         if told:
             report.append(f"  {shown(name)}: {'; '.join(told)}")
     return NewRows(stacked(values, kinds.values()), source.path, report)
 
 
-def _read_number_or(cells, kind, comma):
-    """Read cells as of a kind; of numbers in the notation that this file has."""
+def _in_notation(cells, kind, comma):
+    """Read cells as of a kind, numbers in the notation of this file; say if it differs.
+
+    ``1.234`` is a number with a decimal point and, in a column with decimal commas, a
+    thousand: as in training where the separator agrees with that.
+    """
     reading = read_as(cells, kind)
-    if kind.startswith("number") and reading.odd.any():
-        other, _ = guessed_kind(cells, comma)
-        if other is not None and other.startswith("number"):
-            return min(reading, read_as(cells, other), key=lambda r: r.odd.sum())
-    return reading
+    other = guessed_kind(cells, comma)[0] or kind
+    if not (kind.startswith("number") and other.startswith("number")):
+        return reading, []
+    guess = read_as(cells, other)
+    if np.array_equal(guess.values, reading.values, equal_nan=True):
+        return reading, []
+    n_odd, n_odd_guess = reading.odd.sum(), guess.odd.sum()
+    if n_odd_guess < n_odd or (n_odd_guess == n_odd and not comma):
+        return guess, [f"read as {other}, unlike in training"]
+    return reading, [f"read as {kind}, as in training; could be {other}"]
 
 
 def write_predictions(model, rows, path):
