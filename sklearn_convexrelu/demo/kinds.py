@@ -3,6 +3,7 @@
 import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cache
 
 import numpy as np
 
@@ -141,7 +142,7 @@ def _texts(cells):
     values = np.empty(len(cells), dtype=object)
     letter = getattr(getattr(cells, "dtype", None), "kind", "O")
     whole = letter == "f"  # so that 1.0 in one file is 1 in another
-    for i, cell in enumerate(cells):
+    for i, cell in enumerate(cells.tolist() if hasattr(cells, "tolist") else cells):
         if isinstance(cell, str):
             values[i] = cell.strip()
         elif _is_nothing(cell):
@@ -180,13 +181,19 @@ def _numbers(texts, kind):
 
 def _plain(text, decimal, thousands):
     """Return a number as Python writes it, "" unless its groups are of three."""
-    number = rf"[+-]?(\d+|\d{{1,3}}(?P<by>[{re.escape(thousands)}])\d{{3}}"
-    number += rf"((?P=by)\d{{3}})*)?({re.escape(decimal)}\d*)?([eE][+-]?\d+)?"
-    if not re.fullmatch(number, text, re.ASCII):
+    if not _notation(decimal, thousands)(text):
         return ""
     for mark in thousands:
         text = text.replace(mark, "")
     return text.replace(decimal, ".")
+
+
+@cache
+def _notation(decimal, thousands):
+    """Return what tells whether a text is a number with these marks."""
+    number = rf"[+-]?(\d+|\d{{1,3}}(?P<by>[{re.escape(thousands)}])\d{{3}}"
+    number += rf"((?P=by)\d{{3}})*)?({re.escape(decimal)}\d*)?([eE][+-]?\d+)?"
+    return re.compile(number, re.ASCII).fullmatch
 
 
 def _days(texts, kind):
@@ -264,7 +271,11 @@ def _kind_of_number(texts, comma):
     kinds = list(MARKS)
     if not comma:
         kinds[1:] = kinds[:0:-1]
-    parts = [_part_read(texts, kind) for kind in kinds]
+    parts = []
+    for kind in kinds:
+        parts.append(_part_read(texts, kind))
+        if parts[-1] == 1.0:
+            return kind
     best = int(np.argmax(parts))
     return kinds[best] if parts[best] >= LEAST_PART else None
 
@@ -272,7 +283,7 @@ def _kind_of_number(texts, comma):
 def _note_on_numbers(texts, kind):
     """Say what cannot be told about numbers."""
     if kind == NUMBER:
-        lead = sum(bool(re.fullmatch(r"0\d+", text)) for text in texts)
+        lead = any(re.fullmatch(r"0\d+", t) for t in texts if t.startswith("0"))
         return "leading zeros lost: if codes, put a letter before them" if lead else ""
     mark = "," if kind.startswith("number, decimal") else MARKS[kind][1][0]
     with_mark = [text for text in texts if mark in text]
