@@ -107,7 +107,7 @@ def _train(args, table, rows):
 
 
 def _compare(convex, table):
-    """Train scikit-learn's network, the slower of the two, and lay both out."""
+    """Train scikit-learn's network, often the slower one, and lay both out."""
     mlp = mlp_network(table.task)
     _say()
     title = f"{type(mlp.estimator).__name__} (--no-mlp spares it)"
