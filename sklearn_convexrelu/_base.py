@@ -19,6 +19,7 @@ from sklearn_convexrelu._callbacks import (
     Watcher,
     with_callbacks,
 )
+from sklearn_convexrelu._exports import ExportMixin
 from sklearn_convexrelu._failures import (
     kept_on_interrupt,
     tell_of_interrupt,
@@ -133,7 +134,7 @@ _OF_THE_PROBLEM = (
 
 
 class BaseConvexReLU(
-    PosthocMixin, CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta
+    PosthocMixin, ExportMixin, CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta
 ):
     """Base of the estimators; a subclass adds its losses, targets and predictions."""
 
