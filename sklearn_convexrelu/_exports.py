@@ -15,7 +15,7 @@ from sklearn_convexrelu.model.losses import REGRESSION_LOSSES
 from sklearn_convexrelu.model.neurons import GatedNetwork
 from sklearn_convexrelu.training import warn
 
-__all__ = ["ExportMixin", "relu_layers"]
+__all__ = ["ExportMixin", "check_exportable", "relu_layers"]
 
 
 class ExportMixin:
@@ -135,16 +135,24 @@ def relu_layers(model):
     ValueError
         If the model is gated.
     """
-    check_is_fitted(model)
+    check_exportable(model)
     if model.network_.is_gated:
         way_out = "fit with activation='relu'"
         if isinstance(model.network_, GatedNetwork):
             way_out = "to_relu(X, y) returns one that predicts the same on these data"
         raise ValueError(f"A gated model is no ReLU network: {way_out}.")
-    *hidden, output = zip(model.coefs_, model.intercepts_, strict=True)
+    layers = zip(model.coefs_, model.intercepts_, strict=True)
+    return [(_not_empty(W), _not_empty(b)) for W, b in layers]
+
+
+def check_exportable(model):
+    """Refuse a model that is not fitted, or of a fold that set some of its outputs."""
+    check_is_fitted(model)
     if model._settled is not None:
-        output = _with_settled(*output, model._settled)
-    return [(_not_empty(W), _not_empty(b)) for W, b in [*hidden, output]]
+        raise ValueError(
+            "This model is of a fold whose rows lack a class, or have no counts: its "
+            "network has not all outputs. Export one that was fitted to all data."
+        )
 
 
 def _not_empty(A):
@@ -152,18 +160,6 @@ def _not_empty(A):
     padded = np.zeros(np.maximum(A.shape, 1), A.dtype)
     padded[tuple(map(slice, A.shape))] = A
     return padded
-
-
-def _with_settled(W, b, settled):
-    """Return the output layer of a fold, with the outputs that were not trained.
-
-    ``settled`` is that of CheckedData.
-    """
-    trained = np.isnan(settled)
-    n_trained = trained.sum()  # none: then the network is that of a stand-in
-    weights, biases = np.zeros((len(W), len(settled)), W.dtype), settled.astype(b.dtype)
-    weights[:, trained], biases[trained] = W[:, :n_trained], b[:n_trained]
-    return weights, biases
 
 
 def _regressor(model):
