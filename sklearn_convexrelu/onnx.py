@@ -7,9 +7,9 @@ this module by itself.
 A regressor has one output, (n_samples, n_outputs), of what ``predict`` returns. A
 classifier has two, labels (strings or 64-bit integers) and, (n_samples, n_classes),
 probabilities; of another loss than the log loss these are what ``decision_function``
-returns, of two classes with both signs. skl2onnx's options ``zipmap`` and
-``output_class_labels`` are known, and ``raw_scores``: the decision function of the log
-loss.
+returns, of two classes with both signs. Its options are those that skl2onnx has for
+classifiers: ``zipmap``, ``output_class_labels``, ``nocl`` (labels are indices of
+classes), and ``raw_scores``: the decision function of the log loss.
 
 All is computed in the precision of the input, which is float32 unless it is float64.
 The gates of gated models alone, which are on or off, are always in float64.
@@ -33,6 +33,7 @@ try:
         Int64TensorType,
         StringTensorType,
     )
+    from skl2onnx.common.utils_classifier import get_label_classes
     from skl2onnx.proto import onnx_proto
 except ImportError as error:
     raise ImportError(
@@ -123,8 +124,10 @@ def _masks(graph, model, X):
         edges = np.zeros((n_trees * n_children, n_trees * n_children // width))
         edges[np.arange(len(edges)), np.arange(len(edges)) // width] = level.ravel()
         Z = graph.MatMul(graph.Relu(Z), edges)
-        above = np.arange(n_trees * shape.n_leaves) * edges.shape[1] // (
-            n_trees * shape.n_leaves
+        above = (
+            np.arange(n_trees * shape.n_leaves)
+            * edges.shape[1]
+            // (n_trees * shape.n_leaves)
         )
         masks = graph.Mul(masks, graph.Gather(_passed(graph, Z), above, axis=1))
     return masks, signs.ravel()
@@ -174,7 +177,9 @@ def _convert_classifier(scope, operator, container):
         named = graph.Cast(chosen, to=_TYPES[np.dtype(np.int64)], output_names=[label])
     else:
         chosen = graph.ArgMax(F, axis=1, keepdims=0)
-        named = graph.Gather(_labels(model), chosen, axis=0, output_names=[label])
+        named = graph.Gather(
+            _labels(scope, model), chosen, axis=0, output_names=[label]
+        )
     named.add_to(scope, container)
     last = graph.Identity
     if model._fitted_loss == "log_loss" and not options["raw_scores"]:
@@ -182,9 +187,9 @@ def _convert_classifier(scope, operator, container):
     last(F, output_names=[scores]).add_to(scope, container)
 
 
-def _labels(model):
+def _labels(scope, model):
     """Return the classes as ONNX can hold them, integers or strings."""
-    classes = model.classes_
+    classes = get_label_classes(scope, model)
     if all(isinstance(label, str) for label in classes):
         return classes.astype(str)
     if classes.dtype.kind in "biuf" and (classes == classes.astype(np.int64)).all():
@@ -204,7 +209,7 @@ def _set_classifier_shapes(operator):
     model = operator.raw_operator
     check_exportable(model)
     rows, n_classes = operator.inputs[0].get_first_dimension(), len(model.classes_)
-    is_text = _labels(model).dtype.kind == "U"
+    is_text = _labels(operator.scope_inst, model).dtype.kind == "U"
     type_of_labels = StringTensorType if is_text else Int64TensorType
     shape = [rows, n_classes] if model._multilabel else [rows]
     operator.outputs[0].set_type(type_of_labels(shape))
@@ -228,6 +233,7 @@ def _register():
     options = {
         "zipmap": [True, False, "columns"],
         "output_class_labels": [False, True],
+        "nocl": [False, True],
         "raw_scores": [False, True],
     }
     for model in (ConvexReLUClassifier, ConvexReLUClassifierCV):
