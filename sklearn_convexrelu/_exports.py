@@ -71,8 +71,8 @@ class ExportMixin:
         # What scikit-learn's own fit begins with: it lays out all state of the MLP,
         # so that only the weights are left to set.
         mlp._random_state = check_random_state(mlp.random_state)
-        none, sizes = np.empty((0, widths[-1])), [self.n_features_in_, *widths]
-        mlp._initialize(none, sizes, layers[0][0].dtype)
+        first = layers[0][0]
+        mlp._initialize(np.empty((0, widths[-1])), [len(first), *widths], first.dtype)
         mlp.coefs_ = [W for W, _ in layers]
         mlp.intercepts_ = [b for _, b in layers]
         return mlp
@@ -168,8 +168,8 @@ def _regressor(model):
         return MLPRegressor()
     if "loss" not in MLPRegressor._get_param_names():
         raise ValueError(
-            f"loss={model._fitted_loss!r} needs an MLPRegressor that takes exponentials "
-            "of its outputs, which scikit-learn has from 1.7 on."
+            f"loss={model._fitted_loss!r} needs an MLPRegressor of that loss, which "
+            "scikit-learn has from 1.7 on."
         )
     return MLPRegressor(loss="poisson")
 

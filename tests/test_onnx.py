@@ -5,7 +5,6 @@ import sys
 from functools import cache
 
 import numpy as np
-import pandas as pd
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.base import clone
@@ -25,6 +24,7 @@ from sklearn_convexrelu import (
     ConvexReLURegressorCV,
 )
 
+pd = pytest.importorskip("pandas")
 pytest.importorskip("skl2onnx")
 onnxruntime = pytest.importorskip("onnxruntime")
 
