@@ -68,6 +68,7 @@ PATHS = {
 }
 
 
+@pytest.mark.filterwarnings("ignore:alpha=.* is alpha_max_:UserWarning")
 @pytest.mark.parametrize("name", PATHS)
 def test_a_path_equals_independent_fits(name):
     X, y = PATHS[name]()
