@@ -27,6 +27,7 @@ from sklearn.utils.validation import _num_samples
 from sklearn_convexrelu._base import absolute
 from sklearn_convexrelu._callbacks import Task, with_callbacks
 from sklearn_convexrelu._classifier import ConvexReLUClassifier
+from sklearn_convexrelu._deadline import Deadline
 from sklearn_convexrelu._failures import kept_on_interrupt, undone_on_failure
 from sklearn_convexrelu._folds import (
     INTERRUPTED,
@@ -40,6 +41,8 @@ from sklearn_convexrelu._folds import (
     lacking,
     rows_at,
     score_path,
+    shared_out,
+    warn_of_cut,
     warn_of_missing,
 )
 from sklearn_convexrelu._path import GRID_CONSTRAINTS, alpha_grid
@@ -94,6 +97,7 @@ class _CrossValidated:
         estimator
             The fitted estimator itself.
         """
+        deadline = Deadline.after(self.time_limit)
         if isinstance(sample_weight, Real):
             sample_weight = np.full(_num_samples(X), float(sample_weight))
         routed = self._routed(sample_weight, params)
@@ -125,28 +129,46 @@ class _CrossValidated:
                 in_folds,
                 routed.scorer.score,
                 task,
+                deadline,
             )
-            check_some_count(paths)
-            scores = as_columns(paths, "scores", len(grid))
-            best = chosen_index(scores, self.selection)
-            chosen = {
-                "alphas_": alphas,
-                "cv_results_": as_results(paths, in_folds),
-                "best_index_": best,
-                "cv_scores_": scores,
-                "cv_n_neurons_": as_columns(paths, "n_neurons", len(grid)),
-                "cv_dual_gaps_": as_columns(paths, "dual_gaps", len(grid)),
-            }
-            warn_of_path([s for path in paths for s in path.statuses], "the folds")
-            warn_of_missing(paths)
+            chosen = self._chosen(paths, alphas, in_folds)
             refit = task.subtask("refit", task_id=len(folds), max_subtasks=None)
-            self._train(data, solver, problem, alpha_max, refit.begin(), alphas[best])
+            self._train(
+                data,
+                solver,
+                problem,
+                alpha_max,
+                refit.begin(),
+                deadline,
+                alphas[chosen["best_index_"]],
+            )
             vars(self).update(chosen)
             with kept_on_interrupt(self):
                 refit.end(attributes={})
         with kept_on_interrupt(self):
             task.end(attributes={})
         return self
+
+    def _chosen(self, paths, alphas, in_folds):
+        """Choose by the paths of the folds; warn, and return the fitted attributes.
+
+        ``alphas`` are the absolute strengths on all data, ``in_folds`` what the folds
+        were given for them.
+        """
+        check_some_count(paths)
+        scores = as_columns(paths, "scores", len(alphas))
+        best = chosen_index(scores, self.selection)
+        warn_of_path([s for path in paths for s in path.statuses], "the folds")
+        warn_of_missing(paths)
+        warn_of_cut(paths, alphas)
+        return {
+            "alphas_": alphas,
+            "best_index_": best,
+            "cv_scores_": scores,
+            "cv_n_neurons_": as_columns(paths, "n_neurons", len(alphas)),
+            "cv_dual_gaps_": as_columns(paths, "dual_gaps", len(alphas)),
+            "cv_results_": as_results(paths, in_folds),
+        }
 
     def _folds(self, X, y, live, params):
         """Return the folds, pairs of training and test rows, none of zero weight.
@@ -169,7 +191,7 @@ class _CrossValidated:
             )
         return folds
 
-    def _score_folds(self, folds, data, whole, grid, score_params, task):
+    def _score_folds(self, folds, data, whole, grid, score_params, task, deadline):
         """Follow the path of each fold, in parallel; return their _FoldPaths.
 
         An interrupt ends this with the folds that are done, if there are any.
@@ -183,6 +205,7 @@ class _CrossValidated:
             task.subtask("fold", task_id=k, max_subtasks=len(grid)).context
             for k in able
         ]
+        deadlines = shared_out(deadline, len(able), self.n_jobs)
         calls = (
             delayed(score_path)(
                 clone(model),
@@ -195,8 +218,9 @@ class _CrossValidated:
                 scorer,
                 score_params,
                 context,
+                limit,
             )
-            for k, context in zip(able, contexts, strict=True)
+            for k, context, limit in zip(able, contexts, deadlines, strict=True)
         )
         waiting = dict.fromkeys(able)
         try:
@@ -362,6 +386,10 @@ class ConvexReLURegressorCV(_CrossValidated, ConvexReLURegressor):
         Largest number of rounds for each network (None: 100), or of steps of the
         solver over fixed patterns (None: 200 of the interior point method, 20000 of
         FISTA).
+    time_limit : float, default=None
+        Seconds after which the fit ends; None is no limit. Two thirds of them are for
+        the folds, shared alike, whose paths may so end early, with a warning; the last
+        fit has the rest and ends with the best network so far.
     random_state : int, RandomState instance or None, default=None
         Seed of the search for neurons, the same in all folds.
     n_jobs : int, default=None
@@ -479,6 +507,7 @@ class ConvexReLURegressorCV(_CrossValidated, ConvexReLURegressor):
         max_neurons=None,
         tol=1e-3,
         max_iter=None,
+        time_limit=None,
         random_state=None,
         n_jobs=None,
         verbose=0,
@@ -502,6 +531,7 @@ class ConvexReLURegressorCV(_CrossValidated, ConvexReLURegressor):
             max_neurons=max_neurons,
             tol=tol,
             max_iter=max_iter,
+            time_limit=time_limit,
             random_state=random_state,
             n_jobs=n_jobs,
             verbose=verbose,
@@ -604,6 +634,10 @@ class ConvexReLUClassifierCV(_CrossValidated, ConvexReLUClassifier):
         Largest number of rounds for each network (None: 100), or of steps of the
         solver over fixed patterns (None: 200 of the interior point method, 20000 of
         FISTA).
+    time_limit : float, default=None
+        Seconds after which the fit ends; None is no limit. Two thirds of them are for
+        the folds, shared alike, whose paths may so end early, with a warning; the last
+        fit has the rest and ends with the best network so far.
     random_state : int, RandomState instance or None, default=None
         Seed of the search for neurons, the same in all folds.
     n_jobs : int, default=None
@@ -728,6 +762,7 @@ class ConvexReLUClassifierCV(_CrossValidated, ConvexReLUClassifier):
         max_neurons=None,
         tol=1e-3,
         max_iter=None,
+        time_limit=None,
         random_state=None,
         n_jobs=None,
         verbose=0,
@@ -751,6 +786,7 @@ class ConvexReLUClassifierCV(_CrossValidated, ConvexReLUClassifier):
             max_neurons=max_neurons,
             tol=tol,
             max_iter=max_iter,
+            time_limit=time_limit,
             random_state=random_state,
             n_jobs=n_jobs,
             verbose=verbose,
