@@ -9,6 +9,7 @@ from numbers import Real
 
 import numpy as np
 from joblib import effective_n_jobs
+from scipy.stats import rankdata
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.metaestimators import _safe_split
 from sklearn.utils.parallel import Parallel
@@ -25,6 +26,7 @@ __all__ = [
     "FoldPath",
     "as_columns",
     "as_done",
+    "as_results",
     "check_some_count",
     "chosen_index",
     "has_passed_its_best",
@@ -245,6 +247,30 @@ def has_passed_its_best(scores, grid):
 def as_columns(paths, name, n_alphas):
     """Return one quantity of all folds' paths, (n_alphas, n_folds)."""
     return np.column_stack([path.column(name, n_alphas) for path in paths])
+
+
+def as_results(paths, alphas):
+    """Return what came of all folds as the ``cv_results_`` of GridSearchCV.
+
+    Times are left out: a point of a path does not cost what a fit of its own would.
+    """
+    scores, neurons, gaps = (
+        as_columns(paths, name, len(alphas))
+        for name in ("scores", "n_neurons", "dual_gaps")
+    )
+    counted = ~np.isnan(scores).all(axis=0)
+    mean = scores[:, counted].mean(axis=1)
+    ranked = np.where(np.isnan(mean), -np.inf, mean)  # last, as in GridSearchCV
+    return {
+        "param_alpha": np.array(alphas),
+        "params": [{"alpha": float(alpha)} for alpha in alphas],
+        **{f"split{k}_test_score": column for k, column in enumerate(scores.T)},
+        "mean_test_score": mean,
+        "std_test_score": scores[:, counted].std(axis=1),
+        "rank_test_score": rankdata(-ranked, method="min").astype(np.int32),
+        "mean_n_neurons": neurons[:, counted].mean(axis=1),
+        "mean_dual_gap": gaps[:, counted].mean(axis=1),
+    }
 
 
 def check_some_count(paths):

@@ -68,6 +68,7 @@ PATHS = {
 }
 
 
+@pytest.mark.filterwarnings("ignore:alpha=.* is alpha_max_:UserWarning")
 @pytest.mark.parametrize("name", PATHS)
 def test_a_path_equals_independent_fits(name):
     X, y = PATHS[name]()
@@ -256,8 +257,6 @@ def test_weights_are_those_of_training_and_scores():
 def test_metadata_reach_splitter_and_scorer():
     X, y = bumps(60)
     groups, weights = np.repeat(np.arange(6), 10), np.r_[np.ones(30), 2 * np.ones(30)]
-    with pytest.raises(ValueError, match="groups"):
-        ConvexReLURegressorCV().fit(X, y, groups=groups)
     with config_context(enable_metadata_routing=True):
         scorer = make_scorer(mean_squared_error, greater_is_better=False)
         model = ConvexReLURegressorCV(
