@@ -13,8 +13,8 @@ __all__ = ["Features", "best_amplitudes"]
 # Rows that a Hessian is estimated from. On 20000 and 6000 rows (log loss, 40 and 60
 # neurons) it takes 6 and 5 Newton steps; with half 7 and 7, with double 6 and 5.
 _HESSIAN_ROWS = 2 * FEW_ROWS
-# Numbers a row of blocks whose squares are summed, so that those have 512 rows: with 60,
-# as 550 units have otherwise, adding up squares took longer than they did.
+# Numbers a row of blocks whose squares are summed, so that those have 512 rows: with
+# 60, as 550 units have otherwise, adding up squares took longer than they did.
 _SQUARES_WIDTH = 64
 _FEW_BYTES = 1 << 23  # of values that are kept however small the data
 # A Hessian is lifted by little, as a part of what it is for the squared loss, to be
