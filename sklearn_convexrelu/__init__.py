@@ -7,7 +7,7 @@ from sklearn_convexrelu._displays import (
     FeatureImportancesDisplay,
     RegularizationPathDisplay,
 )
-from sklearn_convexrelu._path import convex_relu_path
+from sklearn_convexrelu._path import RegularizationPath, convex_relu_path
 from sklearn_convexrelu._regressor import ConvexReLURegressor
 from sklearn_convexrelu.patterns.arrangements import (
     count_patterns,
@@ -22,6 +22,7 @@ __all__ = [
     "ConvexReLURegressor",
     "ConvexReLURegressorCV",
     "FeatureImportancesDisplay",
+    "RegularizationPath",
     "RegularizationPathDisplay",
     "convex_relu_path",
     "count_patterns",

@@ -34,7 +34,9 @@ GRID_CONSTRAINTS = {
 class RegularizationPath:
     """Certified networks at decreasing penalty strengths.
 
-    Attributes
+    :func:`convex_relu_path` returns it; arrays have one entry a strength.
+
+    Parameters
     ----------
     alphas : ndarray of shape (n_points,)
         Absolute penalty strengths, decreasing; fewer than were asked for where the
@@ -53,6 +55,11 @@ class RegularizationPath:
         ``feature_importances_`` of the estimators.
     feature_names : ndarray of shape (n_features,)
         Names of the features, ``x0`` and so on where X has none.
+
+    Attributes
+    ----------
+    objectives, dual_gaps, n_neurons : ndarray of shape (n_points,)
+        Of the networks.
     """
 
     alphas: np.ndarray
