@@ -1,6 +1,7 @@
 """How Sphinx builds the site: ``make docs``. Nothing is fetched, then or by readers."""
 
 import inspect
+import re
 import shutil
 import tomllib
 from importlib.metadata import version as installed
@@ -87,15 +88,42 @@ def write_reference():
     """
     lines = ["API reference", "=============", ""]
     lines += ["What ``sklearn_convexrelu`` offers, a page each. Anything else may"]
-    lines += ["change without notice.", "", ".. py:module:: sklearn_convexrelu", ""]
+    lines += ["change without notice.", "", ".. currentmodule:: sklearn_convexrelu", ""]
     public = sorted(sklearn_convexrelu.__all__, key=str.lower)
     for kind in ("Estimators", "Functions", "Results", "Pictures"):
         names = [name for name in public if kind_of(name) == kind]
         if names:
             lines += [kind, "-" * len(kind), "", ".. autosummary::", "   :toctree: .", ""]
-            lines += [f"   ~sklearn_convexrelu.{name}" for name in names] + [""]
+            lines += [f"   {name}" for name in names] + [""]
     (DOCS / "api").mkdir(exist_ok=True)
     (DOCS / "api" / "index.rst").write_text("\n".join(lines))
+
+
+def copy_results():
+    """Put the tables of the benchmarks beside the pages that link to them."""
+    shutil.copytree(
+        DOCS.parent / "benchmarks" / "results",
+        DOCS / "results",
+        ignore=shutil.ignore_patterns("*.json", "quick"),
+        dirs_exist_ok=True,
+    )
+
+
+def relink(app, name, content):
+    """Let a page's links to the tables lead to their copies."""
+    content[0] = content[0].replace("](../benchmarks/results/", "](results/")
+
+
+def mend(app, what, name, thing, options, lines):
+    """Make docstrings what Sphinx expects, before numpydoc reads them.
+
+    Raw ones, which formulas need, keep the backslash that joins two lines. Those that
+    scikit-learn's classes lend have references that only its own site can resolve.
+    """
+    text = re.sub(r"\\\n\s*", "", "\n".join(lines))
+    if getattr(thing, "__module__", "").startswith("sklearn."):
+        text = re.sub(r":ref:`([^<`]+?)\s*<[^>]+>`", r"\1", text)
+    lines[:] = text.split("\n")
 
 
 def copy_mathjax(app):
@@ -110,6 +138,9 @@ def copy_mathjax(app):
 def setup(app):
     """Register what this site adds to Sphinx."""
     app.connect("builder-inited", copy_mathjax)
+    app.connect("source-read", relink)
+    app.connect("autodoc-process-docstring", mend, priority=100)
 
 
 write_reference()
+copy_results()
