@@ -46,6 +46,7 @@ sphinx_gallery_conf = {
     "doc_module": ("sklearn_convexrelu",),
     "download_all_examples": False,
     "show_signature": False,
+    "write_computation_times": False,  # a page with scripts from elsewhere
     "abort_on_example_error": True,
     "plot_gallery": "True",
     "remove_config_comments": True,
@@ -56,15 +57,18 @@ html_title = project
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
 html_show_sourcelink = False
+toc_object_entries_show_parents = "hide"
 html_theme_options = {
     "navbar_align": "left",
     "header_links_before_dropdown": 7,
+    "primary_sidebar_end": [],
     "show_prev_next": True,
     "footer_start": ["copyright"],
     "footer_end": ["sphinx-version"],
     "pygments_light_style": "a11y-high-contrast-light",
 }
-html_sidebars = {"install": [], "five_minutes": [], "coming_from_mlp": []}
+# Pages without others below them.
+html_sidebars = {page: [] for page in ("install", "five_minutes", "coming_from_mlp", "method")}
 # One file with all of TeX in it, so that pages opened from a folder need no server.
 mathjax_path = "mathjax/tex-svg-full.js"
 mathjax_options = {"defer": "defer"}
