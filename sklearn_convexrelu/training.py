@@ -47,7 +47,14 @@ _INTERNAL = ("sklearn.", "sklearn_convexrelu.", "joblib.")
 
 
 def train(
-    problem, solver, *, start=None, dtype=np.float64, callback=None, pruning=False
+    problem,
+    solver,
+    *,
+    start=None,
+    dtype=np.float64,
+    callback=None,
+    pruning=False,
+    deadline=None,
 ):
     """Solve ``problem`` with ``solver``; certify the network and warn.
 
@@ -67,6 +74,8 @@ def train(
         Called with every record of the solver and its network, in the user's units.
     pruning : bool, default=False
         Whether to prune the network to linearly independent units at the end.
+    deadline : Deadline, default=None
+        When the solver has to end.
 
     Returns
     -------
@@ -90,6 +99,7 @@ def train(
         dtype=dtype,
         callback=callback,
         pruning=pruning,
+        deadline=deadline,
     )
     solution = next(path)
     if solution.status is not Status.CONVERGED:
@@ -111,6 +121,7 @@ def follow(
     dtype=np.float64,
     callback=None,
     pruning=False,
+    deadline=None,
 ):
     """Solve along a path of penalty strengths, each from the last network.
 
@@ -121,7 +132,7 @@ def follow(
     ------
     Solution
         As ``train`` returns it, one an alpha. An interrupt or a callback that asks for
-        a stop ends the path with the solution that it found.
+        a stop ends the path with the solution that it found, and so does the deadline.
     """
     alphas = np.asarray(alphas, dtype=float)
     if not np.all(alphas >= 0.0):
@@ -133,7 +144,7 @@ def follow(
     units = Units.of(problem, solver.gated)
     scaled, solver = units.scaled(problem), units.solver(solver)
     path = solver.solve_path(
-        scaled,
+        replace(scaled, rows=scaled.rows.until(deadline)),
         units.strengths(alphas),
         None if start is None else units.shrink(start),
         None if callback is None else units.translated(callback),

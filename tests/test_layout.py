@@ -14,6 +14,7 @@ import sklearn_convexrelu
 ROOT = Path(sklearn_convexrelu.__file__).parent
 ORDER = [
     "_threads",
+    "_deadline",
     "data.rows",
     "model.chunks",
     "model.norms",

@@ -197,6 +197,9 @@ class LowRank:
         Solution
             For all features, with its guarantee.
         """
+        # Certificates on all features are made whatever the time.
+        deadline = problem.rows.deadline
+        problem = replace(problem, rows=problem.rows.until(None))
         reduction = self.reduction(problem)
         basis, inner = reduction.basis, self.inner(reduction.basis)
         certified = _Certified(problem, reduction, inner) if self.proves else None
@@ -204,8 +207,9 @@ class LowRank:
         def mapped_callback(record, network):
             return callback(record, network.mapped(basis))
 
+        timed = reduction.problem.rows.until(deadline)
         path = inner.solve_path(
-            reduction.problem,
+            replace(reduction.problem, rows=timed),
             alphas,
             None if start is None else start.mapped(basis.T),
             None if callback is None else mapped_callback,
