@@ -1,7 +1,7 @@
 """The description of the package: README, its links leading somewhere from anywhere.
 
-All else is in pyproject.toml. In a clone the links of README are paths, so that they work
-there; whoever reads it elsewhere is sent to the addresses of ``[project.urls]``.
+All else is in pyproject.toml. In a clone the links of README are paths, so that they
+work there; who reads it elsewhere is sent to the addresses of ``[project.urls]``.
 """
 
 import re

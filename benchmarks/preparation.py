@@ -17,10 +17,14 @@ from benchmarks.datasets import CLASSES, available
 from benchmarks.report import markdown, parse, publish
 from sklearn_convexrelu import ConvexReLUClassifierCV, ConvexReLURegressorCV
 
-TABLES = (
-    ["telephones", "mortgages", "churn", "credit status"]
-    + ["sacramento", "saratoga", "ames", "concrete", "biomass", "friedman1"]
-)
+TABLES = ["telephones", "mortgages", "churn", "credit status"] + [
+    "sacramento",
+    "saratoga",
+    "ames",
+    "concrete",
+    "biomass",
+    "friedman1",
+]
 ROWS = 900  # of each table, drawn once
 PREPARED = {
     "standardised": (),
@@ -88,8 +92,8 @@ def main():
     publish("preparation", "Preparing columns", text, options.partial)
 
 
-LEGEND = f"""Means of three folds of at most {ROWS} rows, alpha chosen inside. Clipped: numbers cut
-at their 1st and 99th percentile. Splines: linear ones of five knots a column."""
+LEGEND = f"""Means of three folds of at most {ROWS} rows, alpha chosen inside. Clipped:
+numbers cut at their 1st and 99th percentile. Splines: linear, five knots a column."""
 
 
 if __name__ == "__main__":

@@ -68,7 +68,9 @@ html_theme_options = {
     "pygments_light_style": "a11y-high-contrast-light",
 }
 # Pages without others below them.
-html_sidebars = {page: [] for page in ("install", "five_minutes", "coming_from_mlp", "method")}
+html_sidebars = {
+    page: [] for page in ("install", "five_minutes", "coming_from_mlp", "method")
+}
 # One file with all of TeX in it, so that pages opened from a folder need no server.
 mathjax_path = "mathjax/tex-svg-full.js"
 mathjax_options = {"defer": "defer"}
@@ -97,7 +99,14 @@ def write_reference():
     for kind in ("Estimators", "Functions", "Results", "Pictures"):
         names = [name for name in public if kind_of(name) == kind]
         if names:
-            lines += [kind, "-" * len(kind), "", ".. autosummary::", "   :toctree: .", ""]
+            lines += [
+                kind,
+                "-" * len(kind),
+                "",
+                ".. autosummary::",
+                "   :toctree: .",
+                "",
+            ]
             lines += [f"   {name}" for name in names] + [""]
     (DOCS / "api").mkdir(exist_ok=True)
     (DOCS / "api" / "index.rst").write_text("\n".join(lines))

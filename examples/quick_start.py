@@ -40,7 +40,7 @@ print(f"R2, training   {model.score(X_train, y_train):.3f}")
 print(f"R2, held out   {model.score(X_test, y_test):.3f}")
 
 # %%
-# The weights have the layout of MLPRegressor's: a matrix and a vector of biases a layer.
+# The weights are laid out as MLPRegressor's: a matrix and a vector of biases a layer.
 
 hidden = np.maximum(scaler.transform(X_test) @ net.coefs_[0] + net.intercepts_[0], 0.0)
 by_hand = (hidden @ net.coefs_[1] + net.intercepts_[1])[:, 0]

@@ -1,6 +1,6 @@
 """The site that ``make docs`` builds: every public name, every link, nothing from afar.
 
-SITE names its folder; without it, as in a plain run of the tests, there is none to look at.
+SITE names its folder; without it, as in a plain run of the tests, there is none.
 """
 
 import inspect
