@@ -41,7 +41,7 @@ sphinx_gallery_conf = {
     "examples_dirs": "../examples",
     "gallery_dirs": "auto_examples",
     "filename_pattern": r"\.py$",
-    "within_subsection_order": "FileNameSortKey",
+    "within_subsection_order": "NumberOfCodeLinesSortKey",  # short ones first
     "backreferences_dir": "api/backreferences",
     "doc_module": ("sklearn_convexrelu",),
     "download_all_examples": False,

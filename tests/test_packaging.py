@@ -1,6 +1,8 @@
 """What a release is made of agrees with itself; ``make release-check`` builds one."""
 
 import re
+import subprocess
+import sys
 import tomllib
 from importlib.metadata import version
 from inspect import signature
@@ -41,6 +43,16 @@ def test_the_oldest_versions_are_those_that_are_tested(requirement):
     assert pins[name] == f"{oldest}.0"
     said = (ROOT / "docs" / "install.md").read_text()
     assert name in said and (oldest in said or name == "matplotlib")
+
+
+def test_a_default_fit_does_without_cvxpy():
+    code = (
+        "import sys; from sklearn.datasets import load_diabetes as load; "
+        "from sklearn_convexrelu import ConvexReLURegressor as Model; "
+        "Model(0.1).fit(*load(return_X_y=True)); print('cvxpy' in sys.modules)"
+    )
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert ran.stdout == "False\n", ran.stderr
 
 
 @pytest.mark.parametrize("mlp", [MLPRegressor, MLPClassifier])
