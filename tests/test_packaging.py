@@ -12,6 +12,7 @@ import pytest
 from sklearn.neural_network import MLPClassifier, MLPRegressor
 
 import sklearn_convexrelu
+from sklearn_convexrelu.model.solution import Status
 
 ROOT = Path(__file__).parents[1]
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
@@ -53,6 +54,14 @@ def test_a_default_fit_does_without_cvxpy():
     )
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert ran.stdout == "False\n", ran.stderr
+
+
+def test_pages_have_every_extra_and_every_way_to_stop():
+    install = (ROOT / "docs" / "install.md").read_text()
+    for extra in PYPROJECT["project"]["optional-dependencies"]:
+        assert f"`{extra}`" in install
+    page = (ROOT / "docs" / "convergence.md").read_text()
+    assert all(f"`{s.name}`" in page for s in Status if s is not Status.CONVERGED)
 
 
 @pytest.mark.parametrize("mlp", [MLPRegressor, MLPClassifier])
