@@ -45,6 +45,6 @@ def assert_same_but_for_rounding(printed, shown):
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_links_lead_somewhere(page):
     for link in re.findall(r"\]\(([^)#\s]+)", page.read_text()):
-        made = link.startswith(("api/", "auto_examples/"))  # test_site.py looks at these
+        made = link.startswith(("api/", "auto_examples/"))  # see test_site.py
         if "://" not in link and not made:
             assert (page.parent / link).exists(), link
