@@ -161,12 +161,8 @@ def _loss_and_gradients(block, rows, weights, A, intercept, problem):
     else:
         to_hidden = block.sums(D * (N @ A.T))
     # Sums over blocks are in double: those of many rows would lose what steps gain.
-    return loss, to_intercept, _doubled(to_output), _doubled(to_hidden)
-
-
-def _doubled(values):
-    """Return an array in double; before NumPy 2 np.float64 makes one value a scalar."""
-    return values.astype(np.float64, copy=False)
+    doubles = (np.asarray(total, np.float64) for total in (to_output, to_hidden))
+    return loss, to_intercept, *doubles
 
 
 def _tree_loss_and_gradients(block, rows, shape, prepared, A, b, problem):
@@ -179,4 +175,4 @@ def _tree_loss_and_gradients(block, rows, shape, prepared, A, b, problem):
     to_b = N.sum(axis=0)
     N = N.astype(H.dtype, copy=False)
     to_leaves = shape.down(Z, prepared[1], A @ N.T, block)
-    return loss, to_b, _doubled(H @ N), _doubled(to_leaves)
+    return loss, to_b, np.asarray(H @ N, np.float64), np.asarray(to_leaves, np.float64)

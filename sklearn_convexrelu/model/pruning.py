@@ -206,4 +206,4 @@ def _n_opposed(block, rows, weights):
     least = _ROUNDING * np.sqrt(squares)[:, None]
     above = (H > least).astype(np.float32)
     below = (H < -least).astype(np.float32)
-    return ((above.T @ below).astype(np.float64, copy=False),)
+    return (np.asarray(above.T @ below, np.float64),)
