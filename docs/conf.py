@@ -36,6 +36,7 @@ myst_heading_anchors = 4
 myst_enable_extensions = ["dollarmath", "colon_fence"]
 
 numpydoc_show_class_members = False  # the page of a class has its methods in full
+autodoc_typehints = "none"  # docstrings tell the types
 
 sphinx_gallery_conf = {
     "examples_dirs": "../examples",
