@@ -29,7 +29,8 @@ from sklearn_convexrelu._threads import training_threads
 from sklearn_convexrelu.adaptive.loop import AdaptiveSolver
 from sklearn_convexrelu.data.statement import state_problem
 from sklearn_convexrelu.data.tables import checked_again
-from sklearn_convexrelu.model.losses import Loss, SquaredError
+from sklearn_convexrelu.model.loss import Loss
+from sklearn_convexrelu.model.losses import SquaredError
 from sklearn_convexrelu.model.neurons import NEURONS
 from sklearn_convexrelu.model.subnetworks import TreeNetwork, TreeShape
 from sklearn_convexrelu.programmes.fixed_patterns import FixedPatterns

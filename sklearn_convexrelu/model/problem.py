@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from sklearn_convexrelu.data.rows import Rows
-from sklearn_convexrelu.model.losses import ROUNDED, Loss
+from sklearn_convexrelu.model.loss import ROUNDED, Loss
 from sklearn_convexrelu.model.neurons import NEURONS, NeuronShape
 from sklearn_convexrelu.model.subnetworks import TreeShape
 
