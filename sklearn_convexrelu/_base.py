@@ -19,6 +19,7 @@ from sklearn_convexrelu._callbacks import (
     Watcher,
     with_callbacks,
 )
+from sklearn_convexrelu._deadline import Deadline
 from sklearn_convexrelu._failures import (
     kept_on_interrupt,
     tell_of_interrupt,
@@ -155,6 +156,7 @@ class BaseConvexReLU(
         "max_neurons": [Interval(Integral, 1, None, closed="left"), None],
         "tol": [Interval(Real, 0, None, closed="neither")],
         "max_iter": [Interval(Integral, 1, None, closed="left"), None],
+        "time_limit": [Interval(Real, 0, None, closed="neither"), None],
         "warm_start": ["boolean"],
         "random_state": ["random_state"],
         "n_jobs": [Integral, None],
@@ -182,6 +184,7 @@ class BaseConvexReLU(
         max_neurons,
         tol,
         max_iter,
+        time_limit,
         warm_start,
         random_state,
         n_jobs,
@@ -204,6 +207,7 @@ class BaseConvexReLU(
         self.max_neurons = max_neurons
         self.tol = tol
         self.max_iter = max_iter
+        self.time_limit = time_limit
         self.warm_start = warm_start
         self.random_state = random_state
         self.n_jobs = n_jobs
@@ -223,11 +227,13 @@ class BaseConvexReLU(
     @with_callbacks
     def _fit(self, X, y, sample_weight):
         """Check, train, set the attributes; change nothing where that fails."""
+        deadline = Deadline.after(self.time_limit)
         task = Task.of_fit(self, X, y, sample_weight, max_subtasks=None).begin()
         with undone_on_failure(self), training_threads(self.n_jobs):
             solver = self._solver()
             data = self._checked(X, y, sample_weight)
-            self._train(data, solver, *self._stated(data, solver), task)
+            stated = self._stated(data, solver)
+            self._train(data, solver, *stated, task, deadline)
         with kept_on_interrupt(self):
             task.end(attributes={})
         return self
@@ -285,7 +291,7 @@ class BaseConvexReLU(
             return NEURONS
         return TreeShape(widths, decays)
 
-    def _train(self, data, solver, problem, alpha_max, task, alpha=None):
+    def _train(self, data, solver, problem, alpha_max, task, deadline, alpha=None):
         """Train on a problem at the absolute ``alpha``, by default the parameter's."""
         if alpha is None:
             unit = alpha_max if self.relative_alpha else 1.0
@@ -298,6 +304,7 @@ class BaseConvexReLU(
             dtype=data.X.dtype,
             callback=watcher if self.verbose or task.context is not None else None,
             pruning=self.pruning,
+            deadline=deadline,
         )
         try:
             self._set_attributes(data, solution, alpha, alpha_max)
@@ -317,6 +324,7 @@ class BaseConvexReLU(
         *,
         proves=True,
         whole=None,
+        deadline=None,
     ):
         """Fit along a path of decreasing alphas; yield each Solution once it is set.
 
@@ -337,6 +345,7 @@ class BaseConvexReLU(
             dtype=data.X.dtype,
             callback=callback,
             pruning=self.pruning,
+            deadline=deadline,
         )
         for alpha, solution in zip(alphas, path, strict=False):
             self._set_attributes(data, solution, alpha, alpha_max)
@@ -363,6 +372,11 @@ class BaseConvexReLU(
         """Return the solver record but for ``rank``."""
         seed = check_random_state(self.random_state).randint(2**31 - 1)
         gated = self.activation == "gated_relu"
+        if self.solver == "cvxpy" and self.time_limit is not None:
+            raise ValueError(
+                "time_limit is not for solver='cvxpy', which cannot be stopped on the "
+                "way; pass the solver's own limit in solver_options."
+            )
         if isinstance(self.patterns, str) and self.patterns == "adaptive":
             if gated:
                 raise ValueError(

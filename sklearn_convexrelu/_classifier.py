@@ -127,6 +127,11 @@ class ConvexReLUClassifier(ClassifierMixin, BaseConvexReLU):
         Largest number of rounds of adding and sliding (None: 100), or of steps of the
         solver over fixed patterns (None: 200 of the interior point method, 20000 of
         FISTA).
+    time_limit : float, default=None
+        Seconds after which the fit ends with the best network so far, its gap and a
+        warning; None is no limit. It is looked at before each pass over the rows, or
+        round of the solver over fixed patterns; certifying comes on top. Not for
+        ``solver="cvxpy"``.
     warm_start : bool, default=False
         Whether to start from the network of the last fit, for the same classes.
     random_state : int, RandomState instance or None, default=None
@@ -258,6 +263,7 @@ class ConvexReLUClassifier(ClassifierMixin, BaseConvexReLU):
         max_neurons=None,
         tol=1e-3,
         max_iter=None,
+        time_limit=None,
         warm_start=False,
         random_state=None,
         n_jobs=None,
@@ -281,6 +287,7 @@ class ConvexReLUClassifier(ClassifierMixin, BaseConvexReLU):
             max_neurons=max_neurons,
             tol=tol,
             max_iter=max_iter,
+            time_limit=time_limit,
             warm_start=warm_start,
             random_state=random_state,
             n_jobs=n_jobs,

@@ -27,6 +27,7 @@ from sklearn.utils.validation import _num_samples
 from sklearn_convexrelu._base import absolute
 from sklearn_convexrelu._callbacks import Task, with_callbacks
 from sklearn_convexrelu._classifier import ConvexReLUClassifier
+from sklearn_convexrelu._deadline import Deadline
 from sklearn_convexrelu._failures import kept_on_interrupt, undone_on_failure
 from sklearn_convexrelu._folds import (
     INTERRUPTED,
@@ -39,6 +40,8 @@ from sklearn_convexrelu._folds import (
     lacking,
     rows_at,
     score_path,
+    shared_out,
+    warn_of_cut,
     warn_of_missing,
 )
 from sklearn_convexrelu._path import GRID_CONSTRAINTS, alpha_grid
@@ -91,6 +94,7 @@ class _CrossValidated:
         estimator
             The fitted estimator itself.
         """
+        deadline = Deadline.after(self.time_limit)
         _raise_for_params(params, self, "fit")
         if isinstance(sample_weight, Real):
             sample_weight = np.full(_num_samples(X), float(sample_weight))
@@ -122,6 +126,7 @@ class _CrossValidated:
                 grid if self.relative_alpha else alphas,
                 routed.scorer.score,
                 task,
+                deadline,
             )
             check_some_count(paths)
             scores = as_columns(paths, "scores", len(grid))
@@ -135,8 +140,17 @@ class _CrossValidated:
             }
             warn_of_path([s for path in paths for s in path.statuses], "the folds")
             warn_of_missing(paths)
+            warn_of_cut(paths, alphas)
             refit = task.subtask("refit", task_id=len(folds), max_subtasks=None)
-            self._train(data, solver, problem, alpha_max, refit.begin(), alphas[best])
+            self._train(
+                data,
+                solver,
+                problem,
+                alpha_max,
+                refit.begin(),
+                deadline,
+                alphas[best],
+            )
             vars(self).update(chosen)
             with kept_on_interrupt(self):
                 refit.end(attributes={})
@@ -165,7 +179,7 @@ class _CrossValidated:
             )
         return folds
 
-    def _score_folds(self, folds, data, whole, grid, score_params, task):
+    def _score_folds(self, folds, data, whole, grid, score_params, task, deadline):
         """Follow the path of each fold, in parallel; return their _FoldPaths.
 
         An interrupt ends this with the folds that are done, if there are any.
@@ -179,6 +193,7 @@ class _CrossValidated:
             task.subtask("fold", task_id=k, max_subtasks=len(grid)).context
             for k in able
         ]
+        deadlines = shared_out(deadline, len(able), self.n_jobs)
         calls = (
             delayed(score_path)(
                 clone(model),
@@ -191,8 +206,9 @@ class _CrossValidated:
                 scorer,
                 score_params,
                 context,
+                limit,
             )
-            for k, context in zip(able, contexts, strict=True)
+            for k, context, limit in zip(able, contexts, deadlines, strict=True)
         )
         waiting = dict.fromkeys(able)
         try:
@@ -350,6 +366,10 @@ class ConvexReLURegressorCV(_CrossValidated, ConvexReLURegressor):
         Largest number of rounds for each network (None: 100), or of steps of the
         solver over fixed patterns (None: 200 of the interior point method, 20000 of
         FISTA).
+    time_limit : float, default=None
+        Seconds after which the fit ends; None is no limit. Two thirds of them are for
+        the folds, shared alike, whose paths may so end early, with a warning; the last
+        fit has the rest and ends with the best network so far.
     random_state : int, RandomState instance or None, default=None
         Seed of the search for neurons, the same in all folds.
     n_jobs : int, default=None
@@ -460,6 +480,7 @@ class ConvexReLURegressorCV(_CrossValidated, ConvexReLURegressor):
         max_neurons=None,
         tol=1e-3,
         max_iter=None,
+        time_limit=None,
         random_state=None,
         n_jobs=None,
         verbose=0,
@@ -483,6 +504,7 @@ class ConvexReLURegressorCV(_CrossValidated, ConvexReLURegressor):
             max_neurons=max_neurons,
             tol=tol,
             max_iter=max_iter,
+            time_limit=time_limit,
             random_state=random_state,
             n_jobs=n_jobs,
             verbose=verbose,
@@ -585,6 +607,10 @@ class ConvexReLUClassifierCV(_CrossValidated, ConvexReLUClassifier):
         Largest number of rounds for each network (None: 100), or of steps of the
         solver over fixed patterns (None: 200 of the interior point method, 20000 of
         FISTA).
+    time_limit : float, default=None
+        Seconds after which the fit ends; None is no limit. Two thirds of them are for
+        the folds, shared alike, whose paths may so end early, with a warning; the last
+        fit has the rest and ends with the best network so far.
     random_state : int, RandomState instance or None, default=None
         Seed of the search for neurons, the same in all folds.
     n_jobs : int, default=None
@@ -702,6 +728,7 @@ class ConvexReLUClassifierCV(_CrossValidated, ConvexReLUClassifier):
         max_neurons=None,
         tol=1e-3,
         max_iter=None,
+        time_limit=None,
         random_state=None,
         n_jobs=None,
         verbose=0,
@@ -725,6 +752,7 @@ class ConvexReLUClassifierCV(_CrossValidated, ConvexReLUClassifier):
             max_neurons=max_neurons,
             tol=tol,
             max_iter=max_iter,
+            time_limit=time_limit,
             random_state=random_state,
             n_jobs=n_jobs,
             verbose=verbose,

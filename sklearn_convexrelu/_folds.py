@@ -1,5 +1,6 @@
 """Folds of cross-validation: a path on the training rows, scored on the test rows."""
 
+import warnings
 from contextlib import contextmanager
 from copy import copy
 from dataclasses import dataclass, field
@@ -7,12 +8,14 @@ from inspect import signature
 from numbers import Real
 
 import numpy as np
+from joblib import effective_n_jobs
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.metaestimators import _safe_split
 from sklearn.utils.parallel import Parallel
 from sklearn.utils.validation import _check_method_params
 
 from sklearn_convexrelu._callbacks import Task
+from sklearn_convexrelu._deadline import Deadline
 from sklearn_convexrelu._threads import one_blas_thread
 from sklearn_convexrelu.model.solution import Status
 from sklearn_convexrelu.training import warn
@@ -29,6 +32,8 @@ __all__ = [
     "lacking",
     "rows_at",
     "score_path",
+    "shared_out",
+    "warn_of_cut",
     "warn_of_missing",
 ]
 
@@ -50,6 +55,7 @@ class FoldPath:
     dual_gaps: list = field(default_factory=list)
     statuses: list = field(default_factory=list)
     settled: bool = False  # whether smaller alphas would change nothing
+    is_cut: bool = False  # whether its time was up before that
     missing: str = ""  # why it counts for nothing, if so
 
     def add(self, score, model, status):
@@ -72,10 +78,22 @@ class FoldPath:
         return column
 
 
-def score_path(
-    model, caller, data, rows, whole, grid, relative, scorer, params, context
+def score_path(*args):
+    """Follow the path on the training rows of a fold; score it on the test rows.
+
+    An interrupt comes back as a value: raised in a worker, it can reach the caller
+    before the folds that are done.
+    """
+    try:
+        return _scored(*args)
+    except KeyboardInterrupt:
+        return FoldPath(missing=INTERRUPTED)
+
+
+def _scored(
+    model, caller, data, rows, whole, grid, relative, scorer, params, context, deadline
 ):
-    """Follow the path on the training rows of a fold; score it on the test rows."""
+    """Return the path of a fold, with its scores."""
     X, y, sample_weight = data
     train, test = rows
     X_train, y_train = _safe_split(model, X, y, train)
@@ -88,7 +106,14 @@ def score_path(
     model.set_params(verbose=max(verbose - 1, 0))
     # Proofs would take longer than the training, and nobody sees them.
     solutions = model._follow(
-        X_train, y_train, weights, grid, relative, proves=False, whole=whole
+        X_train,
+        y_train,
+        weights,
+        grid,
+        relative,
+        proves=False,
+        whole=whole,
+        deadline=deadline,
     )
     root = Task(context, caller, X_train, y_train, weights)
     with one_blas_thread(), _begun(root) as task:
@@ -101,6 +126,10 @@ def score_path(
                     break
                 if solution.status is Status.INTERRUPTED:
                     raise KeyboardInterrupt
+                path.is_cut = solution.status is Status.TIME_LIMIT
+                if path.is_cut and point > 0:  # half-done beside what is done
+                    step.end()
+                    break
                 score = _number(scorer(model, X_test, y_test, **params))
             path.add(score, model, solution.status)
             if verbose:
@@ -111,7 +140,7 @@ def score_path(
             if step.end(lambda: vars(model)):
                 path.statuses[point] = Status.STOPPED
                 break
-            if judged and has_passed_its_best(path.scores, grid):
+            if path.is_cut or (judged and has_passed_its_best(path.scores, grid)):
                 break
     task.end()
     if np.isnan(path.scores).all():
@@ -131,12 +160,35 @@ def _begun(task):
 
 
 def as_done(calls, n_jobs):
-    """Return the results of calls, one after the other where the backend can."""
+    """Yield the paths of calls; the first that is interrupted ends them all."""
     try:
         parallel = Parallel(n_jobs, return_as="generator")
     except ValueError:  # multiprocessing hands over all at the end
         parallel = Parallel(n_jobs)
-    return parallel(calls)
+    paths = parallel(calls)
+    for path in paths:
+        if path.missing == INTERRUPTED:
+            with warnings.catch_warnings():  # of joblib, that results are left
+                warnings.simplefilter("ignore")
+                if hasattr(paths, "close"):
+                    paths.close()
+            raise KeyboardInterrupt
+        yield path
+
+
+def shared_out(deadline, n_folds, n_jobs):
+    """Return a Deadline for each of the folds, which share two thirds of the time.
+
+    Folds that run one after the other end one after the other; what one does not need
+    is the next one's.
+    """
+    if deadline is None or not n_folds:
+        return [None] * n_folds
+    n_rounds = -(-n_folds // effective_n_jobs(n_jobs))
+    n_workers = -(-n_folds // n_rounds)
+    share = 2.0 / 3.0 * deadline.left / n_rounds
+    begun = deadline.at - deadline.left
+    return [Deadline(begun + share * (k // n_workers + 1)) for k in range(n_folds)]
 
 
 def rows_at(rows, index):
@@ -205,6 +257,17 @@ def warn_of_missing(paths):
         warn(
             f"{n_missing} of {len(paths)} folds do not count: {_told_missing(paths)}.",
             ConvergenceWarning if INTERRUPTED in reasons else UserWarning,
+        )
+
+
+def warn_of_cut(paths, alphas):
+    """Warn of folds whose time was up before their path came to its end."""
+    cut = [path for path in paths if path.is_cut]
+    if cut:
+        last = alphas[min(len(path.scores) for path in cut) - 1]
+        warn(
+            f"time_limit ended the paths of {len(cut)} of {len(paths)} folds, the "
+            f"first at alpha={last:.3g}: smaller ones were not tried in every fold."
         )
 
 

@@ -13,6 +13,7 @@ from sklearn.utils._param_validation import Interval, StrOptions, validate_param
 
 from sklearn_convexrelu._base import absolute
 from sklearn_convexrelu._classifier import ConvexReLUClassifier
+from sklearn_convexrelu._deadline import Deadline
 from sklearn_convexrelu._regressor import ConvexReLURegressor
 from sklearn_convexrelu._threads import training_threads
 from sklearn_convexrelu.model.losses import CLASSIFICATION_LOSSES, REGRESSION_LOSSES
@@ -135,7 +136,8 @@ def convex_relu_path(
     RegularizationPath
         Strengths, networks and certificates. The path ends early where the loss is
         below 1e-5 of that of the best constant: smaller strengths have nothing left to
-        gain. An interrupt ends it with the points so far.
+        gain. An interrupt ends it with the points so far, and so does ``time_limit``,
+        the last of them half-done.
 
     Raises
     ------
@@ -185,7 +187,10 @@ def convex_relu_path(
     solutions, interrupted = [], []
     try:
         with training_threads(model.n_jobs):
-            for solution in model._follow(X, y, sample_weight, grid, relative):
+            deadline = Deadline.after(model.time_limit)
+            for solution in model._follow(
+                X, y, sample_weight, grid, relative, deadline=deadline
+            ):
                 solutions.append(solution)
     except KeyboardInterrupt:
         if not solutions:

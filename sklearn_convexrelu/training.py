@@ -14,7 +14,7 @@ import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 
 from sklearn_convexrelu.adaptive.loop import AdaptiveSolver
-from sklearn_convexrelu.certificates.certificate import certify_at, dual_point
+from sklearn_convexrelu.certificates.certificate import certify_at, dual_point, missed
 from sklearn_convexrelu.certificates.relaxation.search import semidefinite_bound
 from sklearn_convexrelu.data.units import Units
 from sklearn_convexrelu.model.pruning import prune
@@ -35,6 +35,9 @@ __all__ = [
 ]
 
 _MOST_REGIONS = 64  # of the sphere, where time allows
+# Times the tolerance: what the objective may differ by where ``predict`` works in
+# single precision. Certificates, computed in double, should speak of what users see.
+_PREDICTED = 0.1
 _ALIKE = 1e-6  # times the objective: what roundings of it may differ by
 # Times the objective: smaller gaps drown in the rounding of it and of its bound, and
 # searches in single precision resolve prices to about the root of this.
@@ -44,7 +47,14 @@ _INTERNAL = ("sklearn.", "sklearn_convexrelu.", "joblib.")
 
 
 def train(
-    problem, solver, *, start=None, dtype=np.float64, callback=None, pruning=False
+    problem,
+    solver,
+    *,
+    start=None,
+    dtype=np.float64,
+    callback=None,
+    pruning=False,
+    deadline=None,
 ):
     """Solve ``problem`` with ``solver``; certify the network and warn.
 
@@ -64,6 +74,8 @@ def train(
         Called with every record of the solver and its network, in the user's units.
     pruning : bool, default=False
         Whether to prune the network to linearly independent units at the end.
+    deadline : Deadline, default=None
+        When the solver has to end.
 
     Returns
     -------
@@ -87,6 +99,7 @@ def train(
         dtype=dtype,
         callback=callback,
         pruning=pruning,
+        deadline=deadline,
     )
     solution = next(path)
     if solution.status is not Status.CONVERGED:
@@ -108,6 +121,7 @@ def follow(
     dtype=np.float64,
     callback=None,
     pruning=False,
+    deadline=None,
 ):
     """Solve along a path of penalty strengths, each from the last network.
 
@@ -118,7 +132,7 @@ def follow(
     ------
     Solution
         As ``train`` returns it, one an alpha. An interrupt or a callback that asks for
-        a stop ends the path with the solution that it found.
+        a stop ends the path with the solution that it found, and so does the deadline.
     """
     alphas = np.asarray(alphas, dtype=float)
     if not np.all(alphas >= 0.0):
@@ -130,7 +144,7 @@ def follow(
     units = Units.of(problem, solver.gated)
     scaled, solver = units.scaled(problem), units.solver(solver)
     path = solver.solve_path(
-        scaled,
+        replace(scaled, rows=scaled.rows.until(deadline)),
         units.strengths(alphas),
         None if start is None else units.shrink(start),
         None if callback is None else units.translated(callback),
@@ -151,12 +165,10 @@ def follow(
                     known_bound,
                     precision,
                 )
-            # Single precision may not hold what features far from zero need.
-            holds = np.isfinite(restored.certificate.gap) and _layers_agree(
-                problem.with_alpha(alpha), restored
-            )
-            if holds and restored.status is not Status.PRECISION:
-                break
+                if precision == np.float64 or _holds(
+                    problem.with_alpha(alpha), restored
+                ):
+                    break
         yield restored
 
 
@@ -185,6 +197,20 @@ def _certified(problem, scaled, solved, units, known_bound, dtype):
     )
 
 
+def _holds(problem, solved):
+    """Tell whether single precision of a solution's weights is enough for it.
+
+    It may not hold what features far from zero need: the weights, or the sums that
+    predictions are.
+    """
+    if solved.status is Status.PRECISION or not np.isfinite(solved.certificate.gap):
+        return False
+    predicted = problem.loss_at(solved.network.forward(problem.rows))
+    predicted += problem.alpha * solved.network.penalty()
+    differs = abs(predicted - solved.certificate.objective)
+    return differs <= _PREDICTED * solved.tolerance and _layers_agree(problem, solved)
+
+
 def _layers_agree(problem, solved):
     """Tell whether the layers of a network, which users see, predict as it does.
 
@@ -193,7 +219,7 @@ def _layers_agree(problem, solved):
     network, objective = solved.network, solved.certificate.objective
     if not problem.shape.is_tree or network.is_gated:
         return True
-    *hidden, output = network.layers()
+    *hidden, output = (layer.astype(np.float64) for layer in network.layers())
     H = np.maximum(problem.rows.values(hidden[0]), 0.0)
     for weights in hidden[1:]:
         H = np.maximum(H @ weights, 0.0)
@@ -219,9 +245,9 @@ def _confirmed(gap, tolerance, certificate, problem):
     """Return whether a gap in the user's units has converged, and if not why."""
     if _is_within(gap, tolerance) and tolerance >= _RESOLVED * certificate.objective:
         return Status.CONVERGED
-    missed = problem.shape.resolution * problem.loss_scale()
-    if certificate.kind == "priced" and missed > 0.0:
-        if _is_within(gap - missed, tolerance):
+    unseen = missed(problem)
+    if certificate.kind == "priced" and unseen > 0.0:
+        if _is_within(gap - unseen, tolerance):
             return Status.UNRESOLVED
     return Status.PRECISION
 

@@ -13,7 +13,7 @@ from sklearn_convexrelu.adaptive.loop import AdaptiveSolver
 from sklearn_convexrelu.certificates.certificate import lower_bound, price_bound
 from sklearn_convexrelu.certificates.relaxation.descent import bound_price
 from sklearn_convexrelu.certificates.relaxation.proof import region_prices
-from sklearn_convexrelu.certificates.relaxation.regions import Region, Rows, fan
+from sklearn_convexrelu.certificates.relaxation.regions import Region, RowSpace, fan
 from sklearn_convexrelu.certificates.relaxation.search import semidefinite_bound
 from sklearn_convexrelu.certificates.relaxation.semidefinite import (
     Relaxation,
@@ -146,7 +146,7 @@ def test_any_multipliers_bound_the_price_in_every_region():
         n, d, n_outputs = 12, 2 + trial % 4, 1 + trial % 2
         X = rng.standard_normal((n, d)) * rng.uniform(0.1, 10, d)
         N = rng.standard_normal((n, n_outputs))
-        rows = Rows.of(X, 3)
+        rows = RowSpace.of(X, 3)
         regions = [Region.sphere(rows)]
         if d <= 4:
             regions = fan(rows)
@@ -179,7 +179,7 @@ def test_any_multipliers_bound_the_price_in_every_region():
 def test_fan_and_bisections_cover_the_sphere():
     rng = np.random.default_rng(0)
     for rank in (1, 2, 3, 4):
-        rows = Rows.of(rng.standard_normal((9, rank)), 2)
+        rows = RowSpace.of(rng.standard_normal((9, rank)), 2)
         regions = fan(rows)
         for _ in range(3):
             regions = [part for r in regions for part in r.bisected(rows, np.ones(9))]

@@ -204,15 +204,15 @@ def test_an_interrupted_path_has_the_points_so_far(monkeypatch):
 def test_an_interrupt_between_points_keeps_the_path_so_far(monkeypatch):
     X, y = bumps()
 
-    moves = []
+    begin, begun = adaptive._Run.begin, []
 
-    def interrupted(self, problem, started):
-        moves.append(problem)
-        if len(moves) == 4:
+    def interrupted(self, problem):
+        begun.append(problem)
+        if len(begun) == 5:
             raise KeyboardInterrupt
-        self._begin(problem, started)
+        begin(self, problem)
 
-    monkeypatch.setattr(adaptive._Run, "move", interrupted)
+    monkeypatch.setattr(adaptive._Run, "begin", interrupted)
     with pytest.warns(ConvergenceWarning, match="interrupted"):
         path = convex_relu_path(X, y, n_alphas=10, eps=0.01, tol=1e-2)
     assert 1 < len(path.alphas) < 10

@@ -391,6 +391,27 @@ def test_single_precision_that_cannot_hold_the_weights_goes_without_a_word(facto
     assert_allclose(single.objective_ / factor**2, plain.objective_, rtol=3e-3)
 
 
+@pytest.mark.parametrize("widths", [(), (2,)])
+def test_single_precision_of_sums_far_from_zero(widths):
+    """Each x w is 1e5 times what the network says; float32 would be off by a tenth."""
+    X, y = table()
+    X = (X[:40] + 1e4 * np.arange(1, X.shape[1] + 1)).astype(np.float32)
+    y = X[:, 0] > np.median(X[:, 0])
+    model = ConvexReLUClassifier(0.01, subnetwork_widths=widths, random_state=0)
+    model.fit(X, y)
+    H = X.astype(float)
+    for W, b in zip(model.coefs_[:-1], model.intercepts_[:-1], strict=True):
+        H = np.maximum(H @ W.astype(float) + b, 0)
+    F = (H @ model.coefs_[-1].astype(float) + model.intercepts_[-1])[:, 0]
+    loss = np.logaddexp(0, np.where(y, -F, F)).mean()
+    penalty = model.network_.astype(float).penalty()
+    objective = loss + model.alpha_ * penalty
+    assert_allclose(model.objective_, objective, rtol=1e-6)
+    F = model.decision_function(X)
+    loss = np.logaddexp(0, np.where(y, -F, F)).mean()
+    assert abs(loss + model.alpha_ * penalty - objective) <= 0.11 * model.tolerance_
+
+
 def test_poisson_means_beyond_single_precision_are_double():
     X, y = table()
     X, y = X.astype(np.float32), np.exp(y)

@@ -14,6 +14,7 @@ import sklearn_convexrelu
 ROOT = Path(sklearn_convexrelu.__file__).parent
 ORDER = [
     "_threads",
+    "_deadline",
     "data.rows",
     "model.chunks",
     "model.norms",
@@ -21,10 +22,10 @@ ORDER = [
     "model.losses",
     "model.subnetworks",
     "model.problem",
-    "certificates.certificate",
     "data.tables",
     "data.statement",
     "data.units",
+    "certificates.certificate",
     "patterns.geometry",
     "patterns.planes",
     "pricing.sweeps",

@@ -433,6 +433,23 @@ def test_prices_of_features_far_from_zero(offset):
         assert found >= np.sqrt(2) * exact_price(X, N).prices[0] * (1 - 1e-6)
 
 
+def test_a_hidden_bias_next_to_free_under_weight_decay():
+    """Searches miss more there, and certificates claim less."""
+    rng = np.random.default_rng(0)
+    X, y = rng.standard_normal((16, 5)), rng.standard_normal(16)
+    options = {"subnetwork_widths": (2,), "penalty": "weight_decay", "tol": 1e-2}
+    for length, missed in ((1.0, 5e-4), (1e3, 2.5e-3)):
+        table = np.column_stack([X, np.full(16, length)])
+        fits = [
+            ConvexReLURegressor(0.1, random_state=seed, **options).fit(table, y)
+            for seed in range(3)
+        ]
+        best = min(model.objective_ for model in fits)
+        assert max(model.lower_bound_ for model in fits) <= best
+        for model in fits:
+            assert model.dual_gap_ >= missed * y.var() / 2
+
+
 def test_features_that_are_all_zero():
     model = ConvexReLURegressor(hidden_bias=False, subnetwork_widths=(2,))
     model.fit(np.zeros((20, 3)), np.arange(20.0))

@@ -5,9 +5,11 @@ Column generation over neurons with a sliding step; see :class:`AdaptiveSolver`.
 
 import time
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 
+from sklearn_convexrelu._deadline import OutOfTimeError
 from sklearn_convexrelu.adaptive.finish import finished, is_affordable
 from sklearn_convexrelu.adaptive.policy import Action, Care, Look, decide, reason
 from sklearn_convexrelu.adaptive.start import first_point, sample_of
@@ -23,13 +25,14 @@ from sklearn_convexrelu.certificates.certificate import (
     certificate_at,
     dual_point,
     lower_bound,
+    missed,
     no_bound,
     rounding_of_prices,
 )
 from sklearn_convexrelu.data.statement import are_constant
 from sklearn_convexrelu.data.units import Units
 from sklearn_convexrelu.model.solution import Solution, Status, history_record
-from sklearn_convexrelu.pricing.exact import ExactPricing, affordable
+from sklearn_convexrelu.pricing.exact import ExactPricing, serves
 from sklearn_convexrelu.pricing.search import (
     FAIR,
     FIRST,
@@ -56,6 +59,8 @@ _FAIR_TOL, _HARD_TOL = 3e-3, 5e-4
 _FINISH_TOL = 1e-4  # below this tolerance the loop ends on cone programmes
 _LOOP_TOL = 1e-3  # tolerance at which they take over
 _SAMPLE_TOL = 1e-2
+
+_ENDS = Status.INTERRUPTED, Status.STOPPED, Status.TIME_LIMIT
 
 
 @dataclass(frozen=True)
@@ -133,21 +138,15 @@ class AdaptiveSolver:
             to round, but by less than the tolerance where the loop ends on cone
             programmes, of whose networks the one of the least gap is returned (the last
             one, where they grow too large and the loop goes on). The last solution may
-            be ``INTERRUPTED`` or ``STOPPED``.
+            be ``INTERRUPTED``, ``STOPPED`` or at its ``TIME_LIMIT``: when the rows'
+            deadline passes, it is the network priced last, or the best one at hand
+            where none was, after a light search.
         """
-        run = None
+        run = _Run(self, problem, start, callback)
         for alpha in alphas:
-            started = time.perf_counter()
-            problem = problem.with_alpha(alpha)
-            if run is None:
-                if start is None:
-                    start = self.sampled_start(problem, callback)
-                run = _Run(self, problem, start, callback, started)
-            else:
-                run.move(problem, started)
-            solution = run.interruptible_result()
+            solution = run.result_in_time(problem.with_alpha(alpha))
             yield solution
-            if solution.status in (Status.INTERRUPTED, Status.STOPPED):
+            if solution.status in _ENDS:
                 return
 
     def sampled_start(self, problem, callback=None):
@@ -166,9 +165,14 @@ class AdaptiveSolver:
 
         watch = None if callback is None else watch
         sampler = replace(self, tol=max(self.tol, _SAMPLE_TOL))
-        start = sampler.sampled_start(sample, watch)
-        run = _Run(sampler, sample, start, watch, time.perf_counter())
-        return run.result(Care.QUICK).network
+        run = _Run(sampler, sample, sampler.sampled_start(sample, watch), watch)
+        try:
+            run.begin(sample)
+            return run.result(Care.QUICK).network
+        except OutOfTimeError:
+            if run.point is None:
+                raise
+            return run.point.network
 
     def largest_alpha(self, problem):
         """Return the least strength at which the network without neurons is best.
@@ -192,7 +196,7 @@ class AdaptiveSolver:
         scaled, objective = units.scaled(problem), problem.objective(network)
         N = dual_point(scaled, scaled.null_network().forward(scaled.rows))
         exact = not N.any() or bool(are_constant(problem.rows).all())
-        if not exact and affordable(scaled):
+        if not exact and serves(scaled):
             pricing = ExactPricing(scaled.rows.array())
             price = float(pricing.price(N).prices[0]) + pricing.slack(N)
             exact = price <= 10.0 * rounding_of_prices(scaled, N)
@@ -247,56 +251,81 @@ class _Run:
         The point that was priced last, its candidates and its certificate.
     """
 
-    def __init__(self, solver, problem, start, callback, started):
-        self.solver, self.callback = solver, callback
+    def __init__(self, solver, problem, start, callback):
+        self.solver, self.start, self.callback = solver, start, callback
+        self.problem, self.point, self.priced = problem, None, None
+        self.started = time.perf_counter()
         self.scale = problem.loss_scale()
         self.tolerance = self.aim = solver.tol * self.scale
         if problem.shape.is_tree:
-            missed = problem.shape.resolution * self.scale
-            self.aim = max(self.tolerance - missed, 0.5 * self.tolerance)
-        self.steps = Steps(
+            self.aim = max(self.tolerance - missed(problem), 0.5 * self.tolerance)
+        self.first_care, self.effort, self.tracks = Care.QUICK, solver.hardest(), False
+
+    @cached_property
+    def steps(self):
+        """What rounds are made of."""
+        problem, solver = self.problem, self.solver
+        return Steps(
             problem,
             pricer_of(problem, exact=solver.proves),
             np.random.default_rng(solver.seed),
             solver.max_neurons,
             self.scale,
-            _Teller(problem, callback),
+            _StepReporter(problem, self.callback),
         )
-        self.first_care, self.effort, self.tracks = Care.QUICK, solver.hardest(), False
-        self._begin(problem, started)
-        self.point = first_point(self.steps, start, self.scale)
 
-    def move(self, problem, started):
-        """Go on with the same problem at another penalty strength.
+    def result_in_time(self, problem):
+        """Run the loop at another alpha; an interrupt or the deadline may end it."""
+        self.started, self.priced = time.perf_counter(), None
+        try:
+            if self.start is None and self.point is None:
+                self.start = self.solver.sampled_start(problem, self.callback)
+            self.begin(problem)
+            return self.result()
+        except KeyboardInterrupt:
+            if self.priced is None:
+                raise
+            status = Status.INTERRUPTED
+        except OutOfTimeError:
+            problem.rows.deadline.lift()  # what there is is still to be certified
+            status = Status.TIME_LIMIT
+            if self.priced is None:
+                self.price_best(problem)
+        self.point, candidates, certificate = self.priced
+        return self.solution(candidates, certificate, status)
 
-        The neurons and leaders so far are a start so close that the careful search can
-        come at once, can be short, and leaves little to add.
+    def begin(self, problem):
+        """Come to the first network at an alpha.
+
+        From another alpha, the neurons and leaders so far are a start so close that the
+        careful search can come at once, can be short, and leaves little to add.
         """
+        self._state(problem)
+        if self.point is None:
+            self.point = first_point(self.steps, self.start, self.scale)
+            return
         self.tracks, self.first_care, self.effort = True, Care.FULL, FAIR
         if self.solver.tol >= _FAIR_TOL:
             self.effort = TRACK if self.solver.proves else LIGHT
-        self._begin(problem, started)
         network = self.point.network
         network = self.steps.corrected(
             *network.directions(), network.intercept, ENOUGH_CORRECTING * self.aim
         )
         self.point = Point.of(problem, network)
 
-    def _begin(self, problem, started):
+    def _state(self, problem):
+        self.history, self.n_iter, self.stopped = [], 0, False
         self.problem = self.steps.problem = self.steps.tell.problem = problem
-        self.started, self.history = started, []
-        self.n_iter, self.priced, self.stopped = 0, None, False
         self.steps.is_capped = False
 
-    def interruptible_result(self):
-        """Run the loop; a KeyboardInterrupt ends it with the network priced last."""
-        try:
-            return self.result()
-        except KeyboardInterrupt:
-            if self.priced is None:
-                raise
-            self.point, candidates, certificate = self.priced
-            return self.solution(candidates, certificate, Status.INTERRUPTED)
+    def price_best(self, problem):
+        """Price the best network at hand lightly, where there was no time for more."""
+        self._state(problem)
+        last = None if self.point is None else self.point.network
+        networks = problem.null_network(), self.start, last
+        points = [Point.of(problem, known) for known in networks if known is not None]
+        self.point = min(points, key=lambda point: point.objective)
+        self.price_and_certify(LIGHT)
 
     def result(self, required=Care.FULL):
         """Look, decide, act, until the decision is to end.
@@ -447,7 +476,7 @@ class _Run:
             self.stopped |= bool(self.callback(record, network))
 
 
-class _Teller:
+class _StepReporter:
     """Reports steps to a callback, if there is one."""
 
     def __init__(self, problem, callback):

@@ -23,6 +23,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy import sparse
 
+from sklearn_convexrelu._deadline import Deadline
 from sklearn_convexrelu._threads import in_parallel
 
 __all__ = ["FEW_ROWS", "Block", "Rows", "Weights", "is_mapped", "kept"]
@@ -201,6 +202,8 @@ class Rows:
         What it is made in.
     extent : Extent
         Bounds of the table, which all rows of it share.
+    deadline : Deadline or None
+        When passes over the rows must end.
     """
 
     table: np.ndarray | sparse.csr_array
@@ -211,6 +214,7 @@ class Rows:
     source: "Rows | None" = None
     precision: np.dtype | None = None
     extent: Extent = field(default_factory=Extent, repr=False, compare=False)
+    deadline: Deadline | None = field(default=None, repr=False, compare=False)
 
     @classmethod
     def of(cls, X, constant=0.0):
@@ -298,6 +302,7 @@ class Rows:
 
         def summed(start):
             total = None
+            self._check_time()
             for rows, block in self._blocks(start, width):
                 total = _added(total, kernel(block, rows, *args))
             return total
@@ -316,6 +321,7 @@ class Rows:
         """
 
         def written(start):
+            self._check_time()
             for rows, block in self._blocks(start, width):
                 out[rows] = kernel(block, rows, *args)
 
@@ -440,6 +446,10 @@ class Rows:
             return rows
         return replace(rows, table=rows.table / rows.unit, unit=1.0, extent=Extent())
 
+    def until(self, deadline):
+        """Return the rows with another Deadline, or None."""
+        return replace(self, deadline=deadline)
+
     def with_constant(self, columns, constant):
         """Return the rows of some inputs, and a constant as the last one."""
         columns = np.flatnonzero(columns[: self.n_inputs - (self.constant != 0.0)])
@@ -462,15 +472,22 @@ class Rows:
         # What is no input, or far from one, would leave single precision.
         if self.is_mapped:
             dtype = np.dtype(dtype)
-            return Rows(self.table, axes=axes, source=self, precision=dtype)
+            return Rows(
+                self.table,
+                axes=axes,
+                source=self,
+                precision=dtype,
+                deadline=self.deadline,
+            )
         if self.is_sparse:
             table = self.table if self.columns is None else self.table[:, self.columns]
             table = (table / self.unit).astype(dtype, copy=False)
-            return Rows(table, self.constant, axes=axes)
+            return Rows(table, self.constant, axes=axes, deadline=self.deadline)
         if axes is None and self.is_plain and self.dtype == dtype:
             return self
         out = np.empty((len(self), self.n_inputs), dtype)
-        return Rows(self.map(_rotated, self.n_inputs, out, axes))
+        table = self.map(_rotated, self.n_inputs, out, axes)
+        return Rows(table, deadline=self.deadline)
 
     @kept
     def _array(self):
@@ -510,7 +527,7 @@ class Rows:
         None where that is no array so small that a copy is worth its memory.
         """
         if self.is_plain and not self.is_sparse and self.size <= _CHUNK_ENTRIES:
-            return Rows(self.table * v)
+            return Rows(self.table * v, deadline=self.deadline)
         return None
 
     def _taken(self, index):
@@ -529,6 +546,10 @@ class Rows:
         return out
 
     # Chunks and blocks.
+
+    def _check_time(self):
+        if self.deadline is not None:
+            self.deadline.check()
 
     @kept
     def _chunk(self):

@@ -79,8 +79,12 @@ class Problem:
         )
 
     def objective(self, network, F=None):
-        """Return loss plus penalty of ``network``; ``F`` its predictions, if known."""
-        F = network.forward(self.rows) if F is None else F
+        """Return loss plus penalty of ``network``; ``F`` its predictions, if known.
+
+        In double, whatever its weights are in: sums in single precision may differ by
+        more than a tolerance where features are far from zero.
+        """
+        F = network.astype(np.float64).forward(self.rows) if F is None else F
         return self.loss_at(F) + self.alpha * network.penalty()
 
     def loss_at(self, F):

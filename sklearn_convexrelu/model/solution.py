@@ -38,6 +38,7 @@ class Status(Enum):
         "of the loss of the best constant for each of subnetwork_widths); increase tol"
     )
     INTERRUPTED = "it was interrupted"
+    TIME_LIMIT = "the time limit was reached; increase time_limit or tol"
     INACCURATE = (
         "the solver stopped before that; ask it for more accuracy, or for more "
         "iterations, in solver_options"

@@ -42,8 +42,8 @@ from sklearn_convexrelu.pricing.sweeps import CircleSweep, Points, SphereSweep
 __all__ = [
     "ExactPrices",
     "ExactPricing",
-    "affordable",
-    "are_affordable",
+    "serves",
+    "serves_rows",
     "effective_rank",
     "exact_price",
     "max_rows",
@@ -130,14 +130,14 @@ def supports(rank, n_samples, n_outputs=1):
     return n_samples <= max_rows(rank)
 
 
-def affordable(problem):
+def serves(problem):
     """Tell whether :class:`ExactPricing` serves the networks of a Problem."""
     if problem.shape.is_tree or not problem.shape.norm.is_euclidean:
         return False
-    return are_affordable(problem.rows, problem.n_outputs)
+    return serves_rows(problem.rows, problem.n_outputs)
 
 
-def are_affordable(rows, n_outputs):
+def serves_rows(rows, n_outputs):
     """Tell whether :class:`ExactPricing` serves neurons on these rows.
 
     A few rows show that of most data, whose rank is no less.

@@ -15,7 +15,7 @@ from sklearn_convexrelu.data.rows import FEW_ROWS, Rows
 from sklearn_convexrelu.model.norms import EUCLIDEAN
 from sklearn_convexrelu.patterns.geometry import Geometry
 from sklearn_convexrelu.pricing.ascent import ascend
-from sklearn_convexrelu.pricing.exact import ExactPricing, are_affordable
+from sklearn_convexrelu.pricing.exact import ExactPricing, serves_rows
 from sklearn_convexrelu.pricing.kernels import BATCH, Candidates, Prices
 from sklearn_convexrelu.pricing.polish import polish
 
@@ -121,7 +121,7 @@ class Pricer:
         self.geometry = Geometry.of(self.rows, norm.is_euclidean)
         self.rough = self.rows.along(self.geometry.axes, self.precision)
         self._squares = self.geometry.squares[:, None].astype(self.precision)
-        exact = exact and norm.is_euclidean and are_affordable(self.rows, n_outputs)
+        exact = exact and norm.is_euclidean and serves_rows(self.rows, n_outputs)
         self._exact = ExactPricing(self.rows.array()) if exact else None
 
     def signature(self, directions):

@@ -191,8 +191,13 @@ class FixedPatterns:
         Yields
         ------
         Solution
-            One an alpha, without directions: its certificate is the programme's.
+            One an alpha, without directions: its certificate is the programme's. The
+            last one may be ``STOPPED`` or, where the rows' deadline passes, at its
+            ``TIME_LIMIT``; patterns are chosen whatever time that takes.
         """
+        # Asked between steps: what a programme has reached is still to be certified.
+        deadline = problem.rows.deadline
+        problem = replace(problem, rows=problem.rows.until(None))
         programme, network_of = self.programme(problem)
         if not programme.n_units:
             tolerance = self.tol * problem.loss_scale()
@@ -204,19 +209,23 @@ class FixedPatterns:
             return
         method = self._method()
         watch = None
-        if callback is not None:
+        if callback is not None or deadline is not None:
 
             def watch(record, blocks):
-                return callback(record, network_of(blocks))
+                stops = callback is not None and callback(record, network_of(blocks))
+                return stops or (deadline is not None and deadline.has_passed)
 
         for alpha in alphas:
             at_alpha = problem.with_alpha(alpha)
             solved = method.solve(programme.at(alpha), watch)
             network = with_few_units(at_alpha, network_of(solved.blocks))
+            status = solved.status
+            if status is Status.STOPPED and deadline is not None:
+                status = Status.TIME_LIMIT if deadline.has_passed else status
             yield Solution(
                 network=network,
                 certificate=self._certificate(at_alpha, network, solved),
-                status=solved.status,
+                status=status,
                 n_iter=solved.n_iter,
                 history=solved.history,
                 tolerance=solved.tolerance,

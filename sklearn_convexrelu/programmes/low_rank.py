@@ -24,7 +24,7 @@ from sklearn_convexrelu.certificates.certificate import (
     price_bound,
 )
 from sklearn_convexrelu.data.units import Units
-from sklearn_convexrelu.pricing.exact import ExactPricing, affordable
+from sklearn_convexrelu.pricing.exact import ExactPricing, serves
 from sklearn_convexrelu.pricing.judged import judged
 from sklearn_convexrelu.pricing.subnetworks import pricer_of
 
@@ -197,6 +197,9 @@ class LowRank:
         Solution
             For all features, with its guarantee.
         """
+        # Certificates on all features are made whatever the time.
+        deadline = problem.rows.deadline
+        problem = replace(problem, rows=problem.rows.until(None))
         reduction = self.reduction(problem)
         basis, inner = reduction.basis, self.inner(reduction.basis)
         certified = _Certified(problem, reduction, inner) if self.proves else None
@@ -204,8 +207,9 @@ class LowRank:
         def mapped_callback(record, network):
             return callback(record, network.mapped(basis))
 
+        timed = reduction.problem.rows.until(deadline)
         path = inner.solve_path(
-            reduction.problem,
+            replace(reduction.problem, rows=timed),
             alphas,
             None if start is None else start.mapped(basis.T),
             None if callback is None else mapped_callback,
@@ -294,7 +298,7 @@ class Reduction:
     @cached_property
     def exact(self):
         """The exact pricing of the reduced problem, None where it costs too much."""
-        return ExactPricing(self.problem.X) if affordable(self.problem) else None
+        return ExactPricing(self.problem.X) if serves(self.problem) else None
 
     def gradient_norm(self, N):
         """Return the spectral norm of ``diag(s / S)^(-1/2) N``."""

@@ -17,7 +17,7 @@ from scipy.optimize import minimize
 
 from sklearn_convexrelu.certificates.certificate import dual_point, price_bound
 from sklearn_convexrelu.certificates.relaxation.proof import region_prices
-from sklearn_convexrelu.certificates.relaxation.regions import TINY, Region, Rows
+from sklearn_convexrelu.certificates.relaxation.regions import TINY, Region, RowSpace
 from sklearn_convexrelu.certificates.relaxation.semidefinite import (
     SMOOTHING,
     Moments,
@@ -80,7 +80,7 @@ def bound_price(problem, N, *, n_neighbors=10, max_iter=60):
         If the problem is of sub-networks.
     """
     refuse_trees(problem)
-    rows = Rows.of(problem.X, n_neighbors)
+    rows = RowSpace.of(problem.X, n_neighbors)
     best = price_bound(problem, N) * (1.0 + 1e-12 * len(N))
     size = np.abs(N).sum()
     if rows.rank == 0 or size == 0.0:
@@ -218,7 +218,7 @@ def polished(relaxation, state, blocks, N, deadline, max_iter):
     Parameters
     ----------
     relaxation : Relaxation
-        Rows and regions.
+        The row space and regions.
     state : State
         Where to start.
     blocks : ndarray of bool, (n_regions, 2, n_outputs)

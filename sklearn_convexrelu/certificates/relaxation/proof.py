@@ -27,7 +27,7 @@ def block_prices(relaxation, state, N):
     Parameters
     ----------
     relaxation : Relaxation
-        Rows and regions.
+        The row space and regions.
     state : State
         Its factors, a and multipliers only tell which quadratic to use.
     N : ndarray of shape (n_samples, n_outputs)
@@ -61,7 +61,7 @@ def region_prices(relaxation, state, N):
     Parameters
     ----------
     relaxation : Relaxation
-        Rows and regions.
+        The row space and regions.
     state : State
         As in ``block_prices``.
     N : ndarray of shape (n_samples, n_outputs)

@@ -15,7 +15,7 @@ from sklearn.neighbors import NearestNeighbors
 
 from sklearn_convexrelu.patterns.planes import row_space
 
-__all__ = ["TINY", "Region", "Rows", "fan"]
+__all__ = ["TINY", "Region", "RowSpace", "fan"]
 
 # Keeps denominators from being zero: the least number whose square is one, too.
 TINY = np.sqrt(np.finfo(float).tiny)
@@ -25,7 +25,7 @@ _SIDE_RTOL = 512 * np.finfo(float).eps
 
 
 @dataclass(frozen=True)
-class Rows:
+class RowSpace:
     """Data in coordinates of its row space, scaled to rows of order one, with pairs."""
 
     Z: np.ndarray  # (n_samples, rank)
@@ -73,7 +73,7 @@ class Rows:
 
 
 def _paired(Z, pairs, shares):
-    """Return the attributes of Rows that belong to pairs."""
+    """Return the attributes of RowSpace that belong to pairs."""
     n_pairs = len(shares)
     incidence = sparse.csr_array(
         (
@@ -189,7 +189,7 @@ def fan(rows):
 
     Parameters
     ----------
-    rows : Rows
+    rows : RowSpace
         The data.
 
     Returns

@@ -28,7 +28,12 @@ from sklearn_convexrelu.certificates.relaxation.proof import (
     proven_value,
     region_prices,
 )
-from sklearn_convexrelu.certificates.relaxation.regions import TINY, Region, Rows, fan
+from sklearn_convexrelu.certificates.relaxation.regions import (
+    TINY,
+    Region,
+    RowSpace,
+    fan,
+)
 from sklearn_convexrelu.certificates.relaxation.semidefinite import (
     Moments,
     Relaxation,
@@ -152,7 +157,7 @@ class _Search:
         self.problem, self.target, self.n_ties = problem, target, n_neighbors
         self.started = time.perf_counter()
         self.deadline = self.started + time_limit
-        self.rows = Rows.of(problem.X, n_neighbors)
+        self.rows = RowSpace.of(problem.X, n_neighbors)
         self.alpha = problem.alpha / self.rows.scale  # of rows scaled to order one
         self.best, self.history = None, ()
         self.regions = [Region.sphere(self.rows)]

@@ -126,7 +126,7 @@ class Relaxation:
 
     Parameters
     ----------
-    rows : Rows
+    rows : RowSpace
         The data.
     regions : list of Region
         Their union is the sphere.
