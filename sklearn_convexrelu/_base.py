@@ -126,6 +126,7 @@ _OF_SOME_NETWORKS = (
 _OF_THE_PROBLEM = (
     "loss",
     "huber_threshold",
+    "quantile",
     "class_weight",
     "fit_intercept",
     "hidden_bias",

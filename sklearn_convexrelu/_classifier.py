@@ -61,11 +61,11 @@ class ConvexReLUClassifier(ClassifierMixin, BaseConvexReLU):
         that one grid fits every data set; useful values are 0.1 to 0.0003.
     relative_alpha : bool, default=True
         Whether ``alpha`` is relative to ``alpha_max_`` or absolute.
-    loss : {"log_loss", "squared_hinge", "squared_error"}, default="log_loss"
+    loss : {"log_loss", "squared_hinge", "hinge", "squared_error"}, default="log_loss"
         ``"log_loss"`` is that of one logit for two classes, of the softmax for several
         and of one logit a label for multilabel targets; it gives probabilities.
-        ``"squared_hinge"`` is ``max(0, 1 - y f)^2 / 2`` and ``"squared_error"``
-        ``(f - y)^2 / 2``, with y one for the class of an output and minus one for the
+        ``"squared_hinge"`` is ``max(0, 1 - y f)^2 / 2``, ``"hinge"`` is
+        ``max(0, 1 - y f)`` and ``"squared_error"`` ``(f - y)^2 / 2``, with y one for the class of an output and minus one for the
         others, summed over outputs.
     class_weight : dict, "balanced" or None, default=None
         Factors of the sample weights by class, one for classes that are not named.

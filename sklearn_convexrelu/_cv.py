@@ -466,6 +466,7 @@ class ConvexReLURegressorCV(_CrossValidated, ConvexReLURegressor):
         path_tol=1e-2,
         loss="squared_error",
         huber_threshold=1.35,
+        quantile=0.5,
         fit_intercept=True,
         hidden_bias=True,
         subnetwork_widths=(),
@@ -490,6 +491,7 @@ class ConvexReLURegressorCV(_CrossValidated, ConvexReLURegressor):
             relative_alpha=relative_alpha,
             loss=loss,
             huber_threshold=huber_threshold,
+            quantile=quantile,
             fit_intercept=fit_intercept,
             hidden_bias=hidden_bias,
             subnetwork_widths=subnetwork_widths,
@@ -549,7 +551,7 @@ class ConvexReLUClassifierCV(_CrossValidated, ConvexReLUClassifier):
     path_tol : float, default=1e-2
         Tolerance of the networks on the paths of the folds, as ``tol`` is that of the
         returned one.
-    loss : {"log_loss", "squared_hinge", "squared_error"}, default="log_loss"
+    loss : {"log_loss", "squared_hinge", "hinge", "squared_error"}, default="log_loss"
         As in :class:`ConvexReLUClassifier`.
     class_weight : dict, "balanced" or None, default=None
         Factors of the sample weights by class.

@@ -8,6 +8,7 @@ from typing import Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import RegressorMixin, _fit_context
+from sklearn.metrics import d2_pinball_score
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import column_or_1d
 
@@ -45,11 +46,14 @@ class ConvexReLURegressor(RegressorMixin, BaseConvexReLU):
         that one grid fits every data set; useful values are 0.1 to 0.0003.
     relative_alpha : bool, default=True
         Whether ``alpha`` is relative to ``alpha_max_`` or absolute.
-    loss : {"squared_error", "huber", "poisson"}, default="squared_error"
+    loss : {"squared_error", "huber", "poisson", "absolute_error", "quantile"}, \
+            default="squared_error"
         Loss of a prediction f of the target y, summed over targets:
         ``(f - y)^2 / 2``; the same up to residuals of ``huber_threshold`` and linear
-        beyond, for outliers; or half the Poisson deviance of the mean ``exp(f)``, for
-        counts and other targets that are not negative.
+        beyond, for outliers; half the Poisson deviance of the mean ``exp(f)``, for
+        counts and other targets that are not negative; ``|f - y|``, which fits the
+        median; or the pinball loss ``q max(y - f, 0) + (1 - q) max(f - y, 0)``, which
+        fits the ``quantile`` q.
     huber_threshold : float, default=1.35
         Residual, in the unit of y, from which the Huber loss is linear. Read only with
         ``loss="huber"``.
@@ -219,6 +223,7 @@ class ConvexReLURegressor(RegressorMixin, BaseConvexReLU):
         **BaseConvexReLU._parameter_constraints,
         "loss": [StrOptions(set(REGRESSION_LOSSES))],
         "huber_threshold": [Interval(Real, 0, None, closed="neither")],
+        "quantile": [Interval(Real, 0, 1, closed="neither"), "array-like"],
     }
 
     def __init__(
@@ -228,6 +233,7 @@ class ConvexReLURegressor(RegressorMixin, BaseConvexReLU):
         relative_alpha=True,
         loss="squared_error",
         huber_threshold=1.35,
+        quantile=0.5,
         fit_intercept=True,
         hidden_bias=True,
         subnetwork_widths=(),
@@ -273,6 +279,7 @@ class ConvexReLURegressor(RegressorMixin, BaseConvexReLU):
             verbose=verbose,
         )
         self.huber_threshold = huber_threshold
+        self.quantile = quantile
 
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(
@@ -303,7 +310,8 @@ class ConvexReLURegressor(RegressorMixin, BaseConvexReLU):
         X, y = checked(self, X, y, multi_output=True, y_numeric=True)
         if y.ndim == 2 and y.shape[1] == 1:
             y = column_or_1d(y, warn=True)
-        targets = np.asarray(y, dtype=np.float64).reshape(len(y), -1)
+        loss = self._loss()
+        targets = self._repeated(np.asarray(y, dtype=np.float64).reshape(len(y), -1))
         weights = checked_weights(sample_weight, X)
         live = weights > 0.0
         X, targets, weights = of_rows(live, X, targets, weights)
@@ -314,7 +322,7 @@ class ConvexReLURegressor(RegressorMixin, BaseConvexReLU):
             X,
             targets,
             weights,
-            self._loss(),
+            loss,
             attributes={"_fitted_loss": self.loss},
             live=live,
         ).settling(settled)
@@ -337,9 +345,49 @@ class ConvexReLURegressor(RegressorMixin, BaseConvexReLU):
             )
         return np.where(zero, np.log(np.finfo(dtype).tiny) / 2, np.nan)
 
+    def _repeated(self, targets):
+        """Return the targets of the outputs: one target as often as there are levels.
+
+        Raises
+        ------
+        ValueError
+            If there are several levels of several targets, or over cones.
+        """
+        n_levels = self._n_levels()
+        if n_levels == 1:
+            return targets
+        if targets.shape[1] > 1:
+            raise ValueError(
+                f"quantile={self.quantile} has {n_levels} levels, for one target, but "
+                f"y has {targets.shape[1]}: fit one level of all targets, or one target "
+                "at a time."
+            )
+        return np.repeat(targets, n_levels, axis=1)
+
+    def _levels(self):
+        """Return the levels of the quantile loss; raise where they are none."""
+        levels = np.asarray(self.quantile, dtype=object).ravel()
+        numbers = all(isinstance(q, Real) and 0.0 < q < 1.0 for q in levels)
+        if np.ndim(self.quantile) > 1 or not len(levels) or not numbers:
+            raise ValueError(
+                f"quantile must hold numbers between zero and one, got {self.quantile}."
+            )
+        return levels.astype(float)
+
+    def _n_levels(self):
+        """Return the number of outputs of one target."""
+        return len(self._levels()) if self.loss == "quantile" else 1
+
+    def _problem_params(self):
+        """Return the parameters that say what is minimised, but for alpha."""
+        params = super()._problem_params()
+        levels = tuple(self._levels()) if self.loss == "quantile" else None
+        return params | {"quantile": levels}
+
     def _loss(self):
         """Return the loss that the parameters name."""
-        return regression_loss(self.loss, self.huber_threshold)
+        levels = self._levels() if self.loss == "quantile" else None
+        return regression_loss(self.loss, self.huber_threshold, levels)
 
     def predict(self, X: ArrayLike) -> NDArray:
         """Predict targets.
@@ -351,8 +399,9 @@ class ConvexReLURegressor(RegressorMixin, BaseConvexReLU):
 
         Returns
         -------
-        ndarray of shape (n_samples,) or (n_samples, n_targets)
-            Predicted targets; for the Poisson loss predicted means.
+        ndarray of shape (n_samples,), (n_samples, n_targets) or (n_samples, n_levels)
+            Predicted targets; for the Poisson loss predicted means, and for several
+            levels of a quantile one column each.
         """
         predicted = self._forward(X)
         if _has_log_link(self._fitted_loss):
@@ -360,6 +409,38 @@ class ConvexReLURegressor(RegressorMixin, BaseConvexReLU):
             holds = np.max(means, initial=0.0) <= np.finfo(predicted.dtype).max
             predicted = means.astype(predicted.dtype) if holds else means
         return predicted[:, 0] if self.n_outputs_ == 1 else predicted
+
+    def score(
+        self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None
+    ) -> float:
+        """Return the coefficient of determination, or that of quantiles.
+
+        It is R2, as of every regressor, whatever the loss, but for several levels of a
+        quantile: there it is the mean over levels of the part of the pinball loss of
+        the best constant that the network explains (``d2_pinball_score``).
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Features.
+        y : array-like of shape (n_samples,) or (n_samples, n_targets)
+            Targets.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Non-negative weights.
+
+        Returns
+        -------
+        float
+            At most one; zero is that of a constant.
+        """
+        if self._n_levels() == 1:
+            return super().score(X, y, sample_weight)
+        predicted = self.predict(X)
+        scores = [
+            d2_pinball_score(y, column, sample_weight=sample_weight, alpha=level)
+            for column, level in zip(predicted.T, self._levels(), strict=True)
+        ]
+        return float(np.mean(scores))
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()

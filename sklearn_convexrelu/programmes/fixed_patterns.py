@@ -8,9 +8,9 @@ import numpy as np
 from sklearn_convexrelu.certificates.certificate import (
     Certificate,
     beyond_rounding,
-    dual_point,
     no_bound,
 )
+from sklearn_convexrelu.certificates.kinks import least_price_of_constant
 from sklearn_convexrelu.model.neurons import mapped
 from sklearn_convexrelu.model.solution import Solution, Status
 from sklearn_convexrelu.patterns.planes import keeps_all
@@ -153,8 +153,8 @@ class FixedPatterns:
         programme = self.programme(problem)[0]
         if not programme.n_units:
             return 0.0
-        N = dual_point(problem, problem.null_network().forward(problem.rows))
-        return beyond_rounding(problem, N, programme.largest_alpha())
+        price, N = least_price_of_constant(problem, programme.priced)
+        return beyond_rounding(problem, N, price)
 
     def on_inputs(self, basis):
         """Return the solver of the inputs ``X basis``: its gates on these."""
@@ -230,6 +230,7 @@ class FixedPatterns:
                 history=solved.history,
                 tolerance=solved.tolerance,
                 directions=None,
+                dual_point=None if problem.loss.is_smooth else solved.dual_point,
             )
             if solved.status is Status.STOPPED:
                 return
@@ -239,7 +240,8 @@ class FixedPatterns:
         over_all, bound_here = None, solved.lower_bound
         kind = self.kind(problem.X)
         if kind == "restricted" and not self.gated and self.proves:
-            over_all = self._over_all(problem, network)
+            N = None if problem.loss.is_smooth else solved.dual_point
+            over_all = self._over_all(problem, network, N)
             if over_all.kind == "exact":  # what holds for all holds for these
                 bound_here = max(bound_here, over_all.lower_bound)
         return Certificate(
@@ -252,6 +254,6 @@ class FixedPatterns:
             over_all=over_all,
         )
 
-    def _over_all(self, problem, network):
+    def _over_all(self, problem, network, N=None):
         """Return the certificate of a ReLU network among all networks."""
-        return judged(problem, network, self.seed)[0]
+        return judged(problem, network, self.seed, N=N)[0]
