@@ -65,8 +65,8 @@ class ConvexReLUClassifier(ClassifierMixin, BaseConvexReLU):
         ``"log_loss"`` is that of one logit for two classes, of the softmax for several
         and of one logit a label for multilabel targets; it gives probabilities.
         ``"squared_hinge"`` is ``max(0, 1 - y f)^2 / 2``, ``"hinge"`` is
-        ``max(0, 1 - y f)`` and ``"squared_error"`` ``(f - y)^2 / 2``, with y one for the class of an output and minus one for the
-        others, summed over outputs.
+        ``max(0, 1 - y f)`` and ``"squared_error"`` ``(f - y)^2 / 2``, with y one for
+        the class of an output and minus one for the others, summed over outputs.
     class_weight : dict, "balanced" or None, default=None
         Factors of the sample weights by class, one for classes that are not named.
         ``alpha_max_`` does not know them, so a light class counts for little.
@@ -76,6 +76,11 @@ class ConvexReLUClassifier(ClassifierMixin, BaseConvexReLU):
         Whether to fit the output intercepts :math:`b_2`, which are not penalised.
     hidden_bias : bool, default=True
         Whether hidden units have a bias :math:`b_{1j}`, penalised like a weight.
+    standardize : bool, default=False
+        Whether features are divided by their standard deviations inside the fit, with
+        the sample weights, and not centred: sparse ones stay sparse, and the hidden
+        bias costs what it does. ``coefs_`` are for the features as they are; the
+        penalty, ``objective_``, ``alpha_max_`` and certificates are of the scaled ones.
     subnetwork_widths : tuple of int, default=()
         Hidden widths before the last hidden unit of each parallel sub-network. ``()``:
         neurons, so two layers. ``(m1,)``: three layers, sub-networks of m1 neurons that
@@ -251,6 +256,7 @@ class ConvexReLUClassifier(ClassifierMixin, BaseConvexReLU):
         class_weight=None,
         fit_intercept=True,
         hidden_bias=True,
+        standardize=False,
         subnetwork_widths=(),
         penalty="path",
         activation="relu",
@@ -275,6 +281,7 @@ class ConvexReLUClassifier(ClassifierMixin, BaseConvexReLU):
             loss=loss,
             fit_intercept=fit_intercept,
             hidden_bias=hidden_bias,
+            standardize=standardize,
             subnetwork_widths=subnetwork_widths,
             penalty=penalty,
             activation=activation,

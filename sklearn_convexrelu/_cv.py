@@ -101,7 +101,8 @@ class _CrossValidated:
         routed = self._routed(sample_weight, params)
         with undone_on_failure(self), training_threads(self.n_jobs):
             solver = self._solver()
-            data = self._checked(X, y, sample_weight)
+            data = self._data(X, y, sample_weight)
+            self._warn_of_scales(data)
             X, y, sample_weight = indexable(X, y, sample_weight)
             y = y.toarray() if issparse(y) else y  # an indicator
             if np.ndim(y) == 2 and np.shape(y)[1] == 1:
@@ -115,7 +116,7 @@ class _CrossValidated:
                 max_subtasks=len(folds) + 1,
                 sequential_subtasks=False,
             ).begin()
-            problem, alpha_max = self._stated(data, solver)
+            solver, problem, alpha_max = self._stated(data, solver)
             grid = alpha_grid(self.alphas, self.n_alphas, self.eps)
             unit = alpha_max if self.relative_alpha or self.alphas is None else 1.0
             alphas = absolute(grid, unit)
@@ -308,14 +309,22 @@ class ConvexReLURegressorCV(_CrossValidated, ConvexReLURegressor):
     path_tol : float, default=1e-2
         Tolerance of the networks on the paths of the folds, as ``tol`` is that of the
         returned one.
-    loss : {"squared_error", "huber", "poisson"}, default="squared_error"
+    loss : {"squared_error", "huber", "poisson", "absolute_error", "quantile"}, \
+            default="squared_error"
         As in :class:`ConvexReLURegressor`.
     huber_threshold : float, default=1.35
         Residual, in the unit of y, from which the Huber loss is linear.
+    quantile : float or array-like of shape (n_levels,), default=0.5
+        Level of the quantile that is fitted, or several of one target.
     fit_intercept : bool, default=True
         Whether to fit the output intercepts, which are not penalised.
     hidden_bias : bool, default=True
         Whether hidden units have a bias, penalised like a weight.
+    standardize : bool, default=False
+        Whether features are divided by their standard deviations inside the fit, with
+        the sample weights, and not centred: sparse ones stay sparse, and the hidden
+        bias costs what it does. ``coefs_`` are for the features as they are; the
+        penalty, ``objective_``, ``alpha_max_`` and certificates are of the scaled ones.
     subnetwork_widths : tuple of int, default=()
         Hidden widths before the last hidden unit of each parallel sub-network. ``()``:
         neurons, so two layers. ``(m1,)``: three layers, sub-networks of m1 neurons that
@@ -469,6 +478,7 @@ class ConvexReLURegressorCV(_CrossValidated, ConvexReLURegressor):
         quantile=0.5,
         fit_intercept=True,
         hidden_bias=True,
+        standardize=False,
         subnetwork_widths=(),
         penalty="path",
         activation="relu",
@@ -494,6 +504,7 @@ class ConvexReLURegressorCV(_CrossValidated, ConvexReLURegressor):
             quantile=quantile,
             fit_intercept=fit_intercept,
             hidden_bias=hidden_bias,
+            standardize=standardize,
             subnetwork_widths=subnetwork_widths,
             penalty=penalty,
             activation=activation,
@@ -559,6 +570,11 @@ class ConvexReLUClassifierCV(_CrossValidated, ConvexReLUClassifier):
         Whether to fit the output intercepts, which are not penalised.
     hidden_bias : bool, default=True
         Whether hidden units have a bias, penalised like a weight.
+    standardize : bool, default=False
+        Whether features are divided by their standard deviations inside the fit, with
+        the sample weights, and not centred: sparse ones stay sparse, and the hidden
+        bias costs what it does. ``coefs_`` are for the features as they are; the
+        penalty, ``objective_``, ``alpha_max_`` and certificates are of the scaled ones.
     subnetwork_widths : tuple of int, default=()
         Hidden widths before the last hidden unit of each parallel sub-network. ``()``:
         neurons, so two layers. ``(m1,)``: three layers, sub-networks of m1 neurons that
@@ -718,6 +734,7 @@ class ConvexReLUClassifierCV(_CrossValidated, ConvexReLUClassifier):
         class_weight=None,
         fit_intercept=True,
         hidden_bias=True,
+        standardize=False,
         subnetwork_widths=(),
         penalty="path",
         activation="relu",
@@ -742,6 +759,7 @@ class ConvexReLUClassifierCV(_CrossValidated, ConvexReLUClassifier):
             class_weight=class_weight,
             fit_intercept=fit_intercept,
             hidden_bias=hidden_bias,
+            standardize=standardize,
             subnetwork_widths=subnetwork_widths,
             penalty=penalty,
             activation=activation,

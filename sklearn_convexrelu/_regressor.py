@@ -61,6 +61,11 @@ class ConvexReLURegressor(RegressorMixin, BaseConvexReLU):
         Whether to fit the output intercept :math:`b_2`, which is not penalised.
     hidden_bias : bool, default=True
         Whether hidden units have a bias :math:`b_{1j}`, penalised like a weight.
+    standardize : bool, default=False
+        Whether features are divided by their standard deviations inside the fit, with
+        the sample weights, and not centred: sparse ones stay sparse, and the hidden
+        bias costs what it does. ``coefs_`` are for the features as they are; the
+        penalty, ``objective_``, ``alpha_max_`` and certificates are of the scaled ones.
     subnetwork_widths : tuple of int, default=()
         Hidden widths before the last hidden unit of each parallel sub-network. ``()``:
         neurons, so two layers. ``(m1,)``: three layers, sub-networks of m1 neurons that
@@ -236,6 +241,7 @@ class ConvexReLURegressor(RegressorMixin, BaseConvexReLU):
         quantile=0.5,
         fit_intercept=True,
         hidden_bias=True,
+        standardize=False,
         subnetwork_widths=(),
         penalty="path",
         activation="relu",
@@ -260,6 +266,7 @@ class ConvexReLURegressor(RegressorMixin, BaseConvexReLU):
             loss=loss,
             fit_intercept=fit_intercept,
             hidden_bias=hidden_bias,
+            standardize=standardize,
             subnetwork_widths=subnetwork_widths,
             penalty=penalty,
             activation=activation,

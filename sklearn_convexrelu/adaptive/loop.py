@@ -237,6 +237,10 @@ class AdaptiveSolver:
         """Return the solver of the inputs ``X basis``: the same."""
         return self
 
+    def on_standardised(self, scales):
+        """Return the solver of features divided by scales: the same."""
+        return self
+
     def known_bound(self, problem):
         """Return what no price exceeds, as a function of the dual point: nothing."""
         return no_bound

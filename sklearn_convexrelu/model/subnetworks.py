@@ -463,6 +463,11 @@ class GatedTreeNetwork:
     is_gated = True
 
     @property
+    def n_inputs(self):
+        """Number of inputs, with the constant."""
+        return self.gates.shape[-1]
+
+    @property
     def n_neurons(self):
         """Number of gates."""
         return len(self.gates)

@@ -165,6 +165,16 @@ class FixedPatterns:
             return self  # which refuses them
         return replace(self, patterns=mapped(basis.T, gates, -1))
 
+    def on_standardised(self, scales):
+        """Return the solver of features divided by scales: its gates on these."""
+        if isinstance(self.patterns, str):
+            return self
+        gates = np.asarray(self.patterns, dtype=np.float64)
+        n_others = gates.shape[-1] - len(scales) if gates.ndim else -1
+        if n_others not in (0, 1):
+            return self  # which refuses them
+        return replace(self, patterns=gates * np.append(scales, np.ones(n_others)))
+
     def known_bound(self, problem):
         """Return what no price exceeds, as a function of the dual point: nothing."""
         return no_bound

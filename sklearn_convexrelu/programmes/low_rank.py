@@ -133,6 +133,10 @@ class LowRank:
         solver = self.solver.on_inputs(basis)
         return replace(self, solver=solver, rank=rank, has_bias=True)
 
+    def on_standardised(self, scales):
+        """Return the solver of features divided by scales: given gates are of those."""
+        return replace(self, solver=self.solver.on_standardised(scales))
+
     def known_bound(self, problem):
         """Return what no price exceeds, as a function of the dual point."""
         return self.reduction(problem).price_bound if self.proves else no_bound
