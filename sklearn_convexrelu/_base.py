@@ -138,6 +138,7 @@ class CheckedData:
 _OF_SOME_NETWORKS = (
     "coefs_",
     "intercepts_",
+    "lipschitz_",
     "gates_",
     "blocks_",
     "intercept_",
@@ -538,13 +539,14 @@ class BaseConvexReLU(
         return shared | {
             "coefs_": [layers[0][:n_features], *layers[1:]],
             "intercepts_": [*biases, network.intercept],
+            "lipschitz_": network.lipschitz(n_features),
         }
 
     def __getattr__(self, name):
-        if name in ("coefs_", "intercepts_") and "gates_" in vars(self):
+        if name in ("coefs_", "intercepts_", "lipschitz_") and "gates_" in vars(self):
             raise AttributeError(
-                f"A gated model has no {name}: it is no ReLU network. Its weights are "
-                "gates_ and blocks_."
+                f"A gated model has no {name}: it is no ReLU network, and jumps at its "
+                "gates. Its weights are gates_ and blocks_."
             )
         # Python comes here after any AttributeError; looking once more raises the same
         # one, whose cause may be advice (``available_if``: which loss to use).

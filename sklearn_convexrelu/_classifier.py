@@ -166,6 +166,12 @@ class ConvexReLUClassifier(ClassifierMixin, BaseConvexReLU):
         sub-networks side by side (block-diagonal).
     network_ : Network, TreeNetwork, GatedNetwork or GatedTreeNetwork
         The same weights, or those of a gated model, as one object.
+    lipschitz_ : float
+        Bound on the Lipschitz constant of the outputs, both norms Euclidean: the sum
+        over neurons, or over paths, of the products of their weights' norms, without
+        biases. No input changed by e changes the outputs by more than
+        ``lipschitz_ * ||e||``. The penalty is what keeps it small. A gated
+        model jumps, and has none.
     n_neurons_ : int
         Number of neurons, or of sub-networks.
     gates_, blocks_, intercept_ : ndarray

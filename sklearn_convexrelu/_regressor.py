@@ -150,6 +150,12 @@ class ConvexReLURegressor(RegressorMixin, BaseConvexReLU):
         sub-networks side by side (block-diagonal).
     network_ : Network, TreeNetwork, GatedNetwork or GatedTreeNetwork
         The same weights, or those of a gated model, as one object.
+    lipschitz_ : float
+        Bound on the Lipschitz constant of the outputs, both norms Euclidean: the sum
+        over neurons, or over paths, of the products of their weights' norms, without
+        biases. No input changed by e changes the outputs by more than
+        ``lipschitz_ * ||e||``. With the Poisson loss outputs are logarithms of means.
+        The penalty is what keeps it small. A gated model jumps, and has none.
     n_neurons_ : int
         Number of neurons, or of sub-networks.
     gates_, blocks_, intercept_ : ndarray
@@ -358,7 +364,7 @@ class ConvexReLURegressor(RegressorMixin, BaseConvexReLU):
         Raises
         ------
         ValueError
-            If there are several levels of several targets, or over cones.
+            If there are several levels of several targets.
         """
         n_levels = self._n_levels()
         if n_levels == 1:
@@ -366,8 +372,8 @@ class ConvexReLURegressor(RegressorMixin, BaseConvexReLU):
         if targets.shape[1] > 1:
             raise ValueError(
                 f"quantile={self.quantile} has {n_levels} levels, for one target, but "
-                f"y has {targets.shape[1]}: fit one level of all targets, or one target "
-                "at a time."
+                f"y has {targets.shape[1]}: fit one level of all targets, or one "
+                "target at a time."
             )
         return np.repeat(targets, n_levels, axis=1)
 

@@ -13,7 +13,13 @@ pyplot = pytest.importorskip("matplotlib.pyplot")
 
 FOLDER = Path(__file__).parents[1] / "examples"
 EXAMPLES = sorted(path.stem for path in FOLDER.glob("*.py"))
-PICTURED = {"certificate", "choosing_alpha", "classification", "deeper_subnetworks"}
+PICTURED = {
+    "certificate",
+    "choosing_alpha",
+    "classification",
+    "deeper_subnetworks",
+    "robustness",
+}
 
 
 @pytest.fixture(autouse=True)

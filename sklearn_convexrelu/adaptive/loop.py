@@ -187,7 +187,7 @@ class AdaptiveSolver:
     def largest_alpha(self, problem):
         """Return the least strength at which the network without neurons is best.
 
-        It is the price at the best constant, the least of them where its dual points are
+        It is the price at the best constant, the least where its dual points are
         several. Beyond exact pricing it is the best that a search finds, whose seed is
         its own: the figure belongs to the problem.
         """

@@ -7,10 +7,10 @@ itself. So the envelope is taken about slopes c that are known::
 
     max_G -L*(G) - mu / 2 sum_i w_i (G_i / w_i - c_i)^2   over dual feasible G,
 
-which is the proximal point method on the dual, or the method of multipliers (Rockafellar,
-Mathematics of Operations Research 1, 1976). The new slopes are those of its solution: a
-few rounds at one width meet the exact optimum. About slopes c the envelope is the plain
-one of targets ``Y - mu c``, so that the loop notices nothing.
+which is the proximal point method on the dual, or the method of multipliers
+(Rockafellar, Mathematics of Operations Research 1, 1976). The new slopes are those of
+its solution: a few rounds at one width meet the exact optimum. About slopes c the
+envelope is the plain one of targets ``Y - mu c``, so that the loop notices nothing.
 
 Every dual point on the way is one of the exact problem, whose own conjugate tells what
 it proves. With plain smoothing, the width brought down tenfold in steps, one fit of
@@ -34,9 +34,9 @@ ENDS = Status.INTERRUPTED, Status.STOPPED, Status.TIME_LIMIT
 # Of the smoothing, in units in which residuals are of order one. On the fit above 0.1
 # takes 95 rounds of the loop, most of them before slopes are known.
 _WIDTH = 0.3
-_FIRST = 3.0  # times the gap to reach: that of the first smooth problem
-_INNER = 0.3  # times the same: of those that may be the last
-_PART = 0.2  # of the gap that is left: of those in between
+_FIRST = 10.0  # times the gap to reach: that of the first smooth problem
+_INNER = 0.5  # times the same: of those that may be the last
+_PART = 0.5  # of the gap that is left: of those in between
 _PROGRESS = 0.7  # of a gap, that a round has to get below
 _PATIENCE = 4  # rounds in a row that do not, before the width is quartered
 _MOST_IDLE = 12  # and before it is given up
@@ -119,7 +119,6 @@ class _Path:
         run.aim = _INNER * self.target
         if care is Care.QUICK:
             run.aim = max(run.aim, aim)
-        run.solver = replace(self.solver, max_iter=self.solver.max_iter - done)
         smooth = self.problem.smoothed(self.width, self.slopes)
         solved = self._exact(run.result_in_time(smooth, care), smooth)
         self.n_iter = done + run.n_iter
@@ -155,7 +154,7 @@ class _Path:
         return Point(self.constant, None, self.loss_of_constant)
 
     def _record(self, certificate, network):
-        """Append to the history and tell the callback; return whether it asks to stop."""
+        """Append to the history and tell the callback, which may ask to stop."""
         record = history_record(
             self.started,
             certificate.objective,

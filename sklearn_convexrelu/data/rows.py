@@ -289,7 +289,7 @@ class Rows:
 
     @kept
     def divisors(self):
-        """What columns are divided by to be inputs: a number, or one of each input."""
+        """Divisors of the columns that are inputs: a number, or one of each input."""
         if self.scales is None:
             return self.unit
         scales = self.scales if self.columns is None else self.scales[self.columns]

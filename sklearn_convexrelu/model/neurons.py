@@ -136,6 +136,14 @@ class Network:
         """
         return replace(self, hidden=basis @ self.hidden)
 
+    def lipschitz(self, n_features):
+        """Return a bound on how fast outputs change with the first inputs.
+
+        ``||f(x + e) - f(x)||_2 <= bound * ||e||`` in the dual of the norm of weights.
+        """
+        lengths = self.norm.lengths(self.hidden[:n_features].astype(np.float64))
+        return float(lengths @ column_norms(self.output.T.astype(np.float64)))
+
     def astype(self, dtype):
         """Return the network with weights of another precision."""
         arrays = (self.hidden, self.output, self.intercept)

@@ -1,10 +1,10 @@
 """Losses that are linear in pieces, and the smooth ones that training follows to them.
 
-All of them are ``l(f, y) = max(low (f - y), high (f - y))`` for each output, with slopes
-``low <= 0 <= high`` that may depend on the target. The conjugate of their sum is linear,
-``L*(G) = <G, Y>`` where ``low <= G_i / weights_i <= high``. Taking
-``mu / 2 sum_i G_i^2 / weights_i`` off the dual (Moreau's envelope) makes them smooth, so
-the dual point of the smoothed problem is one of the exact problem too: its own
+All of them are ``l(f, y) = max(low (f - y), high (f - y))`` for each output, with
+slopes ``low <= 0 <= high`` that may depend on the target. The conjugate of their sum is
+linear, ``L*(G) = <G, Y>`` where ``low <= G_i / weights_i <= high``. Taking
+``mu / 2 sum_i G_i^2 / weights_i`` off the dual (Moreau's envelope) makes them smooth,
+so the dual point of the smoothed problem is one of the exact problem too: its own
 conjugate tells what it proves there (Nesterov, Mathematical Programming 103, 2005).
 """
 
@@ -49,11 +49,11 @@ class PiecewiseLinear(Loss):
         """
 
     def smoothed(self, mu):
-        """Return the smooth loss that is below this one by ``mu / 2 slope^2`` at most."""
+        """Return the smooth loss, below this one by ``mu / 2 slope^2`` at most."""
         return Smoothed(self, mu)
 
     def value_and_gradient(self, F, Y, weights):
-        """Return ``L(F)`` and a subgradient with respect to ``F``, shaped like ``F``."""
+        """Return ``L(F)`` and a subgradient of it, shaped like ``F``."""
         residual = F - Y
         low, high = self.slopes(Y)
         N = np.where(residual > 0.0, high, np.where(residual < 0.0, low, 0.0))
@@ -197,7 +197,7 @@ class Smoothed(Loss):
         return np.vdot(N, residual - 0.5 * self.mu * slopes), N
 
     def curvature(self, F, Y, weights):
-        """Return ``(h, None)``: weights over ``mu`` in the curved part, else 1% of that.
+        """Return ``(h, None)``: weights over ``mu`` where it is curved, else 1%.
 
         The second derivative is zero where it is linear, which could leave Newton steps
         without a minimiser.
@@ -245,7 +245,7 @@ def _residual_units(Y, constant):
 
 
 def _best_shift(r, low, high, weights):
-    """Return b that minimises ``sum_i weights_i max(low_i (b - r_i), high_i (b - r_i))``.
+    """Return b of the least loss where targets less predictions are r.
 
     The slope in b rises by ``weights_i (high_i - low_i)`` at ``r_i``.
     """

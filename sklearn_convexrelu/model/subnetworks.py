@@ -318,6 +318,16 @@ class TreeNetwork:
         flat = self.coordinates.reshape(self.n_neurons, self._n_coordinates)
         return np.linalg.norm(flat, axis=1) ** self.shape.degree
 
+    def lipschitz(self, n_features):
+        """Return a bound on how fast outputs change with the first inputs.
+
+        ``||f(x + e) - f(x)||_2 <= bound * ||e||_2``: every path from an input to the
+        output passes on its change, at most.
+        """
+        leaves = self.leaves[..., :n_features].astype(np.float64)
+        paths = np.linalg.norm(leaves, axis=2).sum(axis=1)
+        return float(paths @ column_norms(self.output.T.astype(np.float64)))
+
     def penalties(self):
         """Return ``cost_k ||output_k||`` of every sub-network."""
         return self.costs() * column_norms(self.output.T)
