@@ -1,10 +1,10 @@
 """Quantile regression: pinball loss, coverage of 80% intervals, and time.
 
 Levels 0.1, 0.5 and 0.9 on ten tables: five real ones, which are skipped where they are
-not on the machine, the diabetes data and four that are generated, one of them with noise
-that grows. Ours fits the three levels as outputs of one network, its alpha by three
-folds; scikit-learn's linear quantiles and its boosting, both as they come, take one fit a
-level. An interval is from level 0.1 to level 0.9.
+not on the machine, the diabetes data and four that are generated, one of them with
+noise that grows. Ours fits the three levels as outputs of one network, its alpha by
+three folds; scikit-learn's linear quantiles and its boosting, both as they come, take
+one fit a level. An interval is from level 0.1 to level 0.9.
 """
 
 from functools import partial

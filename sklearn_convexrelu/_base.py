@@ -261,8 +261,8 @@ class BaseConvexReLU(
         with undone_on_failure(self), training_threads(self.n_jobs):
             solver = self._solver()
             data = self._data(X, y, sample_weight)
-            self._warn_of_scales(data)
             solver, *stated = self._stated(data, solver)
+            self._warn_of_scales(data)
             self._train(data, solver, *stated, task, deadline)
         with kept_on_interrupt(self):
             task.end(attributes={})
@@ -386,9 +386,9 @@ class BaseConvexReLU(
         """
         solver = self._solver(proves)
         data = self._data(X, y, sample_weight, whole)
-        if proves:
-            self._warn_of_scales(data)
         solver, problem, alpha_max = self._stated(data, solver)
+        if proves:  # once, not in every fold
+            self._warn_of_scales(data)
         alphas = absolute(alphas, alpha_max if relative_alpha else 1.0)
         callback = Printer(self.verbose) if self.verbose else None
         path = follow(

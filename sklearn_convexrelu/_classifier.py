@@ -129,7 +129,8 @@ class ConvexReLUClassifier(ClassifierMixin, BaseConvexReLU):
         Stop when the duality gap is at most ``tol`` times the loss of the best
         constant prediction (log loss: the entropy of the class frequencies).
     max_iter : int, default=None
-        Largest number of rounds of adding and sliding (None: 100), or of steps of the
+        Largest number of rounds of adding and sliding (None: 100), for losses with
+        kinks in each of the smooth problems that they are followed by, or of steps of the
         solver over fixed patterns (None: 200 of the interior point method, 20000 of
         FISTA).
     time_limit : float, default=None
@@ -216,7 +217,8 @@ class ConvexReLUClassifier(ClassifierMixin, BaseConvexReLU):
 
     Notes
     -----
-    The penalty is not invariant to the scale of features: standardise them, as for
+    The penalty is not invariant to the scale of features: standardise them, or set
+    ``standardize``, as for
     MLPClassifier. Samples of zero weight count as absent, and so do classes that only
     they have.
 

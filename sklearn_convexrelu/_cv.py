@@ -102,7 +102,6 @@ class _CrossValidated:
         with undone_on_failure(self), training_threads(self.n_jobs):
             solver = self._solver()
             data = self._data(X, y, sample_weight)
-            self._warn_of_scales(data)
             X, y, sample_weight = indexable(X, y, sample_weight)
             y = y.toarray() if issparse(y) else y  # an indicator
             if np.ndim(y) == 2 and np.shape(y)[1] == 1:
@@ -117,6 +116,7 @@ class _CrossValidated:
                 sequential_subtasks=False,
             ).begin()
             solver, problem, alpha_max = self._stated(data, solver)
+            self._warn_of_scales(data)
             grid = alpha_grid(self.alphas, self.n_alphas, self.eps)
             unit = alpha_max if self.relative_alpha or self.alphas is None else 1.0
             alphas = absolute(grid, unit)

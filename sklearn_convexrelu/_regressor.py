@@ -57,6 +57,11 @@ class ConvexReLURegressor(RegressorMixin, BaseConvexReLU):
     huber_threshold : float, default=1.35
         Residual, in the unit of y, from which the Huber loss is linear. Read only with
         ``loss="huber"``.
+    quantile : float or array-like of shape (n_levels,), default=0.5
+        Level of the quantile that is fitted, between zero and one, for every target; or
+        several levels of one target: one output each, that share the neurons, and a
+        sum of their losses. Nothing keeps them from crossing. Read only with
+        ``loss="quantile"``.
     fit_intercept : bool, default=True
         Whether to fit the output intercept :math:`b_2`, which is not penalised.
     hidden_bias : bool, default=True
@@ -114,7 +119,8 @@ class ConvexReLURegressor(RegressorMixin, BaseConvexReLU):
         Stop when the duality gap is at most ``tol`` times the loss of the best
         constant prediction (squared error: half the variance of y).
     max_iter : int, default=None
-        Largest number of rounds of adding and sliding (None: 100), or of steps of the
+        Largest number of rounds of adding and sliding (None: 100), for losses with
+        kinks in each of the smooth problems that they are followed by, or of steps of the
         solver over fixed patterns (None: 200 of the interior point method, 20000 of
         FISTA).
     time_limit : float, default=None
@@ -198,7 +204,8 @@ class ConvexReLURegressor(RegressorMixin, BaseConvexReLU):
 
     Notes
     -----
-    The penalty is not invariant to the scale of features: standardise them, as for
+    The penalty is not invariant to the scale of features: standardise them, or set
+    ``standardize``, as for
     MLPRegressor. Data of rank at most three (two features and the hidden bias, up to
     2000 distinct rows; rank two with several targets) are priced exactly, which makes
     the certificate a proof. The

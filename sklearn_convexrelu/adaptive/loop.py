@@ -366,7 +366,7 @@ class _Run:
 
         ``required`` is the least care of a search that may accept a network.
         """
-        care, leaves_rest = self.first_care, self.solver.tol < _FINISH_TOL
+        care, leaves_rest = self.first_care, self.aim < _FINISH_TOL * self.scale
         while True:
             candidates, certificate = self.look_at(care, required, leaves_rest)
             action, status = decide(self.look)
