@@ -1,9 +1,10 @@
-"""The demo: ``python -m sklearn_convexrelu [data.csv --target NAME]``.
+"""The command line: ``python -m sklearn_convexrelu [data.csv --target NAME]``.
 
-Trains ConvexReLURegressor and scikit-learn's MLPRegressor in the same pipeline, on the
-diabetes data or on your own CSV file, prints scores and certificate side by side, and
-draws how the duality gap closed. Without a file it then does the same for the
-classifiers on the breast cancer and digits data.
+Trains a network on a table of yours, CSV or parquet, and says what it took each column
+as; prints scores and certificate, saves the model, predicts another file, draws how the
+duality gap closed, and last trains scikit-learn's MLP in the same pipeline. Without a
+file it does so on the diabetes data, then for classifiers on the breast cancer and
+digits data.
 """
 
 import os
@@ -20,3 +21,6 @@ if __name__ == "__main__":
     except BrokenPipeError:  # the reader, `head` for one, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
+    except KeyboardInterrupt:
+        print("\ninterrupted; what is printed as written is there", file=sys.stderr)
+        sys.exit(130)

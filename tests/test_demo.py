@@ -1,65 +1,75 @@
-"""The demo: what it prints, the picture, the user's own CSV, and every error."""
+"""The command line: what it prints, what it writes, and every error."""
 
+import csv
 import os
 import re
+import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from sklearn.datasets import load_diabetes, load_iris
+from sklearn.metrics import log_loss
 from sklearn.model_selection import KFold, StratifiedKFold, cross_val_score
 from sklearn.neural_network import MLPRegressor
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from sklearn_convexrelu import ConvexReLUClassifier, ConvexReLURegressor
-from sklearn_convexrelu.demo import comparison, picture, report, run
-from sklearn_convexrelu.demo.cells import DataError, shown
-from sklearn_convexrelu.demo.table import read_table
+from sklearn_convexrelu.demo import comparison, picture, report, run, saved
+from sklearn_convexrelu.demo.cells import DataError
+from sklearn_convexrelu.demo.files import Format
+from sklearn_convexrelu.demo.predictions import read_new_rows
+from sklearn_convexrelu.demo.table import Wish, read_table
 
 N_ROWS = 60
+ROOT = str(Path(run.__file__).parents[2])
 
 
 @pytest.fixture(autouse=True)
 def fast(monkeypatch, tmp_path):
     """Fewer candidates and inner folds; files go to a scratch folder."""
-    monkeypatch.setattr(run, "CONVEX_ALPHAS", (0.1, 0.03))
-    monkeypatch.setattr(run, "MLP_ALPHAS", (10.0,))
     for module in (comparison, report):
         monkeypatch.setattr(module, "INNER_FOLDS", 2)
-    monkeypatch.setattr(run, "CLASSES", {})
+        monkeypatch.setattr(module, "MLP_ALPHAS", (10.0,))
+    monkeypatch.setattr(comparison, "MLP_ITERATIONS", 30)
+    monkeypatch.setattr(run, "CLASS_DATA", {})
     monkeypatch.chdir(tmp_path)
 
 
 @pytest.fixture
 def houses(tmp_path):
-    """A CSV with numeric and categorical columns and holes in all of them."""
+    """A CSV with numbers, words, a date, holes in all of them, and two targets."""
     rng = np.random.default_rng(0)
     size, age = rng.uniform(50, 200, N_ROWS), rng.integers(0, 40, N_ROWS)
     town = rng.choice(["north", "south", "west"], N_ROWS)
     price = size * (1.0 + (town == "north")) - age + rng.normal(0, 5, N_ROWS)
-    lines = ["size,age,town,remark,price"]
-    for row in zip(size.round(1), age, town, price.round(2), strict=True):
-        lines.append("{},{},{},,{}".format(*row))
-    lines[3] = "NA,12,?,,130.5"
-    lines[4] = "100.0,,north,,NaN"
-    lines[5] = "80.0,7,,,"
+    sold = np.datetime64("2020-01-01") + rng.integers(0, 99, N_ROWS)
+    lines = ["size,age,town,remark,sold,price,dear"]
+    for row in zip(size.round(1), age, town, sold, price.round(2), strict=True):
+        lines.append(
+            "{},{},{},,{},{},{}".format(*row, "yes" if row[-1] > 150 else "no")
+        )
+    lines[3] = "NA,12,?,,,130.5,no"
+    lines[4] = "100.0,,north,,2020-01-01,NaN,yes"
+    lines[5] = "80.0,7,,,2020-02-02,,no"
     path = tmp_path / "houses.csv"
     path.write_text("\n".join(lines) + "\n")
     return path
 
 
 def printed(capsys, *argv):
-    """Run the demo; return what it printed, and the figures of its table by line."""
+    """Run the command; return what it printed, and the figures of its tables."""
     run.main(list(map(str, argv)))
     output = capsys.readouterr().out
     figures = {}
     for line in output.splitlines():
         cells = re.split(r"\s{2,}", line.strip())
-        if len(cells) == 3:
-            figures[re.sub(r" \[\d\]", "", cells[0])] = cells[1:]
+        if len(cells) in (2, 3):
+            figures.setdefault(re.sub(r" \[\d\]", "", cells[0]), []).append(cells[1:])
     return output, figures
 
 
@@ -67,41 +77,53 @@ def leading_number(cell):
     return float(cell.split()[0])
 
 
-def test_diabetes_table_is_what_a_user_would_compute(capsys):
-    _, figures = printed(capsys, "--alpha", "0.1", "--no-picture")
-    X, y = load_diabetes(return_X_y=True)
-
+def by_hand(X, y, model):
+    """Return R2 on five folds, everything standardised on the rows to train."""
     scores = []
     for train, test in KFold(5, shuffle=True, random_state=0).split(X):
         scaler = StandardScaler().fit(X[train])
         mean, sd = y[train].mean(), y[train].std()
-        regressor = ConvexReLURegressor(0.1, tol=comparison.SEARCH_TOL, random_state=0)
-        regressor.fit(scaler.transform(X[train]), (y[train] - mean) / sd)
-        residual = y[test] - mean - sd * regressor.predict(scaler.transform(X[test]))
+        model.fit(scaler.transform(X[train]), (y[train] - mean) / sd)
+        residual = y[test] - mean - sd * model.predict(scaler.transform(X[test]))
         spread = np.sum((y[test] - y[test].mean()) ** 2)
         scores.append(1.0 - np.sum(residual**2) / spread)
-    assert figures["5-fold R2"][0] == f"{np.mean(scores):.3f} +/- {np.std(scores):.3f}"
+    return f"{np.mean(scores):.3f} +/- {np.std(scores):.3f}"
 
-    # In the memory order of the demo's table: the last bits of means depend on it.
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_diabetes_table_is_what_a_user_would_compute(capsys):
+    _, figures = printed(capsys, "--alpha", "0.1", "--no-picture")
+    X, y = load_diabetes(return_X_y=True)
+    ours = ConvexReLURegressor(0.1, tol=comparison.SEARCH_TOL, random_state=0)
+    assert figures["5-fold R2"][0] == [by_hand(X, y, ours)]
+    mlp = MLPRegressor(max_iter=30, alpha=10.0, random_state=0)
+    assert figures["5-fold R2"][1] == [by_hand(X, y, ours), by_hand(X, y, mlp)]
+
+    # In the memory order of the command's table: the last bits of means depend on it.
     X = StandardScaler().fit_transform(np.asfortranarray(X))
     y = StandardScaler().fit_transform(y[:, None])[:, 0]
     convex = ConvexReLURegressor(0.1, random_state=0).fit(X, y)
-    assert figures["objective"][0] == f"{convex.objective_:.5f}"
-    assert figures["lower bound"] == [f"{convex.lower_bound_:.5f}", "-"]
-    assert figures["neurons"] == [str(convex.n_neurons_), "100"]
-    assert leading_number(figures["gap"][0]) == pytest.approx(
+    assert figures["objective"][0] == [f"{convex.objective_:.5f}"]
+    assert figures["lower bound"] == [[f"{convex.lower_bound_:.5f}"]]
+    assert figures["neurons"] == [
+        [str(convex.n_neurons_)],
+        [str(convex.n_neurons_), "100"],
+    ]
+    assert leading_number(figures["gap"][0][0]) == pytest.approx(
         convex.objective_ - convex.lower_bound_, abs=1e-5
     )
 
-    mlp = MLPRegressor(max_iter=500, alpha=10.0, random_state=0).fit(X, y)
+    mlp.fit(X, y)
     objective = 0.5 * np.mean((y - mlp.predict(X)) ** 2)
     for w, b, v in zip(mlp.coefs_[0].T, mlp.intercepts_[0], mlp.coefs_[1], strict=True):
         objective += convex.alpha_ * np.sqrt(w @ w + b**2) * abs(v[0])
-    assert leading_number(figures["objective"][1]) == pytest.approx(objective, abs=1e-5)
+    ours, theirs = map(leading_number, figures["objective"][1])
+    assert ours == pytest.approx(convex.objective_, abs=1e-5)
+    assert theirs == pytest.approx(objective, abs=1e-5)
 
 
 def test_classification_table_is_what_a_user_would_compute(monkeypatch, capsys):
-    monkeypatch.setattr(run, "CLASSES", {"iris": load_iris})
+    monkeypatch.setattr(run, "CLASS_DATA", {"iris": load_iris})
     output, figures = printed(capsys, "--alpha", "0.3", "--no-picture")
     X, y = load_iris(return_X_y=True)
     model = make_pipeline(
@@ -110,112 +132,334 @@ def test_classification_table_is_what_a_user_would_compute(monkeypatch, capsys):
     folds = StratifiedKFold(5, shuffle=True, random_state=0)
     accuracy = cross_val_score(model, X, y, cv=folds).mean()
     assert "iris data: 150 rows, 4 columns, 3 classes" in output
-    assert leading_number(figures["5-fold acc."][0]) == pytest.approx(
+    assert leading_number(figures["5-fold acc."][0][0]) == pytest.approx(
         accuracy, abs=6e-4
     )
     network = model.set_params(convexreluclassifier__tol=1e-3).fit(X, y)[-1]
-    seen = [leading_number(figures[key][0]) for key in ("objective", "lower bound")]
+    seen = [leading_number(figures[key][-1][0]) for key in ("objective", "lower bound")]
     assert seen == pytest.approx([network.objective_, network.lower_bound_], abs=6e-6)
-    assert figures["neurons"] == [str(network.n_neurons_), "100"]
+    assert figures["neurons"][-1] == [str(network.n_neurons_), "100"]
 
 
-def test_csv_with_categories_and_missing_values(capsys, houses):
+@pytest.mark.parametrize("load", [load_diabetes, load_iris])
+def test_objective_of_ours_is_the_one_that_it_reports(load):
+    X, y = load(return_X_y=True)
+    kind = ConvexReLURegressor if load is load_diabetes else ConvexReLUClassifier
+    X = StandardScaler().fit_transform(X)
+    network = kind(0.1, tol=0.01, random_state=0).fit(X, y)
+    objective = comparison.network_objective(network, X, y, network.alpha_)
+    assert objective == pytest.approx(network.objective_, rel=1e-9)
+
+
+def test_a_table_of_numbers_words_and_dates(capsys, houses):
     output, figures = printed(capsys, houses, "--target", "price")
-    assert "58 rows, 2 numeric and 1 categorical columns, target 'price'" in output
-    assert "left out 2 rows without a target" in output
-    assert "left out columns without values: remark" in output
-    convex, mlp = figures["5-fold R2"]
+    lines = [line.strip() for line in output.splitlines()]
+    assert "left out 2 rows without a target" in lines
+    assert "remark  left out: no value in any row" in lines
+    assert any(line.startswith("town    words, 3 different: ") for line in lines)
+    assert any(
+        line.startswith("sold    date (year-month-day), 2020-01") for line in lines
+    )
+    for k in range(1, 6):  # ours, and the MLP after it
+        assert len(re.findall(rf"fold {k} of 5: R2 -?\d\.\d+, alpha ", output)) == 2
+    convex, mlp = figures["5-fold R2"][1]
     # Size, age and town determine the price up to noise.
     assert leading_number(convex) > 0.7
-    assert leading_number(mlp) > 0.7
-    assert leading_number(figures["alpha"][0]) in run.CONVEX_ALPHAS
-    assert leading_number(figures["lower bound"][0]) <= leading_number(
-        figures["objective"][0]
+    assert leading_number(mlp) < leading_number(convex)  # it has thirty iterations
+    assert "It took 30 iterations without converging" in " ".join(output.split())
+    bound, objective = (
+        leading_number(figures[k][0][0]) for k in ("lower bound", "objective")
     )
+    assert bound <= objective
     assert (houses.parent / picture.PICTURE).exists()
+    assert output.index("lower bound") < output.index("wrote") < output.index("MLP")
+    assert "arned of" not in output
+    assert max(map(len, output.splitlines())) <= 88
 
 
-def test_columns_are_read_by_kind(houses):
-    table = read_table(str(houses), "price")
-    X = comparison.make_model(MLPRegressor(), table)["columns"].fit_transform(table.X)
-    # Size, age, three towns; the row with holes has median size and the usual town.
-    assert X.shape == (58, 5)
+def test_classes_of_a_table(capsys, houses):
+    output, figures = printed(
+        capsys, houses, "--target", "dear", "--columns", "size,town,age", "--no-picture"
+    )
+    assert "target 'dear': 2 different words; classification, as words are" in output
+    accuracy = leading_number(figures["5-fold accuracy"][1][0])
+    assert accuracy > 0.85
+    assert (
+        len(re.findall(r"fold \d of 5: accuracy [01]\.\d+, log loss \d\.", output))
+        == 10
+    )
+    table = read_table(str(houses), Wish("dear", None, "size,town,age"), Format())
+    part = max(np.mean(table.y == "no"), np.mean(table.y == "yes"))
+    assert f"The most frequent class alone has accuracy {part:.3f}" in output
+    assert "ConvexReLUClassifierCV" in output and "MLPClassifier" in output
+
+
+def test_scores_of_classes_are_those_of_fits_without_the_fold(capsys, houses):
+    _, figures = printed(
+        capsys,
+        houses,
+        "--target",
+        "dear",
+        "--columns",
+        "age",
+        "--alpha",
+        "0.2",
+        "--no-mlp",
+        "--no-picture",
+    )
+    rows = list(csv.DictReader(houses.read_text().splitlines()))
+    age = np.array([float(row["age"] or "nan") for row in rows])
+    y = np.array([row["dear"] for row in rows])
+    losses = []
+    for train, test in StratifiedKFold(5, shuffle=True, random_state=0).split(age, y):
+        middle = np.nanmedian(age[train])
+        a, b = (
+            np.where(np.isnan(part), middle, part) for part in (age[train], age[test])
+        )
+        model = ConvexReLUClassifier(0.2, tol=comparison.SEARCH_TOL, random_state=0)
+        model.fit(((a - a.mean()) / a.std())[:, None], y[train])
+        chances = model.predict_proba(((b - a.mean()) / a.std())[:, None])
+        losses.append(log_loss(y[test], chances))
+    assert figures["5-fold log loss"][0] == [
+        f"{np.mean(losses):.3f} +/- {np.std(losses):.3f}"
+    ]
+
+
+def test_without_the_mlp_there_is_none(monkeypatch, capsys, houses):
+    monkeypatch.setattr(run, "mlp_network", None)
+    output, _ = printed(
+        capsys,
+        houses,
+        "--target",
+        "price",
+        "--alpha",
+        "0.3",
+        "--no-mlp",
+        "--no-picture",
+    )
+    assert "MLP" not in output and "lower bound" in output
+    output, _ = printed(capsys, "--alpha", "0.3", "--no-mlp", "--no-picture")
+    assert "MLP" not in output
+
+
+def read(text, target="y"):
+    Path("read.csv").write_text(text)
+    return read_table("read.csv", Wish(target), Format())
+
+
+def test_columns_are_prepared_by_kind(houses):
+    wish = Wish("price", None, "size,age,town,sold")
+    table = read_table(str(houses), wish, Format())
+    steps = comparison.make_model(MLPRegressor(), table)[:-1]
+    X = steps.fit_transform(table.X, table.y)
+    # Size, age, day; then none, north, south, west.
+    assert X.shape == (58, 7)
     assert np.isfinite(X).all()
-    assert (table.numeric, table.categorical) == ([0, 1], [2])
-    assert table.X[2, 2] == "" and np.isnan(table.X[2, 0]) and table.X[2, 1] == 12.0
+    assert np.isnan(table.X[2, 0]) and table.X[2, 1] == 12.0 and table.X[2, 2] == ""
     size = table.X[:, 0].astype(float)
     filled = np.where(np.isnan(size), np.nanmedian(size), size)
     np.testing.assert_allclose(X[:, 0], (filled - filled.mean()) / filled.std())
-    names, counts = np.unique(table.X[:, 2], return_counts=True)
-    usual = names[1:][np.argmax(counts[1:])]
-    assert X[2, 2:] @ np.arange(3) == ["north", "south", "west"].index(usual)
+    towns = np.array(["", "north", "south", "west"])
+    np.testing.assert_array_equal(X[:, 3:], table.X[:, [2]] == towns)
 
 
-def test_separators_byte_order_mark_and_blank_lines(tmp_path):
-    rows = [f'{x};"a; b";{2 * x}' for x in range(12)]
-    text = "\ufeffsize;kind;price\n\n" + "\n".join(rows) + "\n;;\n"
-    (tmp_path / "s.csv").write_text(text, encoding="utf-8")
-    table = read_table(str(tmp_path / "s.csv"), "price")
-    np.testing.assert_array_equal(table.y, 2.0 * np.arange(12))
-    assert set(table.X[:, 1]) == {"a; b"}
-
-
-def test_unseen_category_and_column_empty_in_a_fold_are_no_error(tmp_path):
+def test_unseen_words_and_columns_empty_in_a_fold_are_no_error():
     rng = np.random.default_rng(0)
     lines = ["x,rare,sparse,kind,y"]
     for i in range(15):
-        # One row alone has a value in "rare" and "sparse"; names occur once each.
+        # One row alone has a value in "rare" and "sparse"; names occur twice each.
         alone = ("1.5", "yes") if i == 3 else ("", "")
-        lines.append(f"{rng.normal()},{alone[0]},{alone[1]},name{i},{rng.normal()}")
-    (tmp_path / "t.csv").write_text("\n".join(lines))
-    table = read_table(str(tmp_path / "t.csv"), "y")
+        lines.append(
+            f"{rng.normal()},{alone[0]},{alone[1]},name{i // 2},{rng.normal()}"
+        )
+    table = read("\n".join(lines))
     rows = np.arange(15) != 3
     model = comparison.make_model(ConvexReLURegressor(0.3), table)
     model.fit(table.X[rows], table.y[rows])
     assert np.isfinite(model.predict(table.X)).all()
 
 
-def test_picture_is_a_png_of_sensible_size(tmp_path):
-    X = np.random.default_rng(0).normal(size=(50, 6))
-    regressor = ConvexReLURegressor(0.1, random_state=0).fit(X, np.abs(X).sum(axis=1))
-    path = tmp_path / "convergence"
-    assert picture.draw_convergence(regressor, str(path)) == f"wrote {path}"
-    content = path.read_bytes()
-    assert content.startswith(b"\x89PNG")
-    width, height = (int.from_bytes(content[i : i + 4], "big") for i in (16, 20))
-    assert 800 <= width <= 3000 and 300 <= height <= 2000
-    assert 10_000 < len(content) < 1_000_000
+def many_words(n_rows=120):
+    """Return a table whose target is told by one of forty words alone."""
+    rng = np.random.default_rng(0)
+    kinds = rng.integers(0, 40, n_rows)
+    rows = [f"{rng.normal()},w{k},{k % 2 * 10 + rng.normal()}" for k in kinds]
+    return "\n".join(["x,word,y", *rows]) + "\n"
 
 
-def test_without_matplotlib_the_picture_is_skipped_with_a_line(monkeypatch, tmp_path):
-    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
-    message = picture.draw_convergence(None, str(tmp_path / "p.png"))
-    assert "pip install 'sklearn-convexrelu[plot]'" in message
-    assert not (tmp_path / "p.png").exists()
+@pytest.mark.parametrize("task", ["regression", "binary", "three classes"])
+def test_many_words_are_told_by_their_target(task):
+    text = many_words()
+    table = read(text)
+    if task != "regression":
+        labels = np.where(table.y > 5.0, "high", "low").astype(object)
+        if task == "three classes":
+            labels[::9] = "odd"
+        table = replace(table, y=labels, task="classification")
+    model = comparison.make_model(
+        comparison.convex_network(table.task, 0.1), table
+    ).fit(table.X, table.y)
+    # Leaving the word out leaves nothing to learn.
+    assert model.score(table.X, table.y) > 0.7
+    n_columns = model[:-1].transform(table.X).shape[1]
+    assert n_columns == (4 if task == "three classes" else 2)
+    again = comparison.make_model(
+        comparison.convex_network(table.task, 0.1), table
+    ).fit(table.X, table.y)
+    np.testing.assert_array_equal(again.predict(table.X), model.predict(table.X))
+
+
+NEW = """town,age,size,extra,sold
+north,10,100.5,x,2020-01-05
+east,many,80,y,
+,3,1e300,z,2020-02-01
+"""
+
+
+@pytest.mark.parametrize("target", ["price", "dear"])
+@pytest.mark.parametrize("alpha", [["--alpha", "0.3"], []])
+def test_models_are_saved_and_predict_other_files(capsys, houses, target, alpha):
+    pytest.importorskip("skops")
+    Path("new.csv").write_text(NEW)
+    options = ["--target", target, "--columns", "size,age,town,sold", *alpha]
+    output, _ = printed(
+        capsys,
+        houses,
+        *options,
+        "--no-mlp",
+        "--no-picture",
+        "--save",
+        "m.skops",
+        "--predict",
+        "new.csv",
+        "--output",
+        "p.csv",
+    )
+    assert "new.csv: 3 rows to predict" in output
+    assert "not looked at: extra" in output
+    assert "age: 1 missing; 1 of these not of the kind: 'many'" in output
+    assert "size: 1 missing; 1 of these beyond 1e100 in size" in output
+    assert "town: not seen in training: 'east' in 1 row" in output
+    assert "wrote p.csv: 3 predictions" in output
+    assert "wrote m.skops; python -m sklearn_convexrelu m.skops --predict" in output
+    first = Path("p.csv").read_bytes()
+
+    # The model alone says the same, from the command line ...
+    output, _ = printed(capsys, "m.skops", "--predict", "new.csv", "--output", "p.csv")
+    assert "town: not seen in training: 'east' in 1 row" in output
+    assert Path("p.csv").read_bytes() == first
+    # ... and loaded by hand, from a frame as pandas reads it.
+    pandas = pytest.importorskip("pandas")
+    import skops.io
+
+    types = skops.io.get_untrusted_types(file="m.skops")
+    assert all(kind.startswith(saved.TRUSTED) for kind in types)
+    model = skops.io.load("m.skops", trusted=types)
+    rows = list(csv.DictReader(first.decode().splitlines()))
+    predicted = [row[f"predicted {target}"] for row in rows]
+    frame = pandas.read_csv("new.csv")
+    assert [str(value) for value in model.predict(frame)] == predicted
+    if target == "dear":
+        chances = [
+            [float(row[f"probability of {kind}"]) for kind in ("no", "yes")]
+            for row in rows
+        ]
+        np.testing.assert_array_equal(model.predict_proba(frame), chances)
+    else:
+        # Rows of training are predicted about as they were trained.
+        train = pandas.read_csv(houses).dropna(subset=["price"])
+        assert model.score(train, train["price"]) > 0.5
+
+
+def test_missing_columns_are_said_and_filled(capsys, houses):
+    pytest.importorskip("skops")
+    options = ["--target", "price", "--columns", "size,age,town", "--alpha", "0.3"]
+    options += ["--no-mlp", "--no-picture", "--save", "m.skops"]
+    printed(capsys, houses, *options)
+    Path("new.csv").write_text("size\n" + "100,5\n" * 0 + "100\n50\n")
+    output, _ = printed(capsys, "m.skops", "--predict", "new.csv", "--output", "p.csv")
+    assert "no columns age, town: taken as missing in every row" in output
+    model = saved.load_model("m.skops")
+    ages = model["columns"].transformers_[0][1][0].statistics_[1]
+    filled = np.array([[100.0, ages, ""], [50.0, ages, ""]], dtype=object)
+    got = np.loadtxt("p.csv", skiprows=1)
+    np.testing.assert_array_equal(got, model.predict(filled))
+    Path("new.csv").write_text("other\n1\n")
+    with pytest.raises(SystemExit, match="2"):
+        run.main(["m.skops", "--predict", "new.csv", "--output", "p2.csv"])
+    assert "new.csv has none of the columns size, age, town" in capsys.readouterr().err
+    assert not Path("p2.csv").exists()
 
 
 @pytest.mark.parametrize(
-    "kind, word", [("exact", "is a proof"), ("priced", "estimate")]
+    "kind, text, values, said",
+    [
+        (
+            "number, decimal comma",
+            "x,z\n1.234,0\n2.5,0\n",
+            [1.234, 2.5],
+            "as number, unl",
+        ),
+        (
+            "number, decimal comma",
+            "x,z\n1.234,0\n2.345,0\n",
+            [1.234, 2.345],
+            "as number,",
+        ),
+        (
+            "number, decimal comma",
+            "x;z\n1.234;0\n2.345;0\n",
+            [1234, 2345],
+            "could be num",
+        ),
+        ("number, decimal comma", "x;z\n1,234;0\n2,3;0\n", [1.234, 2.3], None),
+        ("number, decimal comma", "x,z\n5,0\n6,0\n", [5, 6], None),
+        ("number", "x;z\n1,5;0\n2;0\n", [1.5, 2], "as number, decimal comma, unlike"),
+        (
+            "number",
+            'x,z\n"1,234",0\n2,0\n',
+            [1234, 2],
+            "as number, thousands separated",
+        ),
+        ("number", "x,z\n1.234,0\n2,0\n", [1.234, 2], None),
+    ],
 )
-def test_gap_is_called_a_proof_only_when_it_is_one(kind, word):
-    # One feature and the hidden bias have rank two, which is priced exactly.
-    X = np.random.default_rng(0).normal(size=(30, 1 if kind == "exact" else 6))
-    regressor = ConvexReLURegressor(0.1, random_state=0).fit(X, np.abs(X).sum(axis=1))
-    assert regressor.certificate_.kind == kind
-    text = " ".join(report.explain_gap(regressor).split())
-    assert word in text
-    assert f"{regressor.dual_gap_:.2g}" in text
+def test_numbers_to_predict_may_be_written_otherwise(kind, text, values, said):
+    Path("new.csv").write_text(text)
+    rows = read_new_rows("new.csv", {"x": kind, "z": "number"}, "y", Format())
+    np.testing.assert_array_equal(rows.X, np.column_stack([values, [0, 0]]))
+    told = [line for line in rows.report if line.startswith("  x: ")]
+    assert len(told) == (said is not None)
+    assert all(said in line for line in told)
 
 
-@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
-def test_stopping_early_is_said():
-    X = np.random.default_rng(0).normal(size=(50, 6))
-    regressor = ConvexReLURegressor(0.01, max_iter=1, random_state=0)
-    regressor.fit(X, np.abs(X).sum(axis=1))
-    assert "Training stopped early" in report.explain_gap(regressor)
+def test_models_of_others_are_refused(capsys, houses):
+    io = pytest.importorskip("skops.io")
+    io.dump(make_pipeline(StandardScaler()).fit([[1.0]]), "other.skops")
+    io.dump(Path("x"), "path.skops")
+    Path("text.skops").write_text("x,y")
+    for name, message in [
+        ("other.skops", "is no model that --save wrote"),
+        ("path.skops", "is no|is not trusted"),
+        ("text.skops", "is no model of skops"),
+        ("absent.skops", "cannot read absent.skops: No such file"),
+    ]:
+        with pytest.raises(SystemExit, match="2"):
+            run.main([name, "--predict", str(houses), "--output", "p.csv"])
+        assert re.search(message, capsys.readouterr().err.splitlines()[-1])
 
 
-ROWS = "".join(f"{i},{i % 3}\n" for i in range(12))
+def test_without_skops_nothing_is_trained_to_be_saved(monkeypatch, capsys, houses):
+    monkeypatch.setitem(sys.modules, "skops", None)
+    monkeypatch.setitem(sys.modules, "skops.io", None)
+    with pytest.raises(SystemExit, match="2"):
+        run.main([str(houses), "--target", "price", "--save", "m.skops"])
+    output = capsys.readouterr()
+    assert output.out == "" and "pip install 'sklearn-convexrelu[skops]'" in output.err
+
+
+ROWS = "".join(f"{i}.5,{i % 3}.5\n" for i in range(12))
+PICTURE_LINE = ["--target", "y", "--picture"]
 
 
 @pytest.mark.parametrize(
@@ -224,46 +468,85 @@ ROWS = "".join(f"{i},{i % 3}\n" for i in range(12))
         (None, ["--target", "y"], "cannot read data.csv: No such file"),
         ("x,y\n" + ROWS, [], "--target NAME is missing; columns: x, y"),
         ("x,y\n" + ROWS, ["--target", "z"], "no column 'z' in data.csv; columns: x, y"),
-        (
-            "x,y\n" + ROWS + "3,blue\n",
-            ["--target", "y"],
-            "target 'y' is not numeric: 'blue' on line 14; this demo predicts numbers; "
-            "for classes use ConvexReLUClassifier",
-        ),
         ("", ["--target", "y"], "data.csv is empty"),
         ("\n\n", ["--target", "y"], "data.csv is empty"),
-        ("x,y\n", ["--target", "y"], "0 usable rows; at least 10 needed"),
-        ("x,y\n1,2\n2,\n", ["--target", "y"], "1 usable rows; at least 10 needed"),
+        ("x,y\n", ["--target", "y"], "target 'y' has no value in any row"),
+        ("x,y\n1,2\n2,\n", ["--target", "y"], "1 usable row; at least 10 needed"),
         ("x,y\n" + "1,2\n" * 12, ["--target", "y"], "target 'y' is 2 in every row"),
-        ("y\n" + "1\n2\n" * 6, ["--target", "y"], "no column to predict"),
-        ("x,x,y\n" + ROWS, ["--target", "y"], "several columns called 'x'"),
+        ("y\n" + "1.5\n2\n" * 6, ["--target", "y"], "no column to predict"),
+        ("x,y\n" + "3,1.5\n3,2\n" * 6, ["--target", "y"], "x: left out: 3 in every"),
         ("x,y\n1,2,3\n" + ROWS, ["--target", "y"], "line 2 of data.csv has 3 cells"),
         ("x,y\n" + ROWS, ["--target", "y", "--alpha", "0"], "not a positive number"),
         ("x,y\n" + ROWS, ["--target", "y", "--alpha", "a"], "not a positive number"),
+        ("x,y\n" + ROWS, ["--target", "y", "--alpha", "nan"], "not a positive number"),
+        ("x,y\n" + ROWS, ["--target", "y", "--separator", "ab"], "not one character"),
+        ("x,y\n" + ROWS, ["--target", "y", "--separator", '"'], "not one character"),
+        ("x,y\n" + ROWS, ["--target", "y", "--encoding", "none"], "is no encoding"),
+        ("x,y\n" + ROWS, ["--target", "y", "--task", "ranking"], "invalid choice"),
         (
             "x,y\n" + ROWS,
-            ["--target", "y", "--picture", "nowhere/p.png"],
+            [*PICTURE_LINE, "p.png", "--no-picture"],
+            "--picture and --no-picture exclude each other",
+        ),
+        (
+            "x,y\n" + ROWS,
+            [*PICTURE_LINE, "nowhere/p.png"],
             "no folder for the picture nowhere/p.png",
         ),
         (
             "x,y\n" + ROWS,
-            ["--target", "y", "--picture", "data.csv"],
+            [*PICTURE_LINE, "data.csv"],
             "a picture is a file .png, .svg, .pdf, and data.csv is none",
         ),
         (
             "x,y\n" + ROWS,
-            ["--target", "y", "--picture", "data.csv/p.png"],
+            [*PICTURE_LINE, "data.csv/p.png"],
             "no folder for the picture data.csv/p.png",
         ),
         (
             "x,y\n" + ROWS,
-            ["--target", "y", "--picture", "."],
-            "cannot write the picture .: Is a directory",
+            [*PICTURE_LINE, "."],
+            ". is a folder: --picture names a file",
         ),
         (
             "x,y\n" + ROWS,
-            ["--target", "y", "--picture", "n" * 300 + ".png"],
+            [*PICTURE_LINE, "n" * 300 + ".png"],
             "n.png: File name too long",
+        ),
+        (
+            "x,y\n" + ROWS,
+            ["--target", "y", "--predict", "data.csv"],
+            "--predict NEW.csv and --output PREDICTIONS.csv go together",
+        ),
+        (
+            "x,y\n" + ROWS,
+            ["--target", "y", "--output", "p.csv"],
+            "--predict NEW.csv and --output PREDICTIONS.csv go together",
+        ),
+        (
+            "x,y\n" + ROWS,
+            ["--target", "y", "--predict", "absent.csv", "--output", "p.csv"],
+            "cannot read absent.csv: No such file",
+        ),
+        (
+            "x,y\n" + ROWS,
+            ["--target", "y", "--predict", "data.csv", "--output", "./data.csv"],
+            "--output would replace ./data.csv, which is read",
+        ),
+        (
+            "x,y\n" + ROWS,
+            ["--target", "y", "--predict", "data.csv", "--output", "p.xlsx"],
+            "the output is a file .csv, and p.xlsx is none",
+        ),
+        (
+            "x,y\n" + ROWS,
+            ["--target", "y", "--predict", "data.csv", "--output", "no/p.csv"],
+            "no folder for the table of predictions no/p.csv",
+        ),
+        (
+            "x,y\n" + ROWS,
+            ["--target", "y", "--save", "m.pkl"],
+            "a model is a file .skops, and m.pkl is none",
         ),
         (
             "x,\x1b[31mred\x08\x07,y\n" + "1,2,3\n" * 12,
@@ -273,7 +556,7 @@ ROWS = "".join(f"{i},{i % 3}\n" for i in range(12))
         (
             "x,y\n" + ROWS + "3,\x1b]0;title\x07\n",
             ["--target", "y"],
-            r"target 'y' is not numeric: '\x1b]0;title\x07' on line 14",
+            r"target 'y' is not numeric: '\x1b]0;title\x07' in row 13",
         ),
         (
             'x,"\u202eesrever\u2028!","a\nb",y\n' + "1,2,3,4\n" * 12,
@@ -290,9 +573,56 @@ def test_errors_are_one_clear_line(capsys, tmp_path, text, options, message):
     assert stop.value.code == 2
     output = capsys.readouterr()
     assert output.out == ""
-    usage, error = output.err.splitlines()
-    assert usage.startswith("usage: python -m sklearn_convexrelu")
+    *usage, error = output.err.splitlines()
+    assert not usage or usage[0].startswith("usage: python -m sklearn_convexrelu")
+    assert error.startswith("python -m sklearn_convexrelu: error: ")
     assert message in error
+    assert set(os.listdir(tmp_path)) <= {"data.csv"}
+
+
+@pytest.mark.parametrize(
+    "options, message",
+    [
+        (["--target", "y"], "--target goes with a file, and none was given"),
+        (["--save", "m.skops"], "--save goes with a file, and none was given"),
+        (
+            ["--predict", "a.csv", "--output", "b.csv"],
+            "--predict goes with a file, and none was given",
+        ),
+        (["m.skops"], "a model needs --predict NEW.csv --output PREDICTIONS.csv"),
+        (["m.skops", "--target", "y"], "--target is for training, and a model was"),
+        (["m.skops", "--no-mlp"], "--no-mlp is for training, and a model was given"),
+    ],
+)
+def test_options_that_do_not_go_together(capsys, options, message):
+    with pytest.raises(SystemExit, match="2"):
+        run.main(options)
+    assert message in capsys.readouterr().err.splitlines()[-1]
+
+
+@pytest.mark.parametrize("option, name", [("--output", "p.csv"), ("--save", "m.skops")])
+def test_files_of_the_user_are_not_written_over(capsys, houses, option, name):
+    pytest.importorskip("skops")
+    Path(name).write_bytes(b"x,y\n1,2\n")
+    extra = ["--predict", str(houses)] if option == "--output" else []
+    with pytest.raises(SystemExit, match="2"):
+        run.main([str(houses), "--target", "price", *extra, option, name])
+    output = capsys.readouterr()
+    assert output.out == "" and f"{name} exists and is no" in output.err
+    assert f"{option} names another, or remove it" in output.err
+    assert Path(name).read_bytes() == b"x,y\n1,2\n"
+
+
+def test_files_of_the_command_are(capsys, houses):
+    pytest.importorskip("skops")
+    command = [houses, "--target", "price", "--columns", "age", "--alpha", "0.5"]
+    command += ["--no-mlp", "--no-picture", "--save", "m.skops"]
+    command += ["--predict", houses, "--output", "p.csv"]
+    printed(capsys, *command)
+    first = Path("p.csv").read_bytes()
+    printed(capsys, *command)
+    assert Path("p.csv").read_bytes() == first
+    assert len(first.splitlines()) == N_ROWS + 1
 
 
 # Files that are there before, and are no pictures of the demo.
@@ -318,9 +648,9 @@ def test_a_file_that_is_no_picture_of_ours_is_kept(capsys, tmp_path, name, conte
         run.main(["data.csv", "--target", "y", "--picture", name])
     output = capsys.readouterr()
     assert output.out == ""
-    assert f"{name} exists and is no picture of this demo" in output.err
+    assert f"{name} exists and is no picture of this command" in output.err
     assert (tmp_path / name).read_bytes() == content
-    with pytest.raises(DataError, match="no picture of this demo"):
+    with pytest.raises(DataError, match="no picture of this command"):
         picture.draw_convergence(a_model(), name)  # it came while training
     assert (tmp_path / name).read_bytes() == content
 
@@ -334,7 +664,7 @@ def test_a_picture_under_the_name_of_the_data_is_refused(capsys, tmp_path):
         with pytest.raises(SystemExit, match="2"):
             run.main(["data", "--target", "y", "--picture", name])
         output = capsys.readouterr()
-        assert output.out == "" and len(output.err.splitlines()) == 2
+        assert output.out == "" and len(output.err.splitlines()) == 1
     assert (tmp_path / "data").read_text() == "x,y\n" + ROWS
     assert not (tmp_path / "absent").exists()
 
@@ -388,142 +718,33 @@ def test_a_picture_that_fails_in_the_end_costs_no_results(
     monkeypatch.setattr(run, "check_picture", lambda path: None)
     (tmp_path / "p.png").write_bytes(b"mine")
     with pytest.raises(SystemExit) as stop:
-        run.main(["data.csv", "--target", "y", "--picture", "p.png"])
+        run.main(["data.csv", "--target", "y", "--picture", "p.png", "--alpha", "0.5"])
     assert stop.value.code == (
-        "no picture: p.png exists and is no picture of this demo: --picture names "
+        "not written: p.png exists and is no picture of this command: --picture names "
         "another, or remove it"
     )
     assert "lower bound" in capsys.readouterr().out
     assert (tmp_path / "p.png").read_bytes() == b"mine"
 
 
-PANDAS = ["#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND"]
-PANDAS += ["1.#QNAN", "<NA>", "N/A", "NA", "NULL", "NaN", "None", "n/a", "nan", "null"]
-
-
-def read(text, target="y"):
-    Path("read.csv").write_bytes(text.encode())
-    return read_table("read.csv", target)
-
-
-@pytest.mark.parametrize(
-    "mark", [*PANDAS, "-", "?", ".", "NONE", "#n/a", " NA ", "inf"]
-)
-def test_a_mark_of_a_missing_value_leaves_a_column_numeric(mark):
-    table = read(f"x,z,y\n{mark},1,5\n" + "".join(f"{i},{i},{i}\n" for i in range(12)))
-    assert table.numeric == [0, 1]
-    assert np.isnan(table.X[0, 0]) and not np.isnan(table.X[1:]).any()
-    assert f"read as missing values: {mark.strip()}" in table.summary
-
-
-def test_marks_that_are_categories_among_words_stay():
-    words = ["None", "-", ".", "none", "box", "NA", "N/A", "#N/A", "<NA>", "?", "", "x"]
-    text = "kind,y\n" + "".join(f"{word},{i}\n" for i, word in enumerate(words))
-    table = read(text)
-    assert table.categorical == [0]
-    assert table.X[:, 0].tolist() == ["None", "-", ".", "none", "box"] + 6 * [""] + [
-        "x"
-    ]
-    assert "read as missing values: NA, N/A, #N/A, <NA>, ?" in table.summary
-    assert "None" not in table.summary
-
-
-def test_targets_may_be_missing_in_every_way():
-    marks = [*PANDAS, "-", ".", ""]
-    rows = "".join(f"1,{mark}\n" for mark in marks) + "".join(
-        f"{i},{i}\n" for i in range(12)
-    )
-    table = read("x,y\n" + rows)
-    np.testing.assert_array_equal(table.y, np.arange(12.0))
-    assert f"left out {len(marks)} rows without a target" in table.summary
-
-
-@pytest.mark.parametrize("separator", [",", ";", "\t"])
-@pytest.mark.parametrize(
-    "name",
-    [
-        "x, in m; by hand\tor not, or so",
-        "x\nin m",
-        "x\r\n, in; m",
-        'the "best", or; so',
-        "a,b,c,d,e",
-        "1;2;3;4;5",
-        '"',
-        "",
-    ],
-)
-def test_quoted_names_hold_anything(separator, name):
-    quoted = '"' + name.replace('"', '""') + '"'
-    lines = [separator.join([quoted, "z", "y"])]
-    lines += [f"{i}{separator}{separator}{-i}" for i in range(12)]
-    table = read("\n".join(lines).replace(separator * 2, f"{separator}1{separator}"))
-    np.testing.assert_array_equal(table.X, [[i, 1] for i in range(12)])
-    with pytest.raises(DataError) as error:
-        read("\n".join(lines), target=None)
-    assert str(error.value).isprintable()
-    assert str(error.value).endswith(f"columns: {shown(name)}, z, y")
-
-
-@pytest.mark.parametrize(
-    "text, names, first",
-    [
-        # A separator in every name and every number, but another one between them.
-        ("a,b;y\n" + "1,5;2\n2,5;3\n" * 6, None, None),
-        ('"a,b";y\n' + '"1,5";2\n"2,5";3\n' * 6, "a,b", "1,5"),
-        ("x (a;b;c;d),y\n" + "1,2\n2,3\n" * 6, "x (a;b;c;d)", 1.0),
-        ('z;"a,b,c,d";y\n' + "1;4;2\n2;4;3\n" * 6, "z", 1.0),
-        ('\ufeff\n\n"x\n1" ; y\n' + "1;2\n2;3\n" * 6, "x\n1", 1.0),
-        ('x, "a, b", y\n' + "1, 2, 3\n2, 3, 5\n" * 6, "x", 1.0),
-        ('name;y\n"Smith; John, jr";2\n' + '"Li; Wei";3\n' * 11, "name", None),
-    ],
-)
-def test_separators_are_told_by_names_and_rows_together(text, names, first):
-    if names is None:  # nobody can tell: two columns either way
-        with pytest.raises(DataError, match=r"columns: a, b;y$"):
-            read(text)
-        return
-    table = read(text)
-    if first is not None:
-        assert table.X[0, 0] == first
-    with pytest.raises(DataError) as error:
-        read(text, target="?")
-    assert f"columns: {shown(names)}, " in str(error.value)
-
-
-def test_control_characters_reach_no_terminal(capsys):
-    text = "x,\x1b[2Jempty,\x9b31m,y\n" + "".join(f"{i},,{i},{i}\n" for i in range(12))
-    table = read(text)
-    assert r"left out columns without values: \x1b[2Jempty" in table.summary
+def test_control_characters_reach_no_terminal():
     evil = "\x1b[8mhidden.csv"
     Path(evil).write_text("x,\x1by\n" + ROWS)
     for path, target in [(evil, "\x1by"), (evil, None), (evil, "x\x07")]:
         try:
-            said = read_table(path, target).summary
+            said = "".join(read_table(path, Wish(target), Format()).report)
         except DataError as error:
             said = str(error)
-        assert "\x1b" not in said and "\x07" not in said
-    for path in ("\x1b[2J", "\x1b\udcff"):
-        with pytest.raises(DataError) as error:
-            read_table(path, "y")
-        assert str(error.value).isprintable()
+        assert said.isprintable()
     for path in ("\x1b/p.png", "\x1b.csv", "\x1b\udcff.png\0", evil):
         with pytest.raises(DataError) as error:
             picture.check_picture(path)
         assert str(error.value).isprintable()
-    assert shown("naïve 価格 e\u0301 \ud800\u200b") == (
-        "naïve 価格 é \\ud800\\u200b".replace("é", "e\u0301")
-    )
 
 
-def test_target_without_file_is_an_error(capsys):
-    with pytest.raises(SystemExit, match="2"):
-        run.main(["--target", "y"])
-    assert "--target goes with a CSV file" in capsys.readouterr().err
-
-
-def test_folder_or_binary_file_is_an_error(capsys, tmp_path):
+def test_binary_file_is_an_error(capsys, tmp_path):
     (tmp_path / "b.csv").write_bytes(b"\xff\xfe\x00\x01")
-    for path, message in [(tmp_path, "cannot read"), ("b.csv", "not a CSV file")]:
+    for path, message in [(tmp_path, "cannot read"), ("b.csv", "no column 'y'")]:
         with pytest.raises(SystemExit, match="2"):
             run.main([str(path), "--target", "y"])
         assert message in capsys.readouterr().err
@@ -531,10 +752,8 @@ def test_folder_or_binary_file_is_an_error(capsys, tmp_path):
 
 def test_module_runs_from_the_command_line():
     command = [sys.executable, "-m", "sklearn_convexrelu", "--help"]
-    # Where the package is, should it not be installed.
-    root = Path(run.__file__).parents[2]
     result = subprocess.run(
-        command, capture_output=True, text=True, check=True, cwd=root
+        command, capture_output=True, text=True, check=True, cwd=ROOT
     )
     assert "--target NAME" in result.stdout
 
@@ -542,12 +761,62 @@ def test_module_runs_from_the_command_line():
 def test_names_that_the_terminal_cannot_write_are_escaped(tmp_path):
     (tmp_path / "d.csv").write_text("x,価格\n" + ROWS, encoding="utf-8")
     command = [sys.executable, "-m", "sklearn_convexrelu", "d.csv", "--target", "価格"]
-    root = str(Path(run.__file__).parents[2])
     result = subprocess.run(
-        [*command, "--alpha", "0.5", "--no-picture"],
+        [*command, "--alpha", "0.5", "--no-picture", "--no-mlp"],
         capture_output=True,
         text=True,
-        env=os.environ | {"PYTHONIOENCODING": "ascii", "PYTHONPATH": root},
+        env=os.environ | {"PYTHONIOENCODING": "ascii", "PYTHONPATH": ROOT},
     )
     assert result.returncode == 0, result.stderr
     assert r"target '\u4fa1\u683c'" in result.stdout
+
+
+NO_PANDAS = """
+import sys
+class NoPandas:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] == "pandas":
+            raise ModuleNotFoundError(name)
+sys.meta_path.insert(0, NoPandas())
+from sklearn_convexrelu.demo.run import main
+main()
+"""
+
+
+def test_all_but_parquet_goes_without_pandas(houses):
+    pytest.importorskip("skops")
+    command = [sys.executable, "-c", NO_PANDAS, str(houses), "--target", "dear"]
+    command += ["--alpha", "0.3", "--no-mlp", "--no-picture", "--save", "m.skops"]
+    result = subprocess.run(
+        [*command, "--predict", str(houses), "--output", "p.csv"],
+        capture_output=True,
+        text=True,
+        env=os.environ | {"PYTHONPATH": ROOT},
+    )
+    assert result.returncode == 0, result.stderr
+    assert "pandas is not installed: no parquet" in " ".join(result.stdout.split())
+    # The model is the same to one who has pandas.
+    rows = list(csv.DictReader(Path("p.csv").read_text().splitlines()))
+    pandas = pytest.importorskip("pandas")
+    model = saved.load_model("m.skops")
+    predicted = model.predict(pandas.read_csv(houses))
+    assert [row["predicted dear"] for row in rows] == predicted.tolist()
+
+
+@pytest.mark.skipif(os.name != "posix", reason="sends a signal")
+def test_an_interrupt_ends_it_in_one_line():
+    command = [sys.executable, "-u", "-m", "sklearn_convexrelu"]
+    with subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"PYTHONPATH": ROOT},
+    ) as process:
+        for line in process.stdout:
+            if "fold 2 of 5" in line:
+                break
+        process.send_signal(signal.SIGINT)
+        _, error = process.communicate()
+    assert process.returncode == 130
+    assert error.strip() == "interrupted; what is printed as written is there"

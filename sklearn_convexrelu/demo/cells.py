@@ -1,110 +1,76 @@
-"""Cells of a CSV file, told apart into numbers, words and missing values."""
+"""What cells may hold, and how the user is told of it."""
 
-import csv
-import io
-from collections import Counter
-from itertools import islice
-
-import numpy as np
+import itertools
+import os
 
 __all__ = [
     "MISSING",
+    "MISSING_NUMBERS",
+    "PLAIN",
+    "TABLES_EXTRA",
     "DataError",
-    "is_missing",
+    "counted",
     "listed",
-    "number_in",
-    "read_cells",
+    "pandas_or_none",
     "shown",
+    "same_file",
+    "some",
 ]
 
 # No value, in any case of letters: among them what pandas writes and Excel computes.
-MISSING = {"", "?", "na", "n/a", "nan", "-nan", "null", "<na>"}
+MISSING = {"", "?", "na", "n/a", "n.a.", "nan", "-nan", "null", "<na>"}
 MISSING |= {"#n/a", "#n/a n/a", "#na", "-1.#ind", "-1.#qnan", "1.#ind", "1.#qnan"}
 # No value among numbers; among words they may well be one: a garage of kind "None".
 MISSING_NUMBERS = MISSING | {"none", "-", "."}
-DELIMITERS = ",;\t"
-SNIFFED_ROWS = 50
+# float() would take 1_2 for twelve and digits of any script.
+PLAIN = r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|[+-]?(inf|infinity)"
+TABLES_EXTRA = "pip install 'sklearn-convexrelu[tables]'"
 
 
 class DataError(ValueError):
     """What is wrong with the user's data, in one line for the user."""
 
 
-def read_cells(path):
-    """Return the column names, and the cells of each row by line number."""
+def pandas_or_none():
+    """Return pandas where it is installed."""
     try:
-        with open(path, newline="", encoding="utf-8-sig") as file:
-            text = file.read()
-        rows = list(_records(text, _delimiter(text)))
-    except OSError as error:
-        raise DataError(f"cannot read {shown(path)}: {error.strerror}") from error
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{shown(path)} is not a CSV file in UTF-8: {error}") from error
-    if not rows:
-        raise DataError(f"{shown(path)} is empty")
-    _, header = rows.pop(0)
-    _check_cells(shown(path), header, rows)
-    return header, dict(rows)
-
-
-def _records(text, delimiter):
-    """Yield the line number and the cells of every record that is not empty."""
-    lines = io.StringIO(text, newline="")
-    reader = csv.reader(lines, delimiter=delimiter, skipinitialspace=True)
-    for row in reader:
-        cells = [cell.strip() for cell in row]
-        if any(cells):
-            yield reader.line_num, cells
-
-
-def _delimiter(text):
-    """Return what separates the cells: most, and evenly in header and first rows.
-
-    A header alone can mislead: names may contain any of them, in quotes or not.
-    """
-    ranks = {}
-    for delimiter in DELIMITERS:
-        try:
-            rows = [row for _, row in islice(_records(text, delimiter), SNIFFED_ROWS)]
-        except csv.Error:  # read with the wrong one a cell may have no end
-            continue
-        widths = [len(row) for row in rows] or [0]
-        is_even = widths[0] > 1 and len(set(widths)) == 1
-        ranks[delimiter] = is_even, widths[0]
-    return max(ranks, key=ranks.get, default=DELIMITERS[0])
-
-
-def _check_cells(path, header, rows):
-    repeated = [name for name, count in Counter(header).items() if count > 1]
-    if repeated:
-        raise DataError(f"{path} has several columns called {repeated[0]!r}")
-    for line, row in rows:
-        if len(row) != len(header):
-            raise DataError(
-                f"line {line} of {path} has {len(row)} cells, the header {len(header)}"
-            )
-
-
-def is_missing(cell):
-    """Say whether a cell has no value; infinities count as none."""
-    number = number_in(cell)
-    return number is not None and np.isnan(number)
-
-
-def number_in(cell):
-    """Return the number in a cell: nan if missing, None if it holds something else."""
-    if cell.casefold() in MISSING_NUMBERS:
-        return np.nan
-    try:
-        number = float(cell)
-    except ValueError:
+        import pandas
+    except ImportError:
         return None
-    return number if np.isfinite(number) else np.nan
+    return pandas
 
 
-def listed(texts):
+def same_file(path, other):
+    """Tell whether two paths lead to one file, which need not exist."""
+    try:
+        return os.path.samefile(path, other)
+    except (OSError, ValueError):
+        return os.path.realpath(path) == os.path.realpath(other)
+
+
+def counted(number, thing, things=None):
+    """Return a number with its noun."""
+    return f"{number} {thing if number == 1 else things or thing + 's'}"
+
+
+def some(texts, most=3):
+    """Return a few of many texts, as the user wrote them, for a terminal."""
+    texts = iter(texts)
+    first = [repr_shown(text) for text in itertools.islice(texts, most)]
+    return ", ".join(first) + (", ..." if next(texts, None) is not None else "")
+
+
+def repr_shown(text, longest=40):
+    """Return a text in quotes for a terminal, a long one cut."""
+    text = str(text)
+    return f"'{shown(text[:longest])}{'...' if len(text) > longest else ''}'"
+
+
+def listed(texts, most=30):
     """Return texts of a file, with commas between, for a terminal."""
-    return ", ".join(map(shown, texts))
+    texts = list(texts)
+    more = len(texts) - most
+    return ", ".join(map(shown, texts[:most])) + (f" and {more} more" * (more > 0))
 
 
 def shown(text):

@@ -15,9 +15,9 @@ from sklearn_convexrelu import ConvexReLUClassifier
 from sklearn_convexrelu.demo.comparison import OUTER_FOLDS, SEARCH_TOL
 from sklearn_convexrelu.demo.report import explain_gap, mean_sd, side_by_side, wrap
 
-__all__ = ["CLASSES", "compare_classifiers"]
+__all__ = ["CLASS_DATA", "compare_classifiers"]
 
-CLASSES = {"breast cancer": load_breast_cancer, "digits": load_digits}
+CLASS_DATA = {"breast cancer": load_breast_cancer, "digits": load_digits}
 
 
 def compare_classifiers(name, X, y):

@@ -1,25 +1,42 @@
-"""Training: an estimator in a pipeline, scored by nested cross-validation."""
+"""Training: an estimator in a pipeline, scored on folds, then fitted to all rows."""
 
 import time
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
-from sklearn.base import clone
+from sklearn.base import is_classifier
 from sklearn.compose import ColumnTransformer, TransformedTargetRegressor
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.impute import SimpleImputer
-from sklearn.model_selection import GridSearchCV, KFold, cross_val_score
+from sklearn.metrics import accuracy_score, log_loss, r2_score
+from sklearn.model_selection import GridSearchCV, KFold, StratifiedKFold
+from sklearn.neural_network import MLPClassifier, MLPRegressor
 from sklearn.pipeline import Pipeline, make_pipeline
-from sklearn.preprocessing import OneHotEncoder, StandardScaler
+from sklearn.preprocessing import OneHotEncoder, StandardScaler, TargetEncoder
+
+from sklearn_convexrelu import (
+    ConvexReLUClassifier,
+    ConvexReLUClassifierCV,
+    ConvexReLURegressor,
+    ConvexReLURegressorCV,
+)
+from sklearn_convexrelu.demo.cells import shown
+from sklearn_convexrelu.demo.columns import ReadColumns
+from sklearn_convexrelu.demo.kinds import is_number
+from sklearn_convexrelu.demo.table import CLASSES, MOST_COLUMNS_EACH
 
 __all__ = [
     "INNER_FOLDS",
+    "MLP_ALPHAS",
     "OUTER_FOLDS",
     "SEARCH_TOL",
     "Evaluation",
+    "convex_network",
     "evaluate",
+    "last_network",
     "make_model",
+    "mlp_network",
     "network_objective",
 ]
 
@@ -27,126 +44,233 @@ __all__ = [
 SEARCH_TOL = 0.01
 OUTER_FOLDS = 5
 INNER_FOLDS = 3
+# MLP's alpha is weight decay per batch, 200 rows as a rule, ours a fraction of
+# alpha_max_, near 0.7 for standardised data: these are about 0.07 to 0.0007 of it.
+# A fourth, 0.01, took a third of the wait, and its fits seldom converge.
+MLP_ALPHAS = (10.0, 1.0, 0.1)
+MLP_ITERATIONS = 500  # its default of 200 ends most fits of small tables early
 
 
-@dataclass(frozen=True)
+@dataclass
 class Evaluation:
     """How one estimator did.
 
     Attributes
     ----------
-    scores : ndarray of shape (n_folds,)
-        R2 on each outer fold.
-    candidates : tuple of float
-        Values of alpha that the inner folds chose from.
-    alpha : float
-        Chosen for the final fit.
+    scores : dict of list
+        What each fold gave, by the name of the score.
     fit_time : float
-        Seconds of the final fit.
+        Seconds of the fit to all rows, the choice of alpha included.
     pipeline : Pipeline
-        Fitted to all data.
+        Fitted to all rows.
+    warnings : list of str
+        What was warned of in the fit to all rows, but what its status says.
+    interrupted : bool
+        Whether an interrupt ended that fit early.
     """
 
-    scores: np.ndarray
-    candidates: tuple
-    alpha: float
-    fit_time: float
-    pipeline: Pipeline
+    scores: dict = field(default_factory=dict)
+    fit_time: float = np.nan
+    pipeline: Pipeline | None = None
+    warnings: list = field(default_factory=list)
+    interrupted: bool = False
 
     @property
     def network(self):
-        """The fitted ConvexReLURegressor or MLPRegressor itself."""
-        return self.pipeline["model"].regressor_
+        """The fitted network itself, ours or the MLP."""
+        return last_network(self.pipeline)
 
 
-def make_model(regressor, table):
-    """Put preprocessing and a standardised target around a regressor.
+def last_network(pipeline):
+    """Return the network at the end of a fitted pipeline."""
+    model = pipeline["model"]
+    model = getattr(model, "regressor_", model)
+    return getattr(model, "best_estimator_", model)
+
+
+def convex_network(task, alpha=None, **params):
+    """Return our estimator for a task, with CV unless alpha is given."""
+    params = {"random_state": 0, **params}
+    if alpha is None:
+        kind = ConvexReLUClassifierCV if task == CLASSES else ConvexReLURegressorCV
+        return kind(cv=_inner(task), scoring=_scoring(task), **params)
+    kind = ConvexReLUClassifier if task == CLASSES else ConvexReLURegressor
+    return kind(alpha, **params)
+
+
+def mlp_network(task):
+    """Return scikit-learn's network for a task, its alpha chosen on a grid."""
+    kind = MLPClassifier if task == CLASSES else MLPRegressor
+    return GridSearchCV(
+        kind(max_iter=MLP_ITERATIONS, random_state=0),
+        {"alpha": MLP_ALPHAS},
+        cv=_inner(task),
+        scoring=_scoring(task),
+    )
+
+
+def _inner(task):
+    kind = StratifiedKFold if task == CLASSES else KFold
+    return kind(INNER_FOLDS, shuffle=True, random_state=1)
+
+
+def _scoring(task):
+    # Accuracy moves in steps, and many alphas have the same.
+    return "neg_log_loss" if task == CLASSES else "r2"
+
+
+def make_model(estimator, table):
+    """Put the preparation of columns, and of targets that are numbers, around it.
 
     Parameters
     ----------
-    regressor : estimator
-        The regressor.
+    estimator : estimator
+        The network.
     table : Table
-        Says which columns are numeric and which categorical.
+        Says what the columns are.
 
     Returns
     -------
     Pipeline
-        Steps "columns" and "model"; unfitted.
+        Steps "read", "columns" and "model"; unfitted.
     """
     numeric = make_pipeline(
         SimpleImputer(strategy="median", keep_empty_features=True), StandardScaler()
     )
-    # Categories in less than 1 % of the rows share one column, so that identifiers
-    # and free text do not become a column per row.
-    categorical = make_pipeline(
-        SimpleImputer(
-            strategy="most_frequent", missing_values="", keep_empty_features=True
-        ),
-        OneHotEncoder(
-            handle_unknown="ignore",
-            min_frequency=0.01,
-            max_categories=30,
-            sparse_output=False,
-        ),
+    # Missing words are a kind like others. Rare kinds share a column.
+    one_hot = OneHotEncoder(
+        handle_unknown="infrequent_if_exist", min_frequency=0.01, sparse_output=False
+    )
+    by_target = make_pipeline(_target_encoder(table), StandardScaler())
+    few, many = (
+        table.places(
+            lambda kind, words, many=many: (
+                not is_number(kind) and (len(set(words)) > MOST_COLUMNS_EACH) == many
+            )
+        )
+        for many in (False, True)
     )
     columns = ColumnTransformer(
         [
-            ("numeric", numeric, table.numeric),
-            ("categorical", categorical, table.categorical),
+            ("numbers", numeric, table.places(lambda kind, _: is_number(kind))),
+            ("words", one_hot, few),
+            ("many words", by_target, many),
         ]
     )
-    model = TransformedTargetRegressor(regressor, transformer=StandardScaler())
-    return Pipeline([("columns", columns), ("model", model)])
+    if table.task != CLASSES:
+        estimator = TransformedTargetRegressor(estimator, transformer=StandardScaler())
+    read = ReadColumns(table.kinds, table.target)
+    return Pipeline([("read", read), ("columns", columns), ("model", estimator)])
 
 
-def evaluate(regressor, alphas, table, **search_params):
-    """Score a regressor by nested cross-validation and fit it to all rows.
+def _target_encoder(table):
+    """Return the encoder of words by their mean target, told what the target is."""
+    kind = "continuous"  # whole numbers would be taken for classes
+    if table.task == CLASSES:
+        kind = "binary" if len(np.unique(table.y)) == 2 else "multiclass"
+    # From scikit-learn 1.9 on cv takes a splitter, and random_state is deprecated.
+    splitter = {"cv": INNER_FOLDS, "random_state": 0}
+    if "cv_object" in TargetEncoder._parameter_constraints["cv"]:
+        splitter = {"cv": _inner(table.task)}
+    return TargetEncoder(target_type=kind, **splitter)
+
+
+def evaluate(title, quick, final, table, say):
+    """Score an estimator on folds, each a fit without them; then fit it to all rows.
 
     Parameters
     ----------
-    regressor : estimator
-        The regressor, with a parameter alpha.
-    alphas : sequence of float
-        Candidates; the inner folds choose.
+    title : str
+        What it is called.
+    quick, final : estimator
+        For the folds, and for all rows.
     table : Table
         The data.
-    **search_params
-        Parameters of the regressor that differ in cross-validation.
+    say : callable
+        Told of each fit, when it begins (with ``end=""``) and how it ended.
 
     Returns
     -------
     Evaluation
-        Scores of the outer folds, and the fit to all rows.
+        Scores of the folds, and the fit to all rows.
     """
-    print(f"cross-validating {type(regressor).__name__} ...", end=" ", flush=True)
+    kind = StratifiedKFold if table.task == CLASSES else KFold
+    folds = kind(OUTER_FOLDS, shuffle=True, random_state=0)
+    result = Evaluation()
+    say(f"{title}, scored on {OUTER_FOLDS} folds that training leaves out")
+    for k, (train, test) in enumerate(folds.split(table.X, table.y), start=1):
+        say(f"  fold {k} of {OUTER_FOLDS}: ", end="")
+        _fit(result, make_model(quick, table), table.X[train], table.y[train])
+        _stop_if_interrupted(result)
+        scores = _scores(result.pipeline, table.X[test], table.y[test])
+        for name, score in scores.items():
+            result.scores.setdefault(name, []).append(score)
+        told = [f"{name} {score:.3f}" for name, score in scores.items()]
+        say(", ".join([*told, _told_fit(result)]))
+    say("  all rows: ", end="")
+    _fit(result, make_model(final, table), table.X, table.y)
+    say(_told_fit(result))
+    return result
+
+
+def _fit(result, model, X, y):
+    """Fit a model; put it, its time and its warnings into a result."""
     start = time.perf_counter()
-    outer = KFold(OUTER_FOLDS, shuffle=True, random_state=0)
-    inner = KFold(INNER_FOLDS, shuffle=True, random_state=1)
-    model = make_model(clone(regressor).set_params(**search_params), table)
-    search = GridSearchCV(model, {"model__regressor__alpha": alphas}, cv=inner)
-    with warnings.catch_warnings():
-        # Below the table stands whether the fit to all rows converged.
-        warnings.simplefilter("ignore", ConvergenceWarning)
-        scores = cross_val_score(search, table.X, table.y, cv=outer)
-        best = search.fit(table.X, table.y).best_params_["model__regressor__alpha"]
-        print(f"{time.perf_counter() - start:.1f} s")
-        pipeline = make_model(clone(regressor).set_params(alpha=best), table)
-        start = time.perf_counter()
-        pipeline.fit(table.X, table.y)
-    return Evaluation(scores, alphas, best, time.perf_counter() - start, pipeline)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        result.pipeline = model.fit(X, y)
+    result.fit_time = time.perf_counter() - start
+    messages = [str(warning.message) for warning in caught]
+    result.interrupted = any("interrupted" in text.casefold() for text in messages)
+    # What did not converge is told by status and iterations.
+    result.warnings = list(
+        dict.fromkeys(
+            shown(warning.message)
+            for warning in caught
+            if not issubclass(warning.category, ConvergenceWarning)
+        )
+    )
+
+
+def _stop_if_interrupted(result):
+    """Go on with an interrupt, which our estimators end early on, in a fold."""
+    if result.interrupted:
+        raise KeyboardInterrupt
+
+
+def _scores(pipeline, X, y):
+    """Return the scores of a fitted pipeline on other rows, by name."""
+    if not is_classifier(pipeline):
+        return {"R2": r2_score(y, pipeline.predict(X))}
+    chances = pipeline.predict_proba(X)
+    return {
+        "accuracy": accuracy_score(y, pipeline.predict(X)),
+        "log loss": log_loss(y, chances, labels=pipeline.classes_),
+    }
+
+
+def _told_fit(result):
+    """Return how a fit ended, in a phrase."""
+    network = result.network
+    if hasattr(network, "alpha_max_"):
+        alpha = f"alpha {network.alpha_ / network.alpha_max_:.2g}"
+    else:
+        alpha = f"alpha {network.alpha:g}"
+    neurons = f"{network.coefs_[0].shape[1]} neurons"
+    return f"{alpha}, {neurons}, {result.fit_time:.1f} s"
 
 
 def network_objective(network, X, y, alpha):
-    """Objective that ConvexReLURegressor minimises, at any two-layer ReLU network.
+    """Objective that our estimators minimise, at any two-layer ReLU network.
 
-    It is ``1/(2n) ||y - f(X)||^2 + alpha * sum_j ||(w_j, b_j)|| |v_j|`` with w_j, b_j
-    the weights into hidden neuron j and v_j the weight out of it.
+    It is ``loss + alpha * sum_j ||(w_j, b_j)|| ||v_j||`` with w_j, b_j the weights into
+    hidden neuron j and v_j those out of it. The loss is half the mean squared error,
+    or the mean log loss of classes.
 
     Parameters
     ----------
-    network : ConvexReLURegressor or MLPRegressor
-        Fitted, with ``coefs_``, ``intercepts_`` and ``predict``.
+    network : estimator
+        Fitted, with ``coefs_``, ``intercepts_`` and ``predict`` or ``predict_proba``.
     X : ndarray of shape (n_samples, n_features)
         Inputs of the network.
     y : ndarray of shape (n_samples,)
@@ -159,7 +283,10 @@ def network_objective(network, X, y, alpha):
     float
         Loss plus penalty.
     """
-    loss = 0.5 * np.mean((y - network.predict(X)) ** 2)
+    if is_classifier(network):
+        loss = log_loss(y, network.predict_proba(X), labels=network.classes_)
+    else:
+        loss = 0.5 * np.mean((y - network.predict(X)) ** 2)
     into = np.vstack([network.coefs_[0], network.intercepts_[0]])
     out = network.coefs_[1]
     norms = np.linalg.norm(into, axis=0) * np.linalg.norm(out, axis=1)

@@ -1,12 +1,9 @@
-"""The picture of how the gap closed; no file of the user's is lost to it."""
+"""The picture of how the gap closed."""
 
 import io
-import os
-import stat
-from pathlib import Path
 
 from sklearn_convexrelu import ConvergenceDisplay
-from sklearn_convexrelu.demo.cells import DataError, shown
+from sklearn_convexrelu.demo.outputs import check_output, suffix_among, write_output
 
 __all__ = ["FORMATS", "PICTURE", "check_picture", "draw_convergence"]
 
@@ -18,18 +15,12 @@ FORMATS = {
     "pdf": (b"%PDF", "Creator"),
 }
 MAKER = "python -m sklearn_convexrelu"
-MOST_BYTES = 10_000_000  # a file larger than that is no picture of ours
 
 
 def check_picture(path):
     """Refuse a picture that could not be written after training, or replaces a file."""
-    if path is None:
-        return
     _format(path)
-    with _opened(path) as file:
-        is_new = file.mode == "xb"
-    if is_new:
-        os.remove(path)
+    check_output(path, "picture", "--picture", _is_ours)
 
 
 def draw_convergence(network, path):
@@ -37,8 +28,8 @@ def draw_convergence(network, path):
 
     Parameters
     ----------
-    network : ConvexReLURegressor
-        Fitted.
+    network : estimator
+        Of ours, fitted.
     path : str
         Where to write the picture: PNG, or what its suffix tells.
 
@@ -50,7 +41,7 @@ def draw_convergence(network, path):
     Raises
     ------
     DataError
-        If it cannot be written, or what is there is no picture of this demo.
+        If it cannot be written, or what is there is no picture of this command.
     """
     kind = _format(path)
     try:
@@ -66,54 +57,15 @@ def draw_convergence(network, path):
     FigureCanvasAgg(figure)
     picture, maker = io.BytesIO(), FORMATS[kind][1]
     figure.savefig(picture, format=kind, metadata={maker: MAKER})
-    with _opened(path) as file:
-        try:
-            file.write(picture.getvalue())
-            file.truncate()
-            file.flush()
-        except OSError as error:
-            raise DataError(f"cannot write {shown(path)}: {error.strerror}") from error
-    return f"wrote {shown(path)}"
+    return write_output(path, "picture", "--picture", _is_ours, picture.getvalue())
 
 
 def _format(path):
     """Return the format of a picture by its suffix; none is PNG."""
-    suffix = Path(path).suffix[1:].casefold() or "png"
-    if suffix not in FORMATS:
-        raise DataError(
-            f"a picture is a file .{', .'.join(FORMATS)}, and {shown(path)} is none"
-        )
-    return suffix
+    return suffix_among(path, "a picture", FORMATS, default="png")
 
 
-def _opened(path):
-    """Open for writing what is new, empty or a picture of ours; refuse all else."""
-    name = shown(path)
-    try:
-        try:
-            file = open(path, "r+b")
-        except FileNotFoundError:
-            return open(path, "xb")
-    except (FileNotFoundError, NotADirectoryError) as error:
-        raise DataError(f"no folder for the picture {name}") from error
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise DataError(f"cannot write the picture {name}: {reason}") from error
-    if not _is_replaceable(file):
-        file.close()
-        raise DataError(
-            f"{name} exists and is no picture of this demo: --picture names another, "
-            "or remove it"
-        )
-    return file
-
-
-def _is_replaceable(file):
-    """Tell whether an open file is empty or a picture of ours."""
-    status = os.fstat(file.fileno())
-    if not stat.S_ISREG(status.st_mode) or status.st_size > MOST_BYTES:
-        return False
-    content = file.read()
-    file.seek(0)
+def _is_ours(content):
+    """Tell whether bytes are a picture that this command has drawn."""
     starts = tuple(start for start, _ in FORMATS.values())
-    return not content or (content.startswith(starts) and MAKER.encode() in content)
+    return content.startswith(starts) and MAKER.encode() in content
