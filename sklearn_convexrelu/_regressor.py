@@ -120,8 +120,8 @@ class ConvexReLURegressor(RegressorMixin, BaseConvexReLU):
         constant prediction (squared error: half the variance of y).
     max_iter : int, default=None
         Largest number of rounds of adding and sliding (None: 100), for losses with
-        kinks in each of the smooth problems that they are followed by, or of steps of the
-        solver over fixed patterns (None: 200 of the interior point method, 20000 of
+        kinks in each of the smooth problems that they are followed by, or of steps of
+        the solver over fixed patterns (None: 200 of the interior point method, 20000 of
         FISTA).
     time_limit : float, default=None
         Seconds after which the fit ends with the best network so far, its gap and a

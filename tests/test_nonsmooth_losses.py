@@ -158,7 +158,9 @@ def least_price_by_cvxpy(problem, patterns):
     """The least over subgradients of the constant of the price over all cells."""
     X, Y, weights = problem.X, problem.Y[:, 0], problem.weights
     b = problem.best_constant()[0] if problem.fit_intercept else 0.0
-    low, high = (np.broadcast_to(s, (len(Y), 1))[:, 0] for s in problem.loss.slopes(problem.Y))
+    low, high = (
+        np.broadcast_to(s, (len(Y), 1))[:, 0] for s in problem.loss.slopes(problem.Y)
+    )
     tied = np.abs(Y - b) < 1e-12
     g = cp.Variable(len(Y))
     sides = np.where(Y < b, weights * high, weights * low)
