@@ -361,13 +361,13 @@ def test_certificates_hold_in_every_kind_of_fit(name, params):
 
 
 def test_several_levels_are_outputs_of_one_network():
-    X, y = data(n=150)
+    X, y = data(n=100)
     levels = [0.1, 0.5, 0.9]
     model = ConvexReLURegressor(
         0.1, loss="quantile", quantile=levels, random_state=0
     ).fit(X, y)
     F = model.predict(X)
-    assert F.shape == (150, 3) and model.n_outputs_ == 3
+    assert F.shape == (100, 3) and model.n_outputs_ == 3
     by_hand = pinball(F, y, levels) + model.alpha_ * penalty(model)
     assert_allclose(model.objective_, by_hand, rtol=1e-9)
     assert model.dual_gap_ <= model.tolerance_ * (1 + 1e-3)
@@ -381,7 +381,7 @@ def test_several_levels_are_outputs_of_one_network():
     cv = ConvexReLURegressorCV(
         n_alphas=3, eps=0.1, cv=3, loss="quantile", quantile=levels, random_state=0
     ).fit(X, y)
-    assert cv.predict(X).shape == (150, 3) and np.isfinite(cv.cv_scores_).all()
+    assert cv.predict(X).shape == (100, 3) and np.isfinite(cv.cv_scores_).all()
 
 
 def test_wrong_levels_are_refused():

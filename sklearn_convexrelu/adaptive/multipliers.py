@@ -82,7 +82,8 @@ class _Path:
         self.run = solver.run(smooth, start, None if callback is None else self._step)
         self.target = self.run.aim
         self.constant = problem.null_network()
-        self.loss_of_constant = problem.objective(self.constant)
+        # Not the objective: alpha may still be open.
+        self.loss_of_constant = problem.loss_at(self.constant.forward(problem.rows))
 
     def solution(self, problem):
         """Return the solution at another alpha."""
@@ -102,7 +103,7 @@ class _Path:
                 care = Care.FULL
                 continue
             # 3. Narrower, where slopes alone do not get on.
-            care, n_idle = Care.QUICK, n_idle + 1 if gap > _PROGRESS * before else 0
+            care, n_idle = Care.QUICK, 0 if gap <= _PROGRESS * before else n_idle + 1
             if n_idle == _MOST_IDLE:
                 return replace(solved, status=Status.STALLED)
             if n_idle and n_idle % _PATIENCE == 0:

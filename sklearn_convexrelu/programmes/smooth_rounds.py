@@ -80,7 +80,7 @@ def solved_with_kinks(programme, solve, tolerance, watch=None):
         stopped = watch is not None and watch(history[-1], best.blocks)
         if stopped or solved.status in (Status.STOPPED, Status.ITERATION_LIMIT):
             return replace(best, status=Status.STOPPED if stopped else solved.status)
-        n_idle = n_idle + 1 if gap > _PROGRESS * before else 0
+        n_idle = 0 if gap <= _PROGRESS * before else n_idle + 1
         if n_idle == _MOST_IDLE:
             break
         if n_idle:
