@@ -259,6 +259,8 @@ class _CrossValidated:
     def _scorer(self):
         """Return the scorer, by default that of the ``score`` method."""
         default = "accuracy" if is_classifier(self) else "r2"
+        if not is_classifier(self) and self._n_levels() > 1:
+            default = _own_score
         return check_scoring(self, scoring=self.scoring or default)
 
     def _scores_with_weights(self):
@@ -276,6 +278,11 @@ class _CrossValidated:
         seed = check_random_state(self.random_state).randint(2**31 - 1)
         own = {"tol": self.path_tol, "random_state": seed, "n_jobs": None}
         return kind(**params | own)
+
+
+def _own_score(model, X, y, sample_weight=None):
+    """Score several levels of a quantile, for which no scorer has a name."""
+    return model.score(X, y, sample_weight)
 
 
 class ConvexReLURegressorCV(_CrossValidated, ConvexReLURegressor):
@@ -302,7 +309,7 @@ class ConvexReLURegressorCV(_CrossValidated, ConvexReLURegressor):
         Folds, as in scikit-learn; None is five. A number is one of folds of the rows of
         positive weight; others are of all rows, and lose those of zero weight.
     scoring : str or callable, default=None
-        What is the best; None is R2.
+        What is the best; None is R2, for several levels of a quantile their D2.
     selection : {"best", "1se"}, default="best"
         ``"best"`` takes the alpha of the best mean score, ``"1se"`` the largest one
         whose mean score is within one standard error of it [2]_.
