@@ -5,12 +5,15 @@ READY := .venv/.ready
 # Two test workers on two cores: one BLAS thread each, or they get in each other's way.
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: help demo test test-fast coverage bench bench-full bench-quick campaign reproduce lint format clean
+.PHONY: help demo test test-fast tests-oldest docs release-check coverage bench bench-full bench-quick campaign reproduce lint format clean
 
 help:
 	@echo "make demo    train on the diabetes data beside MLPRegressor, with a picture"
 	@echo "make test    style and type checks and the test suite"
 	@echo "make test-fast  the tests but the slow ones, in less than two minutes"
+	@echo "make tests-oldest  the same on the oldest versions of what the package needs"
+	@echo "make docs    the site: docs/_build/html/index.html"
+	@echo "make release-check  build sdist and wheel, install and test each"
 	@echo "make coverage  the test suite, and which lines it does not reach"
 	@echo "make bench-quick  count the work of a few fits against committed figures"
 	@echo "make bench   small benchmarks beside rivals: benchmarks/results/quick/report.md"
@@ -31,6 +34,23 @@ test: lint
 # cross-validation, the examples and bounds of sub-networks.
 test-fast: $(READY)
 	$(BIN)/python -m pytest -n 2 -m "not slow"
+
+tests-oldest:
+	$(PYTHON) -m venv .venv-oldest
+	.venv-oldest/bin/python -m pip install --quiet --constraint tests/oldest.txt --editable '.[test,plot]'
+	.venv-oldest/bin/python -m pytest -n 2 -m "not slow"
+
+# From nothing each time: a page of a name that is gone, or of an example that ran on
+# another state of the package, would stay.
+docs: $(READY)
+	$(BIN)/python -m pip install --quiet --editable '.[docs]'
+	rm -rf docs/_build docs/api docs/auto_examples docs/results
+	$(BIN)/python -m sphinx -W --keep-going -q -b html -d docs/_build/doctrees docs docs/_build/html
+	SITE=docs/_build/html $(BIN)/python -m pytest -q tests/test_site.py
+	@echo "docs/_build/html/index.html"
+
+release-check:
+	PYTHON=$(PYTHON) .ci/release-check
 
 # Apart from `test`: on Python 3.11 tracing adds half as much time again.
 coverage: $(READY)
@@ -71,6 +91,6 @@ $(READY): pyproject.toml
 	@touch $@
 
 clean:
-	rm -rf .venv .hypothesis .mypy_cache .pytest_cache .ruff_cache .coverage build dist *.egg-info
+	rm -rf .venv .venv-oldest docs/_build docs/api docs/auto_examples docs/results .hypothesis .mypy_cache .pytest_cache .ruff_cache .coverage build dist *.egg-info
 	rm -f convex_relu_convergence.png
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -3,7 +3,7 @@
 from sklearn_convexrelu._classifier import ConvexReLUClassifier
 from sklearn_convexrelu._cv import ConvexReLUClassifierCV, ConvexReLURegressorCV
 from sklearn_convexrelu._displays import ConvergenceDisplay, RegularizationPathDisplay
-from sklearn_convexrelu._path import convex_relu_path
+from sklearn_convexrelu._path import RegularizationPath, convex_relu_path
 from sklearn_convexrelu._regressor import ConvexReLURegressor
 from sklearn_convexrelu.patterns.arrangements import (
     count_patterns,
@@ -17,6 +17,7 @@ __all__ = [
     "ConvexReLUClassifierCV",
     "ConvexReLURegressor",
     "ConvexReLURegressorCV",
+    "RegularizationPath",
     "RegularizationPathDisplay",
     "convex_relu_path",
     "count_patterns",

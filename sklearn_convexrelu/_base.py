@@ -21,6 +21,7 @@ from sklearn_convexrelu._callbacks import (
     with_callbacks,
 )
 from sklearn_convexrelu._deadline import Deadline
+from sklearn_convexrelu._exports import ExportMixin
 from sklearn_convexrelu._failures import (
     kept_on_interrupt,
     tell_of_interrupt,
@@ -161,7 +162,7 @@ _OF_THE_PROBLEM = (
 
 
 class BaseConvexReLU(
-    PosthocMixin, CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta
+    PosthocMixin, ExportMixin, CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta
 ):
     """Base of the estimators; a subclass adds its losses, targets and predictions."""
 
@@ -264,6 +265,8 @@ class BaseConvexReLU(
             solver, *stated = self._stated(data, solver)
             self._warn_of_scales(data)
             self._train(data, solver, *stated, task, deadline)
+            with kept_on_interrupt(self):
+                self._warn_of_constant()
         with kept_on_interrupt(self):
             task.end(attributes={})
         return self
@@ -284,6 +287,23 @@ class BaseConvexReLU(
             f"Feature {largest} varies {found[2]:.0e} times as much as feature "
             f"{least}, whose weights cost as many times more: standardize=True brings "
             "them to one scale.",
+            UserWarning,
+        )
+
+    def _warn_of_constant(self):
+        """Warn where alpha, as chosen by the user, leaves nothing but a constant.
+
+        Who comes from MLPRegressor tries 1 and 10. An ``alpha_max_`` of zero is no
+        fault of alpha: then the features tell nothing.
+        """
+        if not self.alpha_ >= self.alpha_max_ > 0.0 or self.network_.penalty() > 0.0:
+            return
+        size, advice = "", "alpha is a fraction of alpha_max_: try 0.1 down to 0.0003"
+        if not self.relative_alpha:
+            size, advice = f"={self.alpha_max_:.4g}", "decrease alpha"
+        warn(
+            f"alpha={self.alpha:g} is alpha_max_{size} or more, where the best network "
+            f"is the constant: nothing of X was learnt; {advice}.",
             UserWarning,
         )
 
@@ -548,9 +568,24 @@ class BaseConvexReLU(
                 f"A gated model has no {name}: it is no ReLU network, and jumps at its "
                 "gates. Its weights are gates_ and blocks_."
             )
-        # Python comes here after any AttributeError; looking once more raises the same
-        # one, whose cause may be advice (``available_if``: which loss to use).
-        return object.__getattribute__(self, name)
+        # Python comes here after any AttributeError. Looking once more raises the same
+        # one, whose cause may say which loss to use (``available_if``); who catches it
+        # deep in a VotingClassifier sees the message alone.
+        try:
+            return object.__getattribute__(self, name)
+        except AttributeError as error:
+            if error.__cause__ is None:
+                raise
+            raise AttributeError(f"{error}: {error.__cause__}") from error.__cause__
+
+    def _get_fitted_attr_html(self, doc_link=""):
+        """Return scikit-learn's table of fitted attributes without ``history_``.
+
+        It has a record a round, each with five numbers, and would be printed in a cell.
+        """
+        attributes = super()._get_fitted_attr_html(doc_link)
+        attributes.pop("history_", None)
+        return attributes
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()

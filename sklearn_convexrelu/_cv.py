@@ -34,6 +34,7 @@ from sklearn_convexrelu._folds import (
     FoldPath,
     as_columns,
     as_done,
+    as_results,
     check_some_count,
     chosen_index,
     knowing_classes,
@@ -86,8 +87,10 @@ class _CrossValidated:
             them, of the test rows. Rows of zero weight, be it that of their class,
             are absent from both.
         **params : dict
-            For the splitter and the scorer, such as ``groups``; with
-            ``sklearn.set_config(enable_metadata_routing=True)`` only.
+            ``groups`` for the splitter ``cv``, as GridSearchCV takes them. With
+            ``sklearn.set_config(enable_metadata_routing=True)`` whatever the splitter
+            and the scorer request, as LogisticRegressionCV does; splitters of groups
+            request ``groups`` by themselves.
 
         Returns
         -------
@@ -95,7 +98,6 @@ class _CrossValidated:
             The fitted estimator itself.
         """
         deadline = Deadline.after(self.time_limit)
-        _raise_for_params(params, self, "fit")
         if isinstance(sample_weight, Real):
             sample_weight = np.full(_num_samples(X), float(sample_weight))
         routed = self._routed(sample_weight, params)
@@ -120,28 +122,17 @@ class _CrossValidated:
             grid = alpha_grid(self.alphas, self.n_alphas, self.eps)
             unit = alpha_max if self.relative_alpha or self.alphas is None else 1.0
             alphas = absolute(grid, unit)
+            in_folds = grid if self.relative_alpha else alphas
             paths = self._score_folds(
                 folds,
                 (X, y, sample_weight),
                 data.attributes,
-                grid if self.relative_alpha else alphas,
+                in_folds,
                 routed.scorer.score,
                 task,
                 deadline,
             )
-            check_some_count(paths)
-            scores = as_columns(paths, "scores", len(grid))
-            best = chosen_index(scores, self.selection)
-            chosen = {
-                "alphas_": alphas,
-                "best_index_": best,
-                "cv_scores_": scores,
-                "cv_n_neurons_": as_columns(paths, "n_neurons", len(grid)),
-                "cv_dual_gaps_": as_columns(paths, "dual_gaps", len(grid)),
-            }
-            warn_of_path([s for path in paths for s in path.statuses], "the folds")
-            warn_of_missing(paths)
-            warn_of_cut(paths, alphas)
+            chosen = self._chosen(paths, alphas, in_folds)
             refit = task.subtask("refit", task_id=len(folds), max_subtasks=None)
             self._train(
                 data,
@@ -150,7 +141,7 @@ class _CrossValidated:
                 alpha_max,
                 refit.begin(),
                 deadline,
-                alphas[best],
+                alphas[chosen["best_index_"]],
             )
             vars(self).update(chosen)
             with kept_on_interrupt(self):
@@ -158,6 +149,27 @@ class _CrossValidated:
         with kept_on_interrupt(self):
             task.end(attributes={})
         return self
+
+    def _chosen(self, paths, alphas, in_folds):
+        """Choose by the paths of the folds; warn, and return the fitted attributes.
+
+        ``alphas`` are the absolute strengths on all data, ``in_folds`` what the folds
+        were given for them.
+        """
+        check_some_count(paths)
+        scores = as_columns(paths, "scores", len(alphas))
+        best = chosen_index(scores, self.selection)
+        warn_of_path([s for path in paths for s in path.statuses], "the folds")
+        warn_of_missing(paths)
+        warn_of_cut(paths, alphas)
+        return {
+            "alphas_": alphas,
+            "best_index_": best,
+            "cv_scores_": scores,
+            "cv_n_neurons_": as_columns(paths, "n_neurons", len(alphas)),
+            "cv_dual_gaps_": as_columns(paths, "dual_gaps", len(alphas)),
+            "cv_results_": as_results(paths, in_folds),
+        }
 
     def _folds(self, X, y, live, params):
         """Return the folds, pairs of training and test rows, none of zero weight.
@@ -251,10 +263,18 @@ class _CrossValidated:
             if sample_weight is not None:
                 params = {**params, "sample_weight": sample_weight}
             return process_routing(self, "fit", **params)
+        groups = params.pop("groups", None)
+        _raise_for_params(params, self, "fit")
+        if groups is not None and not hasattr(self.cv, "split"):
+            raise ValueError(
+                "groups are for a splitter that knows them, as cv=GroupKFold(5) does; "
+                "a number of folds, or folds that are given, leave no use for them."
+            )
         score = {}
         if sample_weight is not None and self._scores_with_weights():
             score = {"sample_weight": sample_weight}
-        return Bunch(splitter=Bunch(split={}), scorer=Bunch(score=score))
+        split = {} if groups is None else {"groups": groups}
+        return Bunch(splitter=Bunch(split=split), scorer=Bunch(score=score))
 
     def _scorer(self):
         """Return the scorer, by default that of the ``score`` method."""
@@ -413,6 +433,13 @@ class ConvexReLURegressorCV(_CrossValidated, ConvexReLURegressor):
     cv_n_neurons_, cv_dual_gaps_ : ndarray of shape (n_alphas, n_folds)
         Numbers of neurons and duality gaps of the networks scored. With ``rank`` the
         gaps are those of the problem of that rank.
+    cv_results_ : dict of ndarray
+        The same as a table, one row an alpha, as GridSearchCV has it and
+        ``pandas.DataFrame`` takes it: ``params`` and ``param_alpha`` (for the parameter
+        ``alpha`` of an estimator without CV), ``split0_test_score`` and so on,
+        ``mean_test_score``, ``std_test_score``, ``rank_test_score``,
+        ``mean_n_neurons``, ``mean_dual_gap``. Means are over the folds that count, nan
+        where the path of one of them had ended.
     coefs_, intercepts_, network_, n_neurons_ : list, list, Network, int
         The network trained on all data, as in :class:`ConvexReLURegressor`, which says
         what gated and deeper ones have, and so are
@@ -663,6 +690,13 @@ class ConvexReLUClassifierCV(_CrossValidated, ConvexReLUClassifier):
     cv_n_neurons_, cv_dual_gaps_ : ndarray of shape (n_alphas, n_folds)
         Numbers of neurons and duality gaps of the networks scored. With ``rank`` the
         gaps are those of the problem of that rank.
+    cv_results_ : dict of ndarray
+        The same as a table, one row an alpha, as GridSearchCV has it and
+        ``pandas.DataFrame`` takes it: ``params`` and ``param_alpha`` (for the parameter
+        ``alpha`` of an estimator without CV), ``split0_test_score`` and so on,
+        ``mean_test_score``, ``std_test_score``, ``rank_test_score``,
+        ``mean_n_neurons``, ``mean_dual_gap``. Means are over the folds that count, nan
+        where the path of one of them had ended.
     classes_ : ndarray of shape (n_classes,)
         Class labels.
     coefs_, intercepts_, network_, n_neurons_ : list, list, Network, int

@@ -9,6 +9,7 @@ from numbers import Real
 
 import numpy as np
 from joblib import effective_n_jobs
+from scipy.stats import rankdata
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.metaestimators import _safe_split
 from sklearn.utils.parallel import Parallel
@@ -25,6 +26,7 @@ __all__ = [
     "FoldPath",
     "as_columns",
     "as_done",
+    "as_results",
     "check_some_count",
     "chosen_index",
     "has_passed_its_best",
@@ -39,8 +41,10 @@ __all__ = [
 
 # A fold's path ends once alpha is less than this part of where the score was best ...
 _FAR = 0.25
-# ... and the score has lost this part of what it had gained over the first one.
-_LOST = 0.05
+# ... and the score has lost this part of what it had gained over the first one, or once
+# no better one has come for alphas down to this part. Accuracies move in steps: on
+# spambase (1000 rows) a path went on for 16 points, half its time, below its best.
+_LOST, _FARTHEST = 0.05, 0.1
 _FEWEST_TO_JUDGE = 20  # test rows
 
 INTERRUPTED = "interrupted"  # why a fold does not count
@@ -235,12 +239,38 @@ def has_passed_its_best(scores, grid):
     """Tell whether scores along a grid of decreasing alphas are clearly past a best."""
     best, last = int(np.argmax(scores)), len(scores) - 1
     gained, lost = scores[best] - scores[0], scores[best] - scores[last]
+    if grid[last] < _FARTHEST * grid[best] and gained > 0.0:
+        return True
     return grid[last] < _FAR * grid[best] and lost > _LOST * gained > 0.0
 
 
 def as_columns(paths, name, n_alphas):
     """Return one quantity of all folds' paths, (n_alphas, n_folds)."""
     return np.column_stack([path.column(name, n_alphas) for path in paths])
+
+
+def as_results(paths, alphas):
+    """Return what came of all folds as the ``cv_results_`` of GridSearchCV.
+
+    Times are left out: a point of a path does not cost what a fit of its own would.
+    """
+    scores, neurons, gaps = (
+        as_columns(paths, name, len(alphas))
+        for name in ("scores", "n_neurons", "dual_gaps")
+    )
+    counted = ~np.isnan(scores).all(axis=0)
+    mean = scores[:, counted].mean(axis=1)
+    ranked = np.where(np.isnan(mean), -np.inf, mean)  # last, as in GridSearchCV
+    return {
+        "param_alpha": np.array(alphas),
+        "params": [{"alpha": float(alpha)} for alpha in alphas],
+        **{f"split{k}_test_score": column for k, column in enumerate(scores.T)},
+        "mean_test_score": mean,
+        "std_test_score": scores[:, counted].std(axis=1),
+        "rank_test_score": rankdata(-ranked, method="min").astype(np.int32),
+        "mean_n_neurons": neurons[:, counted].mean(axis=1),
+        "mean_dual_gap": gaps[:, counted].mean(axis=1),
+    }
 
 
 def check_some_count(paths):

@@ -34,7 +34,9 @@ GRID_CONSTRAINTS = {
 class RegularizationPath:
     """Certified networks at decreasing penalty strengths.
 
-    Attributes
+    :func:`convex_relu_path` returns it; arrays have one entry a strength.
+
+    Parameters
     ----------
     alphas : ndarray of shape (n_points,)
         Absolute penalty strengths, decreasing; fewer than were asked for where the
@@ -48,6 +50,11 @@ class RegularizationPath:
         The certificate of each.
     statuses : list of Status
         Why the solver stopped at each.
+
+    Attributes
+    ----------
+    objectives, dual_gaps, n_neurons : ndarray of shape (n_points,)
+        Of the networks.
     """
 
     alphas: np.ndarray

@@ -209,6 +209,7 @@ def test_exact_bounds_are_below_what_wide_networks_reach():
     assert model.objective_ <= best + model.dual_gap_
 
 
+@pytest.mark.filterwarnings("ignore:alpha=.* is alpha_max_:UserWarning")
 def test_above_alpha_max_probabilities_are_frequencies():
     X, y = blobs("multiclass")
     model = fit(X, y, 1.001)

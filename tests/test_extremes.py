@@ -277,6 +277,7 @@ def test_huber_thresholds_far_from_the_residuals():
 # Strengths
 
 
+@pytest.mark.filterwarnings("ignore:alpha=.* is alpha_max_:UserWarning")
 @pytest.mark.parametrize("relative", [True, False])
 @pytest.mark.parametrize("alpha", [1e308, 1e200])
 def test_strengths_beyond_all_others_give_the_constant(alpha, relative):

@@ -481,6 +481,8 @@ def test_what_stalled_stands_where_cvxpy_does_not_converge(outcome, monkeypatch)
     assert model.objective_ <= named.objective_
 
 
+# Whether a solver meets its tolerance on such data hangs on rounding, so on versions.
+@pytest.mark.filterwarnings("ignore:Stopped with a duality gap")
 def test_patterns_that_a_rank_cut_may_miss_prove_nothing_for_all():
     x = np.random.default_rng(0).uniform(-1, 1, 12)
     y = np.abs(x)

@@ -28,6 +28,7 @@ def test_no_change_is_larger(widths, n_targets):
     assert 0.2 * model.lipschitz_ < rates.max() <= model.lipschitz_ * (1 + 1e-9)
 
 
+@pytest.mark.filterwarnings("ignore:alpha=.* is alpha_max_:UserWarning")
 def test_it_is_the_sum_over_neurons_without_biases():
     X, y, _ = data()
     model = ConvexReLURegressor(0.1, random_state=0).fit(X, np.c_[y, y**2])

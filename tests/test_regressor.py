@@ -109,6 +109,7 @@ def test_never_above_a_wide_network_by_more_than_the_gap():
     assert model.lower_bound_ <= min(restarts)
 
 
+@pytest.mark.filterwarnings("ignore:alpha=.* is alpha_max_:UserWarning")
 def test_alpha_max_is_where_the_network_becomes_a_constant():
     X, y = bumps(60, 4)
     above, below = fit(X, y, 1.0001), fit(X, y, 0.97, tol=1e-6)
@@ -621,6 +622,7 @@ def test_huber_scales_with_target_and_threshold(scale):
     assert difference <= model.dual_gap_
 
 
+@pytest.mark.filterwarnings("ignore:alpha=.* is alpha_max_:UserWarning")
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 @pytest.mark.parametrize("scale", [1.0, 1e3, 1e4, 1e8])
 @pytest.mark.parametrize("n_features", [1, 10])
@@ -651,6 +653,7 @@ def test_huber_certifies_nothing_false_of_targets_beyond_the_threshold(
     assert_allclose(other.alpha_max_, model.alpha_max_, rtol=0.02)
 
 
+@pytest.mark.filterwarnings("ignore:alpha=.* is alpha_max_:UserWarning")
 @pytest.mark.parametrize("n_targets", [1, 2])
 def test_poisson_means(n_targets):
     X, y = counts()

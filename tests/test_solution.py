@@ -10,6 +10,7 @@ from problems import bumps
 
 from sklearn_convexrelu import (
     ConvexReLUClassifier,
+    ConvexReLUClassifierCV,
     ConvexReLURegressor,
     ConvexReLURegressorCV,
 )
@@ -23,9 +24,26 @@ MODELS = {
     "gated": ConvexReLURegressor(
         0.3, patterns="random", n_patterns=10, activation="gated_relu", random_state=0
     ),
+    "gated sub-networks": ConvexReLURegressor(
+        0.3,
+        subnetwork_widths=(2,),
+        patterns="random",
+        n_patterns=10,
+        activation="gated_relu",
+        random_state=0,
+    ),
+    "random patterns": ConvexReLURegressor(
+        0.3, patterns="random", n_patterns=10, tol=1e-2, random_state=0
+    ),
+    "generator": ConvexReLURegressor(
+        0.3, tol=1e-2, random_state=np.random.RandomState(0)
+    ),
     "classifier": ConvexReLUClassifier(0.3, tol=1e-2, random_state=0),
     "low rank": ConvexReLURegressor(0.3, rank=1, tol=1e-2, random_state=0),
     "cross-validated": ConvexReLURegressorCV(
+        n_alphas=2, eps=0.5, cv=2, tol=1e-2, random_state=0
+    ),
+    "cross-validated classifier": ConvexReLUClassifierCV(
         n_alphas=2, eps=0.5, cv=2, tol=1e-2, random_state=0
     ),
 }
@@ -34,7 +52,7 @@ MODELS = {
 @pytest.fixture(scope="module", params=MODELS)
 def fitted(request):
     X, y = bumps(40, 2)
-    if request.param == "classifier":
+    if "classifier" in request.param:
         y = np.where(y > np.median(y), "b", "a")
     return MODELS[request.param].fit(X, y), X
 
@@ -78,6 +96,31 @@ def test_skops_loads_fitted_models(fitted):
     trusted = skops.get_untrusted_types(data=content)
     assert all(name.startswith("sklearn_convexrelu.") for name in trusted), trusted
     again = skops.loads(content, trusted=trusted)
+    assert vars(again).keys() == vars(model).keys()
     assert again.status_ is model.status_
     assert again.certificate_ == model.certificate_
     assert_array_equal(again.predict(X), model.predict(X))
+
+
+@pytest.mark.parametrize("status", Status)
+def test_skops_loads_every_status(status):
+    skops = pytest.importorskip("skops.io")
+    X, y = bumps(40, 2)
+    model = MODELS["regressor"].fit(X, y)
+    model.status_ = status
+    content = skops.dumps(model)
+    trusted = skops.get_untrusted_types(data=content)
+    assert skops.loads(content, trusted=trusted).status_ is status
+
+
+def test_what_skops_loads_can_go_on():
+    skops = pytest.importorskip("skops.io")
+    X, y = bumps(40, 2)
+    for name in ("regressor", "sub-networks"):
+        model = MODELS[name].fit(X, y)
+        content = skops.dumps(model)
+        trusted = skops.get_untrusted_types(data=content)
+        again = skops.loads(content, trusted=trusted)
+        assert again.prune(X, y).objective_ <= model.objective_ + 1e-9
+        again.set_params(warm_start=True).fit(X, y)
+        assert again.status_ is Status.CONVERGED

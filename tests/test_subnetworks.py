@@ -368,6 +368,7 @@ def test_several_outputs_with_cones_and_too_many_cells_are_refused():
         model.set_params(patterns="exact").fit(X, y)
 
 
+@pytest.mark.filterwarnings("ignore:alpha=.* is alpha_max_:UserWarning")
 @pytest.mark.parametrize("penalty", ["path", "weight_decay"])
 def test_largest_alpha_of_complete_programmes_is_that_of_training(penalty):
     X = np.array([[-1.0, 0], [1, -1], [1, 1], [-1, 1]])

@@ -24,7 +24,9 @@ __all__ = ["Finding", "Outcome", "run"]
 
 # Parts of the loss of the best constant that count as rounding.
 ROUNDING = 1e-9
-LAST_DIGITS = 1e-15  # of a bound, which no sum can be asked for
+# Parts of a bound that are rounding where they are more than the tolerance: such fits
+# warn, whatever their gap (``Status.PRECISION``).
+ROUNDED_BOUND = 1e-8
 MISMATCH = 1e-6  # of the objective
 NOTED = 0.1  # tolerances, from which an estimate that is too high is listed
 OVERRUN = 2e-3  # of the tolerance, by which a gap may exceed it and count as within
@@ -293,8 +295,8 @@ class _Audit:
 
     def judge_estimate(self, claim, best):
         """Count by how much an estimate is too high."""
-        excess = claim.bound - best - LAST_DIGITS * abs(claim.bound)
-        excess /= self.tolerance
+        excess = claim.bound - best
+        excess /= max(self.tolerance, ROUNDED_BOUND * abs(claim.bound))
         if np.isnan(excess) or excess == np.inf:
             self.outcome.find("non-finite", f"{claim.source}: {claim.bound:.12g}")
             return

@@ -161,7 +161,8 @@ def _loss_and_gradients(block, rows, weights, A, intercept, problem):
     else:
         to_hidden = block.sums(D * (N @ A.T))
     # Sums over blocks are in double: those of many rows would lose what steps gain.
-    return loss, to_intercept, np.float64(to_output), np.float64(to_hidden)
+    doubles = (np.asarray(total, np.float64) for total in (to_output, to_hidden))
+    return loss, to_intercept, *doubles
 
 
 def _tree_loss_and_gradients(block, rows, shape, prepared, A, b, problem):
@@ -174,4 +175,4 @@ def _tree_loss_and_gradients(block, rows, shape, prepared, A, b, problem):
     to_b = N.sum(axis=0)
     N = N.astype(H.dtype, copy=False)
     to_leaves = shape.down(Z, prepared[1], A @ N.T, block)
-    return loss, to_b, np.float64(H @ N), np.float64(to_leaves)
+    return loss, to_b, np.asarray(H @ N, np.float64), np.asarray(to_leaves, np.float64)

@@ -136,11 +136,11 @@ class Steps:
         decrease = max(enough * gap, self.least_decrease)
         network = self.extended(point.network, candidates, correcting)
         rough = decrease > _SINGLE * point.objective
-        slid = Point.of(self.problem, self.slid(network, decrease, rough).pruned())
+        network = self.slid(network, decrease, rough).pruned()
+        slid = self.merged(network, point.objective)
         self.tell("slide", slid.network, slid.objective)
         more = self.price(slid, KNOWN)[0]
-        more = self.extended(slid.network, more, correcting)
-        more = self.merged(more, slid.objective, point.objective)
+        more = self.compact(self.extended(slid.network, more, correcting))
         best = more if more.objective < slid.objective else slid
         # "not <": a nan is no step either.
         if not best.objective < point.objective - self.least_decrease:
@@ -198,22 +198,22 @@ class Steps:
         network = slide(problem, network, decrease, _SLIDE_STEPS, rows, watched)
         return network.mapped(axes)
 
-    def merged(self, network, ceiling, before):
+    def merged(self, network, ceiling):
         """Return the point of a network after neurons that act alike were merged.
 
-        Merging must stay below the ceiling and may cost at most a tenth of the decrease
-        from ``before``. Sub-networks that act alike differ in their leaves: those are
-        kept.
+        It must stay below the ceiling. Amplitudes are to be solved for again: without
+        that prices of the network's own neurons rose to twice alpha, and its gap
+        tenfold. Sub-networks that act alike differ in their leaves: those are kept.
         """
-        problem = self.problem
-        if problem.shape.is_tree:
-            return Point.of(problem, network)
-        point = Point.of(problem, merge_compatible(network, problem.rows))
-        merged = point.network.merged(_MERGED, self.pricer.signature)
-        if merged.n_neurons < point.network.n_neurons:
-            merged = Point.of(problem, merged)
-            cost = merged.objective - point.objective
-            affordable = 0.1 * max(before - point.objective, 0.0)
-            if merged.objective < ceiling and cost <= affordable:
-                return merged
-        return point
+        if not self.problem.shape.is_tree:
+            merged = network.merged(_MERGED, self.pricer.signature)
+            point = Point.of(self.problem, merged)
+            if merged.n_neurons == network.n_neurons or point.objective < ceiling:
+                return point
+        return Point.of(self.problem, network)
+
+    def compact(self, network):
+        """Return the point of a network after merging what changes no prediction."""
+        if not self.problem.shape.is_tree:
+            network = merge_compatible(network, self.problem.rows)
+        return Point.of(self.problem, network)

@@ -206,4 +206,4 @@ def _n_opposed(block, rows, weights):
     least = _ROUNDING * np.sqrt(squares)[:, None]
     above = (H > least).astype(np.float32)
     below = (H < -least).astype(np.float32)
-    return (np.float64(above.T @ below),)
+    return (np.asarray(above.T @ below, np.float64),)

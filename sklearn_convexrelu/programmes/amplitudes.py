@@ -13,6 +13,9 @@ __all__ = ["Features", "best_amplitudes"]
 # Rows that a Hessian is estimated from. On 20000 and 6000 rows (log loss, 40 and 60
 # neurons) it takes 6 and 5 Newton steps; with half 7 and 7, with double 6 and 5.
 _HESSIAN_ROWS = 2 * FEW_ROWS
+# Numbers a row of blocks whose squares are summed, so that those have 512 rows: with
+# 60, as 550 units have otherwise, adding up squares took longer than they did.
+_SQUARES_WIDTH = 64
 _FEW_BYTES = 1 << 23  # of values that are kept however small the data
 # A Hessian is lifted by little, as a part of what it is for the squared loss, to be
 # definite; by so many times more where the line search finds no decrease. On eleven
@@ -57,9 +60,14 @@ class Features:
         made.n_units, made._kept = values.shape[1], values
         return made
 
-    def reduce(self, kernel, *args):
-        """Return the sums of ``kernel(values, rows, *args)`` over all rows."""
+    def reduce(self, kernel, *args, squares=False):
+        """Return the sums of ``kernel(values, rows, *args)`` over all rows.
+
+        Sums of ``squares``, (n_units, n_units), want blocks of as many rows.
+        """
         width = self.shape.width(self.n_units)
+        if squares:
+            width *= min(1.0, _SQUARES_WIDTH / max(self.n_units, 1))
         return self.rows.reduce(_of_values, width, self, kernel, args)
 
     def taken(self, index):
@@ -208,20 +216,20 @@ class _Model:
         anyway, some of many rows do. Rows come sorted, so every so many of them are a
         fair sample.
         """
-        problem = self.problem
+        problem, A = self.problem, self.A
         if problem.loss.is_quadratic:
             if self._hessian is None:
-                self._hessian = self.features.reduce(
-                    _second_derivatives, F, self.A, problem, 1.0
-                )
+                sums = self.features.reduce(_moments, problem.weights, squares=True)
+                self._hessian = _of_moments(A, problem.weights.sum(), *sums)
             return self._hessian
         step = max(len(F) // _HESSIAN_ROWS, 1)
         if step == 1:
-            return self.features.reduce(_second_derivatives, F, self.A, problem, 1.0)
+            args = F, A, problem, 1.0
+            return self.features.reduce(_second_derivatives, *args, squares=True)
         few = slice(None, None, step)
         total = problem.weights[few].sum()
         values = self.features.taken(few)
-        return _second_derivatives(values, few, F, self.A, problem, total)
+        return _second_derivatives(values, few, F, A, problem, total)
 
 
 def _loss(values, rows, outputs, b, problem, F):
@@ -242,18 +250,27 @@ def _slopes(values, rows, F, problem):
     return values.T @ N, N.sum(axis=0), size
 
 
+def _moments(values, rows, weights):
+    """Kernel: weighted second and first moments of the values."""
+    weighted = values * np.sqrt(weights[rows])[:, None]
+    return weighted.T @ weighted, weights[rows] @ values
+
+
+def _of_moments(A, total, squares, sums):
+    """Return second derivatives where all outputs have the curvature of the weights."""
+    return squares * (A @ A.T), sums[:, None] * A, total * np.eye(A.shape[1])
+
+
 def _second_derivatives(values, rows, F, A, problem, total):
     """Kernel: second derivatives of the loss, weights divided by their ``total``."""
     weights = problem.weights[rows] / total
     h, q = problem.loss.curvature(F[rows], problem.Y[rows], weights)
-    # A curvature that all outputs share needs one product for all.
-    every = range(problem.n_outputs)
     H, H_mixed = np.zeros((len(A), len(A))), np.empty(A.shape)
-    for outputs in [every] if problem.loss.is_quadratic else [[k] for k in every]:
-        a, weight = A[:, outputs], h[:, outputs[0]]
+    for k in range(problem.n_outputs):
+        a, weight = A[:, k], h[:, k]
         weighted = values * np.sqrt(weight)[:, None]
-        H += (weighted.T @ weighted) * (a @ a.T)
-        H_mixed[:, outputs] = (weight @ values)[:, None] * a
+        H += (weighted.T @ weighted) * np.outer(a, a)
+        H_mixed[:, k] = (weight @ values) * a
     H_b = np.diag(h.sum(axis=0))
     if q is not None:
         projected = values * (q @ A.T)
@@ -307,7 +324,7 @@ def _pivoted(S, g, start, max_iter=50):
 
 
 def _least_squares(S, g):
-    """Solve by an active set method that aldirection ends, on a square root of S."""
+    """Solve by an active set method that always ends, on a square root of S."""
     try:
         R = cholesky(S)
         target = solve_triangular(R, g, trans="T")
