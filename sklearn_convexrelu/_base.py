@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 from numbers import Integral, Real
 
 import numpy as np
+from scipy import sparse
 from sklearn.base import BaseEstimator
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
@@ -29,9 +30,14 @@ from sklearn_convexrelu._failures import (
 from sklearn_convexrelu._posthoc import PosthocMixin
 from sklearn_convexrelu._threads import training_threads
 from sklearn_convexrelu.adaptive.loop import AdaptiveSolver
-from sklearn_convexrelu.data.statement import state_problem
+from sklearn_convexrelu.data.statement import (
+    standard_scales,
+    state_problem,
+    unlike_scales,
+)
 from sklearn_convexrelu.data.tables import checked_again
-from sklearn_convexrelu.model.losses import Loss, SquaredError
+from sklearn_convexrelu.model.loss import Loss
+from sklearn_convexrelu.model.losses import SquaredError
 from sklearn_convexrelu.model.neurons import NeuronShape
 from sklearn_convexrelu.model.norms import NORMS
 from sklearn_convexrelu.model.subnetworks import TreeNetwork, TreeShape
@@ -43,6 +49,7 @@ from sklearn_convexrelu.training import follow, largest_alpha, train, warn
 __all__ = ["BaseConvexReLU", "CheckedData", "absolute", "shares"]
 
 _DEFAULT_MAX_ITER = 100
+_UNLIKE = 1e3  # ratio of features' spreads from which a fit warns
 # A path ends where the loss is less than this part of that of the best constant: no
 # smaller alpha can lower it by more.
 _SETTLED = 1e-5
@@ -77,6 +84,8 @@ class CheckedData:
         In a fold, outputs without a finite optimum, as of a class that none of its
         rows has: what they are set to, and nan for those that are trained. None where
         all are trained.
+    scales : ndarray of shape (n_features,), default=None
+        What features are divided by in training; None: nothing.
     """
 
     X: np.ndarray
@@ -87,6 +96,19 @@ class CheckedData:
     attributes: dict = field(default_factory=dict)
     live: np.ndarray | None = None
     settled: np.ndarray | None = None
+    scales: np.ndarray | None = None
+
+    def standardised(self):
+        """Return the data whose features count in units of their deviations."""
+        return replace(self, scales=standard_scales(self.X, self.weights))
+
+    def to_standard(self, network):
+        """Return a network of the features as one of the features in training."""
+        return _mapped(network, self.scales)
+
+    def to_user(self, network):
+        """Return a network of the features in training as one of the features."""
+        return _mapped(network, None if self.scales is None else 1.0 / self.scales)
 
     def settling(self, settled):
         """Return the data whose other outputs alone are trained.
@@ -106,7 +128,9 @@ class CheckedData:
         weights = self.weights
         if self.factors is not None:
             weights = weights * self.factors
-        return state_problem(self.X, self.Y, weights, self.loss, **options)
+        return state_problem(
+            self.X, self.Y, weights, self.loss, scales=self.scales, **options
+        )
 
     def stated(self, solver, **options):
         """Return the Problem, and the ``alpha_max_`` that belongs to it."""
@@ -121,6 +145,7 @@ class CheckedData:
 _OF_SOME_NETWORKS = (
     "coefs_",
     "intercepts_",
+    "lipschitz_",
     "gates_",
     "blocks_",
     "intercept_",
@@ -132,12 +157,14 @@ _OF_SOME_NETWORKS = (
 _OF_THE_PROBLEM = (
     "loss",
     "huber_threshold",
+    "quantile",
     "class_weight",
     "fit_intercept",
     "hidden_bias",
     "subnetwork_widths",
     "penalty",
     "norm",
+    "standardize",
 )
 
 
@@ -151,6 +178,7 @@ class BaseConvexReLU(
         "relative_alpha": ["boolean"],
         "fit_intercept": ["boolean"],
         "hidden_bias": ["boolean"],
+        "standardize": ["boolean"],
         "subnetwork_widths": ["array-like"],
         "penalty": [StrOptions({"path", "weight_decay"})],
         "norm": [StrOptions(set(NORMS))],
@@ -180,6 +208,7 @@ class BaseConvexReLU(
         loss,
         fit_intercept,
         hidden_bias,
+        standardize,
         subnetwork_widths,
         penalty,
         norm,
@@ -204,6 +233,7 @@ class BaseConvexReLU(
         self.loss = loss
         self.fit_intercept = fit_intercept
         self.hidden_bias = hidden_bias
+        self.standardize = standardize
         self.subnetwork_widths = subnetwork_widths
         self.penalty = penalty
         self.norm = norm
@@ -241,14 +271,34 @@ class BaseConvexReLU(
         task = Task.of_fit(self, X, y, sample_weight, max_subtasks=None).begin()
         with undone_on_failure(self), training_threads(self.n_jobs):
             solver = self._solver()
-            data = self._checked(X, y, sample_weight)
-            stated = self._stated(data, solver)
+            data = self._data(X, y, sample_weight)
+            solver, *stated = self._stated(data, solver)
+            self._warn_of_scales(data)
             self._train(data, solver, *stated, task, deadline)
             with kept_on_interrupt(self):
                 self._warn_of_constant()
         with kept_on_interrupt(self):
             task.end(attributes={})
         return self
+
+    def _data(self, X, y, sample_weight, whole=None):
+        """Return the CheckedData, with scales where features are standardised."""
+        data = self._checked(X, y, sample_weight, whole)
+        return data.standardised() if self.standardize else data
+
+    def _warn_of_scales(self, data):
+        """Warn where features are of such unlike scales that some count for nothing."""
+        found = None if self.standardize else unlike_scales(data.X, _UNLIKE)
+        if found is None:
+            return
+        names = getattr(self, "feature_names_in_", range(data.X.shape[1]))
+        largest, least = (repr(names[column]) for column in found[:2])
+        warn(
+            f"Feature {largest} varies {found[2]:.0e} times as much as feature "
+            f"{least}, whose weights cost as many times more: standardize=True brings "
+            "them to one scale.",
+            UserWarning,
+        )
 
     def _warn_of_constant(self):
         """Warn where alpha, as chosen by the user, leaves nothing but a constant.
@@ -268,11 +318,13 @@ class BaseConvexReLU(
         )
 
     def _stated(self, data, solver):
-        """Return the Problem of the data and its ``alpha_max_``."""
+        """Return the solver, the Problem of the data and its ``alpha_max_``."""
+        if data.scales is not None:
+            solver = solver.on_standardised(data.scales)
         stated = data.stated(solver, **self._statement())
         if solver.proves and not NORMS[self.norm].is_euclidean:
             self._warn_of_offsets(stated[0].rows)
-        return stated
+        return solver, *stated
 
     def _warn_of_offsets(self, rows):
         """Warn of features far from zero for their spread, under the 1-norm.
@@ -350,7 +402,7 @@ class BaseConvexReLU(
         solution = train(
             problem.with_alpha(alpha),
             solver,
-            start=self._start(data.X.shape[1], data.Y.shape[1]),
+            start=self._start(data),
             dtype=data.X.dtype,
             callback=watcher if self.verbose or task.context is not None else None,
             pruning=self.pruning,
@@ -384,8 +436,10 @@ class BaseConvexReLU(
         is that of ``_checked``.
         """
         solver = self._solver(proves)
-        data = self._checked(X, y, sample_weight, whole)
-        problem, alpha_max = self._stated(data, solver)
+        data = self._data(X, y, sample_weight, whole)
+        solver, problem, alpha_max = self._stated(data, solver)
+        if proves:  # once, not in every fold
+            self._warn_of_scales(data)
         alphas = absolute(alphas, alpha_max if relative_alpha else 1.0)
         callback = Printer(self.verbose) if self.verbose else None
         path = follow(
@@ -400,7 +454,7 @@ class BaseConvexReLU(
         for alpha, solution in zip(alphas, path, strict=False):
             self._set_attributes(data, solution, alpha, alpha_max)
             yield solution
-            loss = self.objective_ - alpha * self.network_.penalty()
+            loss = self.objective_ - alpha * solution.network.penalty()
             scale = solution.tolerance / self.tol  # loss of the best constant
             if alpha_max == 0.0 or (self.n_neurons_ and loss < _SETTLED * scale):
                 return
@@ -477,8 +531,9 @@ class BaseConvexReLU(
         adaptive = isinstance(self.patterns, str) and self.patterns == "adaptive"
         return adaptive or self.activation == "gated_relu"
 
-    def _start(self, n_features, n_outputs):
+    def _start(self, data):
         """Return the last fit's network under warm_start, None otherwise."""
+        n_features, n_outputs = data.X.shape[1], data.Y.shape[1]
         if not self.warm_start or not hasattr(self, "network_"):
             return None
         if self.network_.is_gated:
@@ -494,7 +549,7 @@ class BaseConvexReLU(
                 f"outputs, sub-networks), which was {last} and is now {wanted}; fit a "
                 "new estimator or set warm_start=False."
             )
-        return self.network_
+        return data.to_standard(network)
 
     def _set_attributes(self, data, solution, alpha, alpha_max):
         """Store the solution."""
@@ -524,6 +579,7 @@ class BaseConvexReLU(
 
     def _network_attributes(self, data, network):
         """Return what predictions need; weights in the layout of MLPRegressor."""
+        network = data.to_user(network)
         outputs = network.intercept if data.settled is None else data.settled
         shared = data.attributes | {
             "network_": network,
@@ -543,6 +599,7 @@ class BaseConvexReLU(
         return shared | {
             "coefs_": [layers[0][:n_features], *layers[1:]],
             "intercepts_": [*biases, network.intercept],
+            "lipschitz_": network.lipschitz(n_features),
         }
 
     @property
@@ -558,10 +615,10 @@ class BaseConvexReLU(
         return shares(self.network_.input_weights()[: self.n_features_in_])
 
     def __getattr__(self, name):
-        if name in ("coefs_", "intercepts_") and "gates_" in vars(self):
+        if name in ("coefs_", "intercepts_", "lipschitz_") and "gates_" in vars(self):
             raise AttributeError(
-                f"A gated model has no {name}: it is no ReLU network. Its weights are "
-                "gates_ and blocks_."
+                f"A gated model has no {name}: it is no ReLU network, and jumps at its "
+                "gates. Its weights are gates_ and blocks_."
             )
         # Python comes here after any AttributeError. Looking once more raises the same
         # one, whose cause may say which loss to use (``available_if``); who catches it
@@ -605,6 +662,19 @@ def shares(weights):
     weights = np.asarray(weights, dtype=np.float64)
     total = weights.sum()
     return weights / total if total > 0.0 else weights
+
+
+def _mapped(network, factors):
+    """Return a network whose weights of features are multiplied by factors, if any.
+
+    In double, and back in the precision that they have.
+    """
+    if factors is None:
+        return network
+    dtype = network.intercept.dtype
+    n_others = network.n_inputs - len(factors)  # the hidden bias
+    basis = sparse.diags_array(np.append(factors, np.ones(n_others))).tocsr()
+    return network.astype(np.float64).mapped(basis).astype(dtype)
 
 
 def absolute(alpha, unit):

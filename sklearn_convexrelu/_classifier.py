@@ -62,12 +62,12 @@ class ConvexReLUClassifier(ClassifierMixin, BaseConvexReLU):
         that one grid fits every data set; useful values are 0.1 to 0.0003.
     relative_alpha : bool, default=True
         Whether ``alpha`` is relative to ``alpha_max_`` or absolute.
-    loss : {"log_loss", "squared_hinge", "squared_error"}, default="log_loss"
+    loss : {"log_loss", "squared_hinge", "hinge", "squared_error"}, default="log_loss"
         ``"log_loss"`` is that of one logit for two classes, of the softmax for several
         and of one logit a label for multilabel targets; it gives probabilities.
-        ``"squared_hinge"`` is ``max(0, 1 - y f)^2 / 2`` and ``"squared_error"``
-        ``(f - y)^2 / 2``, with y one for the class of an output and minus one for the
-        others, summed over outputs.
+        ``"squared_hinge"`` is ``max(0, 1 - y f)^2 / 2``, ``"hinge"`` is
+        ``max(0, 1 - y f)`` and ``"squared_error"`` ``(f - y)^2 / 2``, with y one for
+        the class of an output and minus one for the others, summed over outputs.
     class_weight : dict, "balanced" or None, default=None
         Factors of the sample weights by class, one for classes that are not named.
         ``alpha_max_`` does not know them, so a light class counts for little.
@@ -77,6 +77,11 @@ class ConvexReLUClassifier(ClassifierMixin, BaseConvexReLU):
         Whether to fit the output intercepts :math:`b_2`, which are not penalised.
     hidden_bias : bool, default=True
         Whether hidden units have a bias :math:`b_{1j}`, penalised like a weight.
+    standardize : bool, default=False
+        Whether features are divided by their standard deviations inside the fit, with
+        the sample weights, and not centred: sparse ones stay sparse, and the hidden
+        bias costs what it does. ``coefs_`` are for the features as they are; the
+        penalty, ``objective_``, ``alpha_max_`` and certificates are of the scaled ones.
     subnetwork_widths : tuple of int, default=()
         Hidden widths before the last hidden unit of each parallel sub-network. ``()``:
         neurons, so two layers. ``(m1,)``: three layers, sub-networks of m1 neurons that
@@ -131,8 +136,9 @@ class ConvexReLUClassifier(ClassifierMixin, BaseConvexReLU):
         Stop when the duality gap is at most ``tol`` times the loss of the best
         constant prediction (log loss: the entropy of the class frequencies).
     max_iter : int, default=None
-        Largest number of rounds of adding and sliding (None: 100), or of steps of the
-        solver over fixed patterns (None: 200 of the interior point method, 20000 of
+        Largest number of rounds of adding and sliding (None: 100), for losses with
+        kinks in each of the smooth problems that they are followed by, or of steps of
+        the solver over fixed patterns (None: 200 of the interior point method, 20000 of
         FISTA).
     time_limit : float, default=None
         Seconds after which the fit ends with the best network so far, its gap and a
@@ -168,6 +174,12 @@ class ConvexReLUClassifier(ClassifierMixin, BaseConvexReLU):
         sub-networks side by side (block-diagonal).
     network_ : Network, TreeNetwork, GatedNetwork or GatedTreeNetwork
         The same weights, or those of a gated model, as one object.
+    lipschitz_ : float
+        Bound on the Lipschitz constant of the outputs, both norms Euclidean: the sum
+        over neurons, or over paths, of the products of their weights' norms, without
+        biases. No input changed by e changes the outputs by more than
+        ``lipschitz_ * ||e||``. The penalty is what keeps it small. A gated
+        model jumps, and has none.
     n_neurons_ : int
         Number of neurons, or of sub-networks.
     gates_, blocks_, intercept_ : ndarray
@@ -216,7 +228,8 @@ class ConvexReLUClassifier(ClassifierMixin, BaseConvexReLU):
 
     Notes
     -----
-    The penalty is not invariant to the scale of features: standardise them, as for
+    The penalty is not invariant to the scale of features: standardise them, or set
+    ``standardize``, as for
     MLPClassifier. Samples of zero weight count as absent, and so do classes that only
     they have.
 
@@ -262,6 +275,7 @@ class ConvexReLUClassifier(ClassifierMixin, BaseConvexReLU):
         class_weight=None,
         fit_intercept=True,
         hidden_bias=True,
+        standardize=False,
         subnetwork_widths=(),
         penalty="path",
         norm="l2",
@@ -287,6 +301,7 @@ class ConvexReLUClassifier(ClassifierMixin, BaseConvexReLU):
             loss=loss,
             fit_intercept=fit_intercept,
             hidden_bias=hidden_bias,
+            standardize=standardize,
             subnetwork_widths=subnetwork_widths,
             penalty=penalty,
             norm=norm,

@@ -103,7 +103,7 @@ class _CrossValidated:
         routed = self._routed(sample_weight, params)
         with undone_on_failure(self), training_threads(self.n_jobs):
             solver = self._solver()
-            data = self._checked(X, y, sample_weight)
+            data = self._data(X, y, sample_weight)
             X, y, sample_weight = indexable(X, y, sample_weight)
             y = y.toarray() if issparse(y) else y  # an indicator
             if np.ndim(y) == 2 and np.shape(y)[1] == 1:
@@ -117,7 +117,8 @@ class _CrossValidated:
                 max_subtasks=len(folds) + 1,
                 sequential_subtasks=False,
             ).begin()
-            problem, alpha_max = self._stated(data, solver)
+            solver, problem, alpha_max = self._stated(data, solver)
+            self._warn_of_scales(data)
             grid = alpha_grid(self.alphas, self.n_alphas, self.eps)
             unit = alpha_max if self.relative_alpha or self.alphas is None else 1.0
             alphas = absolute(grid, unit)
@@ -278,6 +279,8 @@ class _CrossValidated:
     def _scorer(self):
         """Return the scorer, by default that of the ``score`` method."""
         default = "accuracy" if is_classifier(self) else "r2"
+        if not is_classifier(self) and self._n_levels() > 1:
+            default = _own_score
         return check_scoring(self, scoring=self.scoring or default)
 
     def _scores_with_weights(self):
@@ -295,6 +298,11 @@ class _CrossValidated:
         seed = check_random_state(self.random_state).randint(2**31 - 1)
         own = {"tol": self.path_tol, "random_state": seed, "n_jobs": None}
         return kind(**params | own)
+
+
+def _own_score(model, X, y, sample_weight=None):
+    """Score several levels of a quantile, for which no scorer has a name."""
+    return model.score(X, y, sample_weight)
 
 
 class ConvexReLURegressorCV(_CrossValidated, ConvexReLURegressor):
@@ -321,21 +329,29 @@ class ConvexReLURegressorCV(_CrossValidated, ConvexReLURegressor):
         Folds, as in scikit-learn; None is five. A number is one of folds of the rows of
         positive weight; others are of all rows, and lose those of zero weight.
     scoring : str or callable, default=None
-        What is the best; None is R2.
+        What is the best; None is R2, for several levels of a quantile their D2.
     selection : {"best", "1se"}, default="best"
         ``"best"`` takes the alpha of the best mean score, ``"1se"`` the largest one
         whose mean score is within one standard error of it [2]_.
     path_tol : float, default=1e-2
         Tolerance of the networks on the paths of the folds, as ``tol`` is that of the
         returned one.
-    loss : {"squared_error", "huber", "poisson"}, default="squared_error"
+    loss : {"squared_error", "huber", "poisson", "absolute_error", "quantile"}, \
+            default="squared_error"
         As in :class:`ConvexReLURegressor`.
     huber_threshold : float, default=1.35
         Residual, in the unit of y, from which the Huber loss is linear.
+    quantile : float or array-like of shape (n_levels,), default=0.5
+        Level of the quantile that is fitted, or several of one target.
     fit_intercept : bool, default=True
         Whether to fit the output intercepts, which are not penalised.
     hidden_bias : bool, default=True
         Whether hidden units have a bias, penalised like a weight.
+    standardize : bool, default=False
+        Whether features are divided by their standard deviations inside the fit, with
+        the sample weights, and not centred: sparse ones stay sparse, and the hidden
+        bias costs what it does. ``coefs_`` are for the features as they are; the
+        penalty, ``objective_``, ``alpha_max_`` and certificates are of the scaled ones.
     subnetwork_widths : tuple of int, default=()
         Hidden widths before the last hidden unit of each parallel sub-network. ``()``:
         neurons, so two layers. ``(m1,)``: three layers, sub-networks of m1 neurons that
@@ -501,8 +517,10 @@ class ConvexReLURegressorCV(_CrossValidated, ConvexReLURegressor):
         path_tol=1e-2,
         loss="squared_error",
         huber_threshold=1.35,
+        quantile=0.5,
         fit_intercept=True,
         hidden_bias=True,
+        standardize=False,
         subnetwork_widths=(),
         penalty="path",
         norm="l2",
@@ -526,8 +544,10 @@ class ConvexReLURegressorCV(_CrossValidated, ConvexReLURegressor):
             relative_alpha=relative_alpha,
             loss=loss,
             huber_threshold=huber_threshold,
+            quantile=quantile,
             fit_intercept=fit_intercept,
             hidden_bias=hidden_bias,
+            standardize=standardize,
             subnetwork_widths=subnetwork_widths,
             penalty=penalty,
             norm=norm,
@@ -586,7 +606,7 @@ class ConvexReLUClassifierCV(_CrossValidated, ConvexReLUClassifier):
     path_tol : float, default=1e-2
         Tolerance of the networks on the paths of the folds, as ``tol`` is that of the
         returned one.
-    loss : {"log_loss", "squared_hinge", "squared_error"}, default="log_loss"
+    loss : {"log_loss", "squared_hinge", "hinge", "squared_error"}, default="log_loss"
         As in :class:`ConvexReLUClassifier`.
     class_weight : dict, "balanced" or None, default=None
         Factors of the sample weights by class.
@@ -594,6 +614,11 @@ class ConvexReLUClassifierCV(_CrossValidated, ConvexReLUClassifier):
         Whether to fit the output intercepts, which are not penalised.
     hidden_bias : bool, default=True
         Whether hidden units have a bias, penalised like a weight.
+    standardize : bool, default=False
+        Whether features are divided by their standard deviations inside the fit, with
+        the sample weights, and not centred: sparse ones stay sparse, and the hidden
+        bias costs what it does. ``coefs_`` are for the features as they are; the
+        penalty, ``objective_``, ``alpha_max_`` and certificates are of the scaled ones.
     subnetwork_widths : tuple of int, default=()
         Hidden widths before the last hidden unit of each parallel sub-network. ``()``:
         neurons, so two layers. ``(m1,)``: three layers, sub-networks of m1 neurons that
@@ -768,6 +793,7 @@ class ConvexReLUClassifierCV(_CrossValidated, ConvexReLUClassifier):
         class_weight=None,
         fit_intercept=True,
         hidden_bias=True,
+        standardize=False,
         subnetwork_widths=(),
         penalty="path",
         norm="l2",
@@ -793,6 +819,7 @@ class ConvexReLUClassifierCV(_CrossValidated, ConvexReLUClassifier):
             class_weight=class_weight,
             fit_intercept=fit_intercept,
             hidden_bias=hidden_bias,
+            standardize=standardize,
             subnetwork_widths=subnetwork_widths,
             penalty=penalty,
             norm=norm,

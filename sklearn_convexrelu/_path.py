@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from numbers import Integral, Real
 from typing import Any
 
@@ -128,9 +128,9 @@ def convex_relu_path(
         Features.
     y : array-like of shape (n_samples,) or (n_samples, n_outputs)
         Targets of a regression loss, or class labels of a classification loss.
-    loss : {"squared_error", "huber", "poisson", "log_loss", "squared_hinge"}, \
-            default="squared_error"
-        The first three are those of the regressor, the others of the classifier.
+    loss : {"squared_error", "huber", "poisson", "absolute_error", "quantile", \
+            "log_loss", "squared_hinge", "hinge"}, default="squared_error"
+        The first five are those of the regressor, the others of the classifier.
     alphas : array-like of shape (n_alphas,), default=None
         Penalty strengths, positive; they are taken in decreasing order. None takes
         ``n_alphas`` from ``alpha_max`` down to ``eps * alpha_max`` in equal ratios.
@@ -206,7 +206,8 @@ def convex_relu_path(
             for solution in model._follow(
                 X, y, sample_weight, grid, relative, deadline=deadline
             ):
-                solutions.append(solution)
+                # In the units of the features, whatever training has them in.
+                solutions.append(replace(solution, network=model.network_))
                 importances.append(model.feature_importances_)
     except KeyboardInterrupt:
         if not solutions:

@@ -58,7 +58,7 @@ class PosthocMixin:
         """
         data, problem = self._training_problem(X, y, sample_weight)
         with one_blas_thread():
-            network = pruned(problem, self.network_)
+            network = pruned(problem, data.to_standard(self.network_))
             network = network.astype(self.network_.intercept.dtype)
         objective = problem.objective(network)
         certificate, over_all = self.certificate_, self.certificate_.over_all
@@ -126,10 +126,11 @@ class PosthocMixin:
         known = certificate.over_all if restricted else certificate
         if known.kind != "exact":
             with one_blas_thread():
-                known = proven(problem, self.network_, known, time_limit)
+                own = data.to_standard(self.network_)
+                known = proven(problem, own, known, time_limit)
         if restricted:
             known = replace(certificate, over_all=known)
-        self._set_network(data, self.network_, known)
+        self._set_network(data, data.to_standard(self.network_), known)
         return self
 
     def to_relu(
@@ -176,7 +177,8 @@ class PosthocMixin:
             )
         data, problem = self._training_problem(X, y, sample_weight)
         with one_blas_thread():
-            network = cone_decomposition(self.network_, problem.X)
+            own = data.to_standard(self.network_)
+            network = cone_decomposition(own, problem.X)
             network = network.astype(self.network_.intercept.dtype)
             over_all = searched(problem, network)
         gated = self.certificate_
@@ -186,7 +188,7 @@ class PosthocMixin:
         for name in _OF_THE_RUN:
             del vars(relu)[name]
         relu._set_network(data, network, certificate)
-        relu.norm_ratio_ = network.penalty() / max(self.network_.penalty(), 1e-300)
+        relu.norm_ratio_ = network.penalty() / max(own.penalty(), 1e-300)
         return relu
 
     def _training_problem(self, X, y, sample_weight):
@@ -201,11 +203,13 @@ class PosthocMixin:
             )
         # Adaptive: a network that cones were given to may have several outputs.
         twin = clone(self).set_params(patterns="adaptive")
-        data = twin._checked(X, y, sample_weight)
+        data = twin._data(X, y, sample_weight)
         problem = data.problem(**self._statement()).with_alpha(self.alpha_)
         shape = problem.rows.n_inputs, problem.n_outputs
         fitted = self.n_features_in_ + bool(self.hidden_bias), self.n_outputs_
-        objective = problem.objective(self.network_) if shape == fitted else np.nan
+        objective = np.nan
+        if shape == fitted:
+            objective = problem.objective(data.to_standard(self.network_))
         zero, Y = 0.0 * problem.Y, problem.Y
         rounding = 1e-9 * abs(problem.loss.value(zero, Y, problem.weights))
         if not np.isclose(objective, self.objective_, rtol=1e-6, atol=rounding):

@@ -8,6 +8,7 @@ from typing import Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import RegressorMixin, _fit_context
+from sklearn.metrics import d2_pinball_score
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import column_or_1d
 
@@ -46,18 +47,31 @@ class ConvexReLURegressor(RegressorMixin, BaseConvexReLU):
         that one grid fits every data set; useful values are 0.1 to 0.0003.
     relative_alpha : bool, default=True
         Whether ``alpha`` is relative to ``alpha_max_`` or absolute.
-    loss : {"squared_error", "huber", "poisson"}, default="squared_error"
+    loss : {"squared_error", "huber", "poisson", "absolute_error", "quantile"}, \
+            default="squared_error"
         Loss of a prediction f of the target y, summed over targets:
         ``(f - y)^2 / 2``; the same up to residuals of ``huber_threshold`` and linear
-        beyond, for outliers; or half the Poisson deviance of the mean ``exp(f)``, for
-        counts and other targets that are not negative.
+        beyond, for outliers; half the Poisson deviance of the mean ``exp(f)``, for
+        counts and other targets that are not negative; ``|f - y|``, which fits the
+        median; or the pinball loss ``q max(y - f, 0) + (1 - q) max(f - y, 0)``, which
+        fits the ``quantile`` q.
     huber_threshold : float, default=1.35
         Residual, in the unit of y, from which the Huber loss is linear. Read only with
         ``loss="huber"``.
+    quantile : float or array-like of shape (n_levels,), default=0.5
+        Level of the quantile that is fitted, between zero and one, for every target; or
+        several levels of one target: one output each, that share the neurons, and a
+        sum of their losses. Nothing keeps them from crossing. Read only with
+        ``loss="quantile"``.
     fit_intercept : bool, default=True
         Whether to fit the output intercept :math:`b_2`, which is not penalised.
     hidden_bias : bool, default=True
         Whether hidden units have a bias :math:`b_{1j}`, penalised like a weight.
+    standardize : bool, default=False
+        Whether features are divided by their standard deviations inside the fit, with
+        the sample weights, and not centred: sparse ones stay sparse, and the hidden
+        bias costs what it does. ``coefs_`` are for the features as they are; the
+        penalty, ``objective_``, ``alpha_max_`` and certificates are of the scaled ones.
     subnetwork_widths : tuple of int, default=()
         Hidden widths before the last hidden unit of each parallel sub-network. ``()``:
         neurons, so two layers. ``(m1,)``: three layers, sub-networks of m1 neurons that
@@ -112,8 +126,9 @@ class ConvexReLURegressor(RegressorMixin, BaseConvexReLU):
         Stop when the duality gap is at most ``tol`` times the loss of the best
         constant prediction (squared error: half the variance of y).
     max_iter : int, default=None
-        Largest number of rounds of adding and sliding (None: 100), or of steps of the
-        solver over fixed patterns (None: 200 of the interior point method, 20000 of
+        Largest number of rounds of adding and sliding (None: 100), for losses with
+        kinks in each of the smooth problems that they are followed by, or of steps of
+        the solver over fixed patterns (None: 200 of the interior point method, 20000 of
         FISTA).
     time_limit : float, default=None
         Seconds after which the fit ends with the best network so far, its gap and a
@@ -149,6 +164,12 @@ class ConvexReLURegressor(RegressorMixin, BaseConvexReLU):
         sub-networks side by side (block-diagonal).
     network_ : Network, TreeNetwork, GatedNetwork or GatedTreeNetwork
         The same weights, or those of a gated model, as one object.
+    lipschitz_ : float
+        Bound on the Lipschitz constant of the outputs, both norms Euclidean: the sum
+        over neurons, or over paths, of the products of their weights' norms, without
+        biases. No input changed by e changes the outputs by more than
+        ``lipschitz_ * ||e||``. With the Poisson loss outputs are logarithms of means.
+        The penalty is what keeps it small. A gated model jumps, and has none.
     n_neurons_ : int
         Number of neurons, or of sub-networks.
     gates_, blocks_, intercept_ : ndarray
@@ -195,7 +216,8 @@ class ConvexReLURegressor(RegressorMixin, BaseConvexReLU):
 
     Notes
     -----
-    The penalty is not invariant to the scale of features: standardise them, as for
+    The penalty is not invariant to the scale of features: standardise them, or set
+    ``standardize``, as for
     MLPRegressor. Data of rank at most three (two features and the hidden bias, up to
     2000 distinct rows; rank two with several targets) are priced exactly, which makes
     the certificate a proof. The
@@ -231,6 +253,7 @@ class ConvexReLURegressor(RegressorMixin, BaseConvexReLU):
         **BaseConvexReLU._parameter_constraints,
         "loss": [StrOptions(set(REGRESSION_LOSSES))],
         "huber_threshold": [Interval(Real, 0, None, closed="neither")],
+        "quantile": [Interval(Real, 0, 1, closed="neither"), "array-like"],
     }
 
     def __init__(
@@ -240,8 +263,10 @@ class ConvexReLURegressor(RegressorMixin, BaseConvexReLU):
         relative_alpha=True,
         loss="squared_error",
         huber_threshold=1.35,
+        quantile=0.5,
         fit_intercept=True,
         hidden_bias=True,
+        standardize=False,
         subnetwork_widths=(),
         penalty="path",
         norm="l2",
@@ -267,6 +292,7 @@ class ConvexReLURegressor(RegressorMixin, BaseConvexReLU):
             loss=loss,
             fit_intercept=fit_intercept,
             hidden_bias=hidden_bias,
+            standardize=standardize,
             subnetwork_widths=subnetwork_widths,
             penalty=penalty,
             norm=norm,
@@ -287,6 +313,7 @@ class ConvexReLURegressor(RegressorMixin, BaseConvexReLU):
             verbose=verbose,
         )
         self.huber_threshold = huber_threshold
+        self.quantile = quantile
 
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(
@@ -317,7 +344,8 @@ class ConvexReLURegressor(RegressorMixin, BaseConvexReLU):
         X, y = checked(self, X, y, multi_output=True, y_numeric=True)
         if y.ndim == 2 and y.shape[1] == 1:
             y = column_or_1d(y, warn=True)
-        targets = np.asarray(y, dtype=np.float64).reshape(len(y), -1)
+        loss = self._loss()
+        targets = self._repeated(np.asarray(y, dtype=np.float64).reshape(len(y), -1))
         weights = checked_weights(sample_weight, X)
         live = weights > 0.0
         X, targets, weights = of_rows(live, X, targets, weights)
@@ -328,7 +356,7 @@ class ConvexReLURegressor(RegressorMixin, BaseConvexReLU):
             X,
             targets,
             weights,
-            self._loss(),
+            loss,
             attributes={"_fitted_loss": self.loss},
             live=live,
         ).settling(settled)
@@ -351,9 +379,49 @@ class ConvexReLURegressor(RegressorMixin, BaseConvexReLU):
             )
         return np.where(zero, np.log(np.finfo(dtype).tiny) / 2, np.nan)
 
+    def _repeated(self, targets):
+        """Return the targets of the outputs: one target as often as there are levels.
+
+        Raises
+        ------
+        ValueError
+            If there are several levels of several targets.
+        """
+        n_levels = self._n_levels()
+        if n_levels == 1:
+            return targets
+        if targets.shape[1] > 1:
+            raise ValueError(
+                f"quantile={self.quantile} has {n_levels} levels, for one target, but "
+                f"y has {targets.shape[1]}: fit one level of all targets, or one "
+                "target at a time."
+            )
+        return np.repeat(targets, n_levels, axis=1)
+
+    def _levels(self):
+        """Return the levels of the quantile loss; raise where they are none."""
+        levels = np.asarray(self.quantile, dtype=object).ravel()
+        numbers = all(isinstance(q, Real) and 0.0 < q < 1.0 for q in levels)
+        if np.ndim(self.quantile) > 1 or not len(levels) or not numbers:
+            raise ValueError(
+                f"quantile must hold numbers between zero and one, got {self.quantile}."
+            )
+        return levels.astype(float)
+
+    def _n_levels(self):
+        """Return the number of outputs of one target."""
+        return len(self._levels()) if self.loss == "quantile" else 1
+
+    def _problem_params(self):
+        """Return the parameters that say what is minimised, but for alpha."""
+        params = super()._problem_params()
+        levels = tuple(self._levels()) if self.loss == "quantile" else None
+        return params | {"quantile": levels}
+
     def _loss(self):
         """Return the loss that the parameters name."""
-        return regression_loss(self.loss, self.huber_threshold)
+        levels = self._levels() if self.loss == "quantile" else None
+        return regression_loss(self.loss, self.huber_threshold, levels)
 
     def predict(self, X: ArrayLike) -> NDArray:
         """Predict targets.
@@ -365,8 +433,9 @@ class ConvexReLURegressor(RegressorMixin, BaseConvexReLU):
 
         Returns
         -------
-        ndarray of shape (n_samples,) or (n_samples, n_targets)
-            Predicted targets; for the Poisson loss predicted means.
+        ndarray of shape (n_samples,), (n_samples, n_targets) or (n_samples, n_levels)
+            Predicted targets; for the Poisson loss predicted means, and for several
+            levels of a quantile one column each.
         """
         predicted = self._forward(X)
         if _has_log_link(self._fitted_loss):
@@ -374,6 +443,38 @@ class ConvexReLURegressor(RegressorMixin, BaseConvexReLU):
             holds = np.max(means, initial=0.0) <= np.finfo(predicted.dtype).max
             predicted = means.astype(predicted.dtype) if holds else means
         return predicted[:, 0] if self.n_outputs_ == 1 else predicted
+
+    def score(
+        self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None
+    ) -> float:
+        """Return the coefficient of determination, or that of quantiles.
+
+        It is R2, as of every regressor, whatever the loss, but for several levels of a
+        quantile: there it is the mean over levels of the part of the pinball loss of
+        the best constant that the network explains (``d2_pinball_score``).
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Features.
+        y : array-like of shape (n_samples,) or (n_samples, n_targets)
+            Targets.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Non-negative weights.
+
+        Returns
+        -------
+        float
+            At most one; zero is that of a constant.
+        """
+        if self._n_levels() == 1:
+            return super().score(X, y, sample_weight)
+        predicted = self.predict(X)
+        scores = [
+            d2_pinball_score(y, column, sample_weight=sample_weight, alpha=level)
+            for column, level in zip(predicted.T, self._levels(), strict=True)
+        ]
+        return float(np.mean(scores))
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()

@@ -15,6 +15,7 @@ from sklearn.exceptions import ConvergenceWarning
 
 from sklearn_convexrelu.adaptive.loop import AdaptiveSolver
 from sklearn_convexrelu.certificates.certificate import certify_at, dual_point, missed
+from sklearn_convexrelu.certificates.kinks import constant_dual_point
 from sklearn_convexrelu.certificates.relaxation.one_norm import one_norm_bound
 from sklearn_convexrelu.certificates.relaxation.search import semidefinite_bound
 from sklearn_convexrelu.data.units import Units
@@ -370,9 +371,11 @@ def _certificate(problem, scaled, solved, units, known_bound):
     objective = problem.objective(solved.network)
     if solved.directions is None:
         return units.certificate(solved.certificate, objective)
-    network = solved.network if solved.dual_network is None else solved.dual_network
-    F = units.shrink(network).forward(scaled.rows)
-    N = dual_point(scaled, F, overwrites=True)
+    N = solved.dual_point
+    if N is None:
+        priced = solved.network if solved.dual_network is None else solved.dual_network
+        F = units.shrink(priced).forward(scaled.rows)
+        N = dual_point(scaled, F, overwrites=True)
     bound, known = None, np.inf
     if solved.certificate.kind == "exact":
         pricing = exact_pricing_of(scaled)
@@ -395,7 +398,7 @@ def _constant_solution(problem, solver, dtype):
     status = Status.CONVERGED
     network, certificate, low_rank = solver.constant(problem)
     tolerance = solver.tol * problem.loss_scale()
-    N = dual_point(problem, network.forward(problem.rows))
+    N = constant_dual_point(problem)
     bound = -problem.loss.conjugate(N, problem.Y, problem.weights)
     if not certificate.objective - bound <= tolerance:
         status = Status.PRECISION

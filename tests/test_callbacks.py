@@ -206,11 +206,11 @@ def test_an_interrupt_between_points_keeps_the_path_so_far(monkeypatch):
 
     begin, begun = adaptive._Run.begin, []
 
-    def interrupted(self, problem):
+    def interrupted(self, problem, *required):
         begun.append(problem)
         if len(begun) == 5:
             raise KeyboardInterrupt
-        begin(self, problem)
+        begin(self, problem, *required)
 
     monkeypatch.setattr(adaptive._Run, "begin", interrupted)
     with pytest.warns(ConvergenceWarning, match="interrupted"):

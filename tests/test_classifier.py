@@ -452,7 +452,7 @@ def test_bad_features_are_refused(value):
 
 @pytest.mark.parametrize(
     "parameter, value",
-    [("loss", "hinge"), ("class_weight", "equal"), ("alpha", 0.0), ("tol", -1.0)],
+    [("loss", "exponential"), ("class_weight", "equal"), ("alpha", 0.0), ("tol", -1.0)],
 )
 def test_wrong_parameters_are_named(parameter, value):
     X, y = blobs("binary")

@@ -19,6 +19,7 @@ PICTURED = {
     "choosing_features",
     "classification",
     "deeper_subnetworks",
+    "robustness",
 }
 CLAIMS = {
     "quick_start": "prediction by hand equals predict: True",

@@ -172,6 +172,7 @@ def test_classes_and_cross_validation_beside_a_constant_column():
     assert_allclose(found[3:], first[3:], atol=0.05)
 
 
+@pytest.mark.filterwarnings("ignore:Feature .* varies:UserWarning")
 @pytest.mark.parametrize("size", [1e5, 1e10, 1e20])
 def test_a_column_that_outweighs_the_others_has_bounds_that_hold(size):
     """It is nearly free, and what is left of the others is below every bound."""

@@ -9,12 +9,12 @@ from numpy.testing import assert_allclose
 from scipy.optimize import minimize, minimize_scalar
 
 from sklearn_convexrelu.certificates.certificate import dual_point, lower_bound
+from sklearn_convexrelu.model.loss import Loss
 from sklearn_convexrelu.model.losses import (
     CLASSIFICATION_LOSSES,
     REGRESSION_LOSSES,
     Huber,
     Logistic,
-    Loss,
     Poisson,
     Softmax,
     SquaredError,
@@ -22,6 +22,7 @@ from sklearn_convexrelu.model.losses import (
     classification_loss,
     regression_loss,
 )
+from sklearn_convexrelu.model.piecewise import PiecewiseLinear, Smoothed
 from sklearn_convexrelu.model.problem import Problem
 from sklearn_convexrelu.programmes.amplitudes import Features, best_amplitudes
 
@@ -118,15 +119,17 @@ def test_second_derivatives_jump_where_a_loss_says_so(case):
 
 
 def test_names_of_losses():
-    built = {regression_loss(name, 0.3).__class__ for name in REGRESSION_LOSSES}
+    built = {regression_loss(name, 0.3, 0.6).__class__ for name in REGRESSION_LOSSES}
     built |= {
         classification_loss(name, is_exclusive=several).__class__
         for name in CLASSIFICATION_LOSSES
         for several in (False, True)
     }
-    ours = {c for c in Loss.__subclasses__() if c.__module__ == Loss.__module__}
-    assert built == ours
-    assert regression_loss("huber", 0.3).threshold == 0.3
+    ours = {c for c in [*Loss.__subclasses__(), *PiecewiseLinear.__subclasses__()]}
+    ours = {c for c in ours if c.__module__.startswith("sklearn_convexrelu")}
+    assert built == ours - {PiecewiseLinear, Smoothed}
+    assert regression_loss("huber", 0.3, 0.6).threshold == 0.3
+    assert regression_loss("quantile", 0.3, 0.6).levels == 0.6
     assert isinstance(classification_loss("log_loss", is_exclusive=True), Softmax)
     assert isinstance(classification_loss("log_loss", is_exclusive=False), Logistic)
 

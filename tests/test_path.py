@@ -143,7 +143,7 @@ def test_a_path_warns_once():
         ({"alphas": [[0.1]]}, ValueError, "positive"),
         ({"eps": 1.0}, ValueError, "eps"),
         ({"n_alphas": 0}, ValueError, "n_alphas"),
-        ({"loss": "hinge"}, ValueError, "loss"),
+        ({"loss": "exponential"}, ValueError, "loss"),
         ({"tol": -1.0}, ValueError, "tol"),
         ({"alpha": 0.1}, TypeError, "alphas"),
         ({"warm_start": True}, TypeError, "warm_start"),

@@ -281,6 +281,7 @@ def test_a_table_of_words_with_all_defaults():
     assert model.score(frame, y) > 0.8
 
 
+@pytest.mark.filterwarnings("ignore:Feature .* varies:UserWarning")
 def test_many_columns_need_no_matrix_of_them():
     rng = np.random.default_rng(0)
     X = sparse.random_array((200, 30_000), density=1e-3, rng=rng, format="csr")

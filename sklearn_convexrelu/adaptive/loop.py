@@ -11,6 +11,7 @@ import numpy as np
 
 from sklearn_convexrelu._deadline import OutOfTimeError
 from sklearn_convexrelu.adaptive.finish import finished, is_affordable
+from sklearn_convexrelu.adaptive.multipliers import ENDS, solutions_with_kinks
 from sklearn_convexrelu.adaptive.policy import Action, Care, Look, decide, reason
 from sklearn_convexrelu.adaptive.start import first_point, sample_of
 from sklearn_convexrelu.adaptive.steps import (
@@ -23,11 +24,15 @@ from sklearn_convexrelu.certificates.certificate import (
     Certificate,
     beyond_rounding,
     certificate_at,
-    dual_point,
     lower_bound,
     missed,
     no_bound,
     rounding_of_prices,
+)
+from sklearn_convexrelu.certificates.kinks import (
+    MOST_CUTS,
+    constant_dual_point,
+    least_price_of_constant,
 )
 from sklearn_convexrelu.data.statement import are_constant
 from sklearn_convexrelu.data.units import Units
@@ -58,8 +63,6 @@ _FAIR_TOL, _HARD_TOL = 3e-3, 5e-4
 _FINISH_TOL = 1e-4  # below this tolerance the loop ends on cone programmes
 _LOOP_TOL = 1e-3  # tolerance at which they take over
 _SAMPLE_TOL = 1e-2
-
-_ENDS = Status.INTERRUPTED, Status.STOPPED, Status.TIME_LIMIT
 
 
 @dataclass(frozen=True)
@@ -141,12 +144,19 @@ class AdaptiveSolver:
             deadline passes, it is the network priced last, or the best one at hand
             where none was, after a light search.
         """
-        run = _Run(self, problem, start, callback)
+        if not problem.loss.is_smooth:
+            yield from solutions_with_kinks(self, problem, alphas, start, callback)
+            return
+        run = self.run(problem, start, callback)
         for alpha in alphas:
             solution = run.result_in_time(problem.with_alpha(alpha))
             yield solution
-            if solution.status in _ENDS:
+            if solution.status in ENDS:
                 return
+
+    def run(self, problem, start=None, callback=None):
+        """Return the run of the loop that ``solve_path`` is, not yet begun."""
+        return _Run(self, problem, start, callback)
 
     def sampled_start(self, problem, callback=None):
         """Solve loosely on a sample of the rows, for a start that costs little.
@@ -176,14 +186,27 @@ class AdaptiveSolver:
     def largest_alpha(self, problem):
         """Return the least strength at which the network without neurons is best.
 
-        It is the price at the best constant. Beyond exact pricing it is the best that a
-        search finds, whose seed is its own: the figure belongs to the problem.
+        It is the price at the best constant, the least where its dual points are
+        several. Beyond exact pricing it is the best that a search finds, whose seed is
+        its own: the figure belongs to the problem.
         """
-        network = problem.null_network()
-        N = dual_point(problem, network.forward(problem.rows))
-        none_known, rng = network.directions()[0], np.random.default_rng(0)
-        candidates, _ = pricer_of(problem).price(N, none_known, rng, FIRST)
-        return beyond_rounding(problem, N, candidates.best)
+        pricer = pricer_of(problem)
+        none_known = problem.null_network().directions()[0]
+
+        def priced(N):
+            rng = np.random.default_rng(0)
+            found = pricer.price(N, none_known, rng, FIRST)[0]
+
+            def units():
+                U = found.directions[:, :MOST_CUTS]
+                return problem.shape.features(problem.rows, U), found.outputs[
+                    :MOST_CUTS
+                ]
+
+            return found.best, units
+
+        price, N = least_price_of_constant(problem, priced)
+        return beyond_rounding(problem, N, price)
 
     def constant(self, problem):
         """Return the best constant, its certificate among all networks, and None.
@@ -193,7 +216,7 @@ class AdaptiveSolver:
         """
         network, units = problem.null_network(), Units.of(problem)
         scaled, objective = units.scaled(problem), problem.objective(network)
-        N = dual_point(scaled, scaled.null_network().forward(scaled.rows))
+        N = constant_dual_point(scaled)
         exact = not N.any() or bool(are_constant(problem.rows).all())
         pricing = None if exact else exact_pricing_of(scaled)
         if pricing is not None:
@@ -211,6 +234,10 @@ class AdaptiveSolver:
 
     def on_inputs(self, basis):
         """Return the solver of the inputs ``X basis``: the same."""
+        return self
+
+    def on_standardised(self, scales):
+        """Return the solver of features divided by scales: the same."""
         return self
 
     def known_bound(self, problem):
@@ -273,14 +300,18 @@ class _Run:
             _StepReporter(problem, self.callback),
         )
 
-    def result_in_time(self, problem):
-        """Run the loop at another alpha; an interrupt or the deadline may end it."""
+    def result_in_time(self, problem, required=Care.FULL):
+        """Run the loop on another problem; an interrupt or the deadline may end it.
+
+        It is the same one but for alpha, or for its targets and the width of a smoothed
+        loss. ``required`` is that of ``result``.
+        """
         self.started, self.priced = time.perf_counter(), None
         try:
             if self.start is None and self.point is None:
                 self.start = self.solver.sampled_start(problem, self.callback)
-            self.begin(problem)
-            return self.result()
+            self.begin(problem, required)
+            return self.result(required)
         except KeyboardInterrupt:
             if self.priced is None:
                 raise
@@ -293,19 +324,22 @@ class _Run:
         self.point, candidates, certificate = self.priced
         return self.solution(candidates, certificate, status)
 
-    def begin(self, problem):
-        """Come to the first network at an alpha.
+    def begin(self, problem, required=Care.FULL):
+        """Come to the first network of a problem.
 
         From another alpha, the neurons and leaders so far are a start so close that the
         careful search can come at once, can be short, and leaves little to add.
         """
+        is_next = problem.alpha != self.problem.alpha
         self._state(problem)
         if self.point is None:
             self.point = first_point(self.steps, self.start, self.scale)
             return
-        self.tracks, self.first_care, self.effort = True, Care.FULL, FAIR
-        if self.solver.tol >= _FAIR_TOL:
-            self.effort = TRACK if self.solver.proves else LIGHT
+        self.first_care = required
+        if is_next:
+            self.tracks, self.effort = True, FAIR
+            if self.solver.tol >= _FAIR_TOL:
+                self.effort = TRACK if self.solver.proves else LIGHT
         network = self.point.network
         network = self.steps.corrected(
             *network.directions(), network.intercept, ENOUGH_CORRECTING * self.aim
@@ -331,7 +365,7 @@ class _Run:
 
         ``required`` is the least care of a search that may accept a network.
         """
-        care, leaves_rest = self.first_care, self.solver.tol < _FINISH_TOL
+        care, leaves_rest = self.first_care, self.aim < _FINISH_TOL * self.scale
         while True:
             candidates, certificate = self.look_at(care, required, leaves_rest)
             action, status = decide(self.look)

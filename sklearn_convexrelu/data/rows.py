@@ -11,9 +11,10 @@ does not depend on how many threads work on them. Within a chunk blocks are so s
 that what a kernel computes of them stays in the processor's cache, which is twice as
 fast as passes over whole arrays, and memory does not grow with the number of rows.
 
-Three things are virtual, that is, never written to memory: the unit of the inputs, a
-power of two, so that ``(X / unit) @ U`` is ``X @ (U / unit)`` to the bit; the column of
-ones; and axes to rotate to, which cost less per direction than rows do.
+Four things are virtual, that is, never written to memory: the unit of the inputs, a
+power of two, so that ``(X / unit) @ U`` is ``X @ (U / unit)`` to the bit; a scale for
+each column; the column of ones; and axes to rotate to, which cost less per direction
+than rows do.
 """
 
 import mmap
@@ -128,8 +129,8 @@ class Block:
         rows = self.rows
         if rows.columns is not None:
             G = G[rows.columns]
-        if rows.unit != 1.0:
-            G *= G.dtype.type(1.0 / rows.unit)
+        if rows.is_divided:
+            G *= np.reshape(1.0 / rows.divisors, (-1, 1)).astype(G.dtype)
         if rows.constant:
             total = E.sum(axis=0) if v is None else v[:, 0] @ E
             G = np.vstack([G, G.dtype.type(rows.constant) * total])
@@ -142,9 +143,9 @@ class Block:
             X = X.toarray()
         if rows.columns is not None:
             X = X[:, rows.columns]
-        if rows.unit != 1.0:
+        if rows.is_divided:
             # In double: single precision might not hold the unit.
-            X = X.astype(np.float64, copy=False) / rows.unit
+            X = X.astype(np.float64, copy=False) / rows.divisors
         if rows.constant:
             ones = np.full((len(X), 1), rows.constant, X.dtype)
             X = np.hstack([X, ones])
@@ -164,7 +165,7 @@ class Block:
         X, rows = self.table, self.rows
         if rows.columns is not None:
             X = X[:, rows.columns]
-        X = X.astype(np.float64) / rows.unit
+        X = _divided(X.astype(np.float64), rows.divisors)
         return (X.multiply(X) if sparse.issparse(X) else X * X), rows.constant**2
 
 
@@ -182,7 +183,7 @@ class Extent:
 class Rows:
     """Rows of inputs, behind which any table may stand.
 
-    Row i is ``[table[i, columns] / unit, constant] @ axes``.
+    Row i is ``[table[i, columns] / (unit * scales[columns]), constant] @ axes``.
 
     Attributes
     ----------
@@ -204,6 +205,8 @@ class Rows:
         Bounds of the table, which all rows of it share.
     deadline : Deadline or None
         When passes over the rows must end.
+    scales : ndarray of shape (n_columns,) or None
+        What each column of the table is divided by, besides; None: nothing.
     """
 
     table: np.ndarray | sparse.csr_array
@@ -215,6 +218,7 @@ class Rows:
     precision: np.dtype | None = None
     extent: Extent = field(default_factory=Extent, repr=False, compare=False)
     deadline: Deadline | None = field(default=None, repr=False, compare=False)
+    scales: np.ndarray | None = None
 
     @classmethod
     def of(cls, X, constant=0.0):
@@ -273,10 +277,23 @@ class Rows:
         """Whether the inputs are the table itself."""
         return (
             self.constant == 0.0
-            and self.unit == 1.0
+            and not self.is_divided
             and self.columns is None
             and self.axes is None
         )
+
+    @kept
+    def is_divided(self):
+        """Whether the inputs are columns of the table divided by something."""
+        return self.unit != 1.0 or self.scales is not None
+
+    @kept
+    def divisors(self):
+        """Divisors of the columns that are inputs: a number, or one of each input."""
+        if self.scales is None:
+            return self.unit
+        scales = self.scales if self.columns is None else self.scales[self.columns]
+        return self.unit * scales
 
     # What training asks.
 
@@ -355,8 +372,8 @@ class Rows:
         if self.constant:
             shift = U[-1] * U.dtype.type(self.constant)
             U = U[:-1]
-        if self.unit != 1.0:
-            U = U / U.dtype.type(self.unit)
+        if self.is_divided:
+            U = U / np.reshape(self.divisors, (-1, 1)).astype(U.dtype)
         if self.columns is not None:
             own, U = U, np.zeros((self.table.shape[1], U.shape[1]), U.dtype)
             U[self.columns] = own
@@ -420,7 +437,7 @@ class Rows:
         bounds = self.extent.bounds
         if self.columns is not None:
             bounds = bounds[:, self.columns]
-        bounds = bounds / self.unit
+        bounds = bounds / self.divisors
         if self.constant:
             bounds = np.column_stack([bounds, [self.constant] * 2])
         return bounds
@@ -434,6 +451,19 @@ class Rows:
     def spreads(self):
         """Largest less least value of every input, (n_inputs,)."""
         return self.bounds[1] - self.bounds[0]
+
+    def deviations(self, weights):
+        """Return the weighted standard deviations of the columns of the table.
+
+        Of all rows, about their weighted mean. They are taken from the table itself,
+        whatever it is divided by.
+        """
+        own = Rows(self.table, extent=self.extent, deadline=self.deadline)
+        total = weights.sum()
+        with np.errstate(over="ignore"):
+            means = own.sums(weights[:, None])[:, 0] / total
+            squares = own.reduce(_centred_squares, own.n_inputs, weights, means)[0]
+            return np.sqrt(squares / total)
 
     # Other rows.
 
@@ -450,7 +480,8 @@ class Rows:
         rows = replace(self, constant=self.constant / unit, unit=self.unit * unit)
         if 1.0 / _LARGEST_UNIT < rows.unit < _LARGEST_UNIT or rows.is_mapped:
             return rows
-        return replace(rows, table=rows.table / rows.unit, unit=1.0, extent=Extent())
+        table = _divided(rows.table, rows.unit)
+        return replace(rows, table=table, unit=1.0, extent=Extent())
 
     def until(self, deadline):
         """Return the rows with another Deadline, or None."""
@@ -487,7 +518,7 @@ class Rows:
             )
         if self.is_sparse:
             table = self.table if self.columns is None else self.table[:, self.columns]
-            table = (table / self.unit).astype(dtype, copy=False)
+            table = _divided(table, self.divisors).astype(dtype, copy=False)
             return Rows(table, self.constant, axes=axes, deadline=self.deadline)
         if axes is None and self.is_plain and self.dtype == dtype:
             return self
@@ -657,6 +688,13 @@ def _added(total, part):
     return total
 
 
+def _divided(table, divisors):
+    """Return a table divided by a number, or its columns by one each."""
+    if sparse.issparse(table) and np.ndim(divisors):
+        return sparse.csr_array(table @ sparse.diags_array(1.0 / divisors))
+    return table / divisors
+
+
 # Kernels.
 
 
@@ -708,6 +746,19 @@ def _column_squares(block, rows, weights):
     weights = np.ones(len(block)) if weights is None else weights[rows]
     sums = weights @ squares
     return (np.append(sums, weights.sum() * constant) if constant else sums,)
+
+
+def _centred_squares(block, rows, weights, means):
+    """Kernel: weighted sums of the squares of columns less their means."""
+    X, weights = block.table, weights[rows]
+    if not sparse.issparse(X):
+        X = X.astype(np.float64) - means
+        return (weights @ (X * X),)
+    # What is not stored is zero, and counts as the square of the mean.
+    X = X.astype(np.float64)
+    at = means[X.indices]
+    X.data = X.data * (X.data - 2.0 * at)
+    return (weights @ X + weights.sum() * means**2,)
 
 
 def _rotated(block, rows, axes):

@@ -9,7 +9,7 @@ from sklearn_convexrelu.data.tables import of_rows
 from sklearn_convexrelu.model.neurons import NEURONS, power_of_two
 from sklearn_convexrelu.model.problem import Problem
 
-__all__ = ["are_constant", "state_problem"]
+__all__ = ["are_constant", "standard_scales", "state_problem", "unlike_scales"]
 
 _LARGEST = 1e30  # feature beside the hidden bias
 _SMALLEST = 1e-150  # feature without one
@@ -19,16 +19,26 @@ _LEAST_WEIGHT = 1e-150  # of a row, for the largest: less is none, losses divide
 
 
 def state_problem(
-    X, Y, sample_weight, loss, *, fit_intercept, hidden_bias, shape=NEURONS, names=None
+    X,
+    Y,
+    sample_weight,
+    loss,
+    *,
+    fit_intercept,
+    hidden_bias,
+    shape=NEURONS,
+    names=None,
+    scales=None,
 ):
     """Return the Problem of the data, its alpha still open.
 
     Rows of zero weight are dropped and identical rows merged, in an order that depends
     on the set of rows alone: weights, repetitions and any shuffling of the same data
-    give the same problem (to the last bit for integer weights).
+    give the same problem (to the last bit for integer weights). With ``scales``
+    (n_features,) it is that of the features divided by them.
     """
     rows = Rows.of(X)
-    _check_spread(rows, hidden_bias, names)
+    _check_spread(replace(rows, scales=scales), hidden_bias, names)
     # A common factor means nothing; without it their sum could overflow.
     sample_weight = sample_weight / power_of_two(sample_weight.max())
     if not rows.is_mapped:
@@ -36,8 +46,53 @@ def state_problem(
         rows, Y = rows.take(index), Y[index]
     else:
         rows, Y, weights = _live_rows(rows, Y, sample_weight)
-    rows = replace(rows, constant=float(hidden_bias))
+    rows = replace(rows, constant=float(hidden_bias), scales=scales)
     return Problem(rows, Y, _shares(weights), loss, np.nan, fit_intercept, shape)
+
+
+def standard_scales(X, sample_weight):
+    """Return the weighted standard deviation of every feature; one of constant ones.
+
+    Parameters
+    ----------
+    X : ndarray, memmap or sparse matrix of shape (n_samples, n_features)
+        The features.
+    sample_weight : ndarray of shape (n_samples,)
+        Weights, which count like repetitions.
+    """
+    rows = Rows.of(X)
+    weights = sample_weight / power_of_two(sample_weight.max())
+    scales = rows.deviations(np.ascontiguousarray(weights))
+    varying = ~are_constant(rows) & (scales > 0.0) & np.isfinite(scales)
+    return np.where(varying, scales, 1.0)
+
+
+def unlike_scales(X, ratio):
+    """Return the features of the largest and the least spread, if so far apart.
+
+    Constant features count for nothing.
+
+    Parameters
+    ----------
+    X : ndarray, memmap or sparse matrix of shape (n_samples, n_features)
+        The features.
+    ratio : float
+        From which ratio of spreads on.
+
+    Returns
+    -------
+    tuple of int and float or None
+        Their indices, and the ratio; None where it is less.
+    """
+    rows = Rows.of(X)
+    varying = np.flatnonzero(~are_constant(rows))
+    if not len(varying):
+        return None
+    spreads = rows.spreads[varying]
+    largest, least = spreads.argmax(), spreads.argmin()
+    with np.errstate(over="ignore"):
+        found = float(spreads[largest] / spreads[least])
+    return (varying[largest], varying[least], found) if found > ratio else None
 
 
 def are_constant(rows):

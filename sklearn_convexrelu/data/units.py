@@ -6,7 +6,7 @@ import numpy as np
 from scipy import sparse
 
 from sklearn_convexrelu.data.statement import are_constant
-from sklearn_convexrelu.model.losses import TargetUnits
+from sklearn_convexrelu.model.loss import TargetUnits
 from sklearn_convexrelu.model.neurons import power_of_two
 
 __all__ = ["Units"]

@@ -140,6 +140,14 @@ class Network:
         """
         return replace(self, hidden=basis @ self.hidden)
 
+    def lipschitz(self, n_features):
+        """Return a bound on how fast outputs change with the first inputs.
+
+        ``||f(x + e) - f(x)||_2 <= bound * ||e||`` in the dual of the norm of weights.
+        """
+        lengths = self.norm.lengths(self.hidden[:n_features].astype(np.float64))
+        return float(lengths @ column_norms(self.output.T.astype(np.float64)))
+
     def astype(self, dtype):
         """Return the network with weights of another precision."""
         arrays = (self.hidden, self.output, self.intercept)
@@ -251,6 +259,11 @@ class GatedNetwork:
     norm: Norm = EUCLIDEAN
 
     is_gated = True
+
+    @property
+    def n_inputs(self):
+        """Number of inputs, with the constant."""
+        return self.gates.shape[-1]
 
     @property
     def n_neurons(self):

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from sklearn_convexrelu.data.rows import Rows
-from sklearn_convexrelu.model.losses import ROUNDED, Loss
+from sklearn_convexrelu.model.loss import ROUNDED, Loss
 from sklearn_convexrelu.model.neurons import NEURONS, NeuronShape
 from sklearn_convexrelu.model.subnetworks import TreeShape
 
@@ -68,6 +68,21 @@ class Problem:
         """Return the same problem at another penalty strength."""
         return replace(self, alpha=alpha)
 
+    def smoothed(self, width, slopes=0.0):
+        """Return the problem with a smooth loss, for one with kinks.
+
+        Parameters
+        ----------
+        width : float
+            Width of the smoothing, in the unit of the predictions.
+        slopes : ndarray of shape (n_samples, n_outputs), default=0.0
+            Slopes of the loss that it is about: where they are the solution's, that of
+            the smooth problem is one of the exact one. Objectives are larger by
+            ``width / 2`` times the sum of their weighted squares.
+        """
+        targets = self.Y - width * slopes
+        return replace(self, loss=self.loss.smoothed(width), Y=targets)
+
     def subset(self, index):
         """Return the problem on some of the rows, their weights summing to one."""
         weights = self.weights[index]
@@ -125,8 +140,11 @@ class Problem:
         """Return the loss of the best constant prediction; tolerances multiply it.
 
         Where a constant is already perfect the loss of predicting zero stands in, and
-        one where that is perfect too: nothing is left to fit.
+        one where that is perfect too: nothing is left to fit. Of a smoothed loss it is
+        the loss itself, whose tolerances there are.
         """
+        if self.loss.exact is not self.loss:
+            return replace(self, loss=self.loss.exact).loss_scale()
         zero = np.broadcast_to(0.0, self.Y.shape)
         if np.ptp(self.Y, axis=0).max() > ROUNDED * np.abs(self.Y).max():
             value = self.loss_at(np.broadcast_to(self.best_constant(), self.Y.shape))

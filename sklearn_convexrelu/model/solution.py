@@ -88,6 +88,9 @@ class Solution:
         of ``network``.
     low_rank : LowRankGuarantee or None
         What low-rank training guarantees.
+    dual_point : ndarray of shape (n_samples, n_outputs) or None
+        The certificate's dual point itself, where predictions do not tell it: that of a
+        loss with kinks.
     """
 
     network: Network | GatedNetwork
@@ -99,6 +102,7 @@ class Solution:
     directions: np.ndarray | None
     dual_network: Network | None = None
     low_rank: object = None
+    dual_point: np.ndarray | None = None
 
     @classmethod
     def of_constant(cls, network, certificate, status, tolerance, low_rank=None):

@@ -372,6 +372,16 @@ class TreeNetwork:
         """Return the cost of every sub-network, (n_subnetworks,)."""
         return self.shape.costs(self.coordinates)
 
+    def lipschitz(self, n_features):
+        """Return a bound on how fast outputs change with the first inputs.
+
+        ``||f(x + e) - f(x)||_2 <= bound * ||e||_2``: every path from an input to the
+        output passes on its change, at most.
+        """
+        leaves = self.leaves[..., :n_features].astype(np.float64)
+        paths = np.linalg.norm(leaves, axis=2).sum(axis=1)
+        return float(paths @ column_norms(self.output.T.astype(np.float64)))
+
     def penalties(self):
         """Return ``cost_k ||output_k||`` of every sub-network."""
         return self.costs() * column_norms(self.output.T)
@@ -524,6 +534,11 @@ class GatedTreeNetwork:
     shape: TreeShape
 
     is_gated = True
+
+    @property
+    def n_inputs(self):
+        """Number of inputs, with the constant."""
+        return self.gates.shape[-1]
 
     @property
     def n_neurons(self):

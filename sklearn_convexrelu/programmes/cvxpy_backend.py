@@ -60,9 +60,14 @@ class CvxpyBackend:
         blocks, intercept, constraints = _variables(cp, programme)
         problem = programme.problem
         F = _predictions(programme, blocks, intercept)
+        tied = None
+        if not problem.loss.is_smooth:  # predictions do not tell the dual point
+            free = cp.Variable(problem.Y.shape)
+            tied, F = free == F, free
         loss = problem.loss.cvxpy_value(F, problem.Y, problem.weights)
         penalty = sum(_norm(cp, programme, unit) for unit in blocks)
-        stated = cp.Problem(cp.Minimize(loss + problem.alpha * penalty), constraints)
+        every = constraints if tied is None else [*constraints, tied]
+        stated = cp.Problem(cp.Minimize(loss + problem.alpha * penalty), every)
         _solve(cp, stated, self.options)
         point = Blocks(
             np.array(
@@ -73,9 +78,10 @@ class CvxpyBackend:
             else np.asarray(intercept.value, dtype=float).reshape(-1),
         )
         multipliers = _multipliers(programme, constraints)
-        return self._judged(programme, point, multipliers, started, callback)
+        N = None if tied is None else _dual_point_of(problem, tied)
+        return self._judged(programme, point, multipliers, N, started, callback)
 
-    def _judged(self, programme, point, multipliers, started, callback):
+    def _judged(self, programme, point, multipliers, N, started, callback):
         """Return the solution with our own objective and bound."""
         problem = programme.problem
         point, F = programme.with_best_intercept(programme.pushed_inside(point))
@@ -83,7 +89,7 @@ class CvxpyBackend:
         if not programme.objective(point, F) <= programme.objective(zero):
             point, F = programme.with_best_intercept(zero)  # it was stopped far off
         objective = programme.objective(point, F)
-        N = dual_point(problem, F)
+        N = dual_point(problem, F) if N is None else N
         prices = programme.prices(N)
         if multipliers is not None:
             everyone = np.arange(programme.n_units)
@@ -106,6 +112,7 @@ class CvxpyBackend:
             n_iter=1,
             history=[record],
             tolerance=tolerance,
+            dual_point=N,
         )
 
 
@@ -117,6 +124,17 @@ def _norm(cp, programme, unit):
         return cp.norm(cp.hstack(sizes)) if programme.is_nested else sum(sizes)
     parts = unit if programme.split else [cp.vstack(unit)]
     return sum(cp.normNuc(part) if several else cp.norm(part, "fro") for part in parts)
+
+
+def _dual_point_of(problem, tied):
+    """Return the dual point from what ties predictions to blocks, in its domain."""
+    if tied.dual_value is None:
+        return dual_point(problem, problem.null_network().forward(problem.X))
+    slopes = -np.reshape(tied.dual_value, problem.Y.shape) / problem.weights[:, None]
+    N = np.clip(slopes, *problem.loss.slopes(problem.Y)) * problem.weights[:, None]
+    if problem.fit_intercept:
+        N = problem.loss.balanced(N, problem.Y, problem.weights)
+    return N
 
 
 def _variables(cp, programme):

@@ -82,7 +82,7 @@ class _Descent:
         self.tolerance = solver.tol * self.problem.loss_scale()
         self.started, self.history, self.stopped = time.perf_counter(), [], False
         self.best, self.objective = programme.zero(), np.inf
-        self.bound, self.price = -np.inf, np.inf
+        self.bound, self.price, self.dual_point = -np.inf, np.inf, None
         n_units, size = len(programme.masks), self.operator.size
         self.V = np.zeros((n_units, size, self.problem.n_outputs))
         self.b = self.best.intercept
@@ -184,7 +184,7 @@ class _Descent:
         price = float(prices.max(initial=0.0))
         bound = lower_bound(problem, N, price)
         if bound > self.bound:
-            self.bound, self.price = bound, price
+            self.bound, self.price, self.dual_point = bound, price, N
         gap = self.objective - self.bound
         n_units = len(self.best.active)
         self.history.append(
@@ -207,4 +207,5 @@ class _Descent:
             n_iter=max(step, 1),
             history=self.history,
             tolerance=self.tolerance,
+            dual_point=self.dual_point,
         )

@@ -8,9 +8,9 @@ import numpy as np
 from sklearn_convexrelu.certificates.certificate import (
     Certificate,
     beyond_rounding,
-    dual_point,
     no_bound,
 )
+from sklearn_convexrelu.certificates.kinks import least_price_of_constant
 from sklearn_convexrelu.model.neurons import mapped
 from sklearn_convexrelu.model.norms import NORMS
 from sklearn_convexrelu.model.solution import Solution, Status
@@ -163,8 +163,8 @@ class FixedPatterns:
         programme = self.programme(problem)[0]
         if not programme.n_units:
             return 0.0
-        N = dual_point(problem, problem.null_network().forward(problem.rows))
-        return beyond_rounding(problem, N, programme.largest_alpha())
+        price, N = least_price_of_constant(problem, programme.priced)
+        return beyond_rounding(problem, N, price)
 
     def on_inputs(self, basis):
         """Return the solver of the inputs ``X basis``: its gates on these."""
@@ -174,6 +174,16 @@ class FixedPatterns:
         if gates.ndim < 2 or gates.shape[-1] != basis.shape[0]:
             return self  # which refuses them
         return replace(self, patterns=mapped(basis.T, gates, -1))
+
+    def on_standardised(self, scales):
+        """Return the solver of features divided by scales: its gates on these."""
+        if isinstance(self.patterns, str):
+            return self
+        gates = np.asarray(self.patterns, dtype=np.float64)
+        n_others = gates.shape[-1] - len(scales) if gates.ndim else -1
+        if n_others not in (0, 1):
+            return self  # which refuses them
+        return replace(self, patterns=gates * np.append(scales, np.ones(n_others)))
 
     def known_bound(self, problem):
         """Return what no price exceeds, as a function of the dual point: nothing."""
@@ -242,6 +252,7 @@ class FixedPatterns:
                 history=solved.history,
                 tolerance=solved.tolerance,
                 directions=None,
+                dual_point=None if problem.loss.is_smooth else solved.dual_point,
             )
             if solved.status is Status.STOPPED:
                 return
@@ -251,7 +262,8 @@ class FixedPatterns:
         over_all, bound_here = None, solved.lower_bound
         kind = self.kind(problem.X)
         if kind == "restricted" and not self.gated and self.proves:
-            over_all = self._over_all(problem, network)
+            N = None if problem.loss.is_smooth else solved.dual_point
+            over_all = self._over_all(problem, network, N)
             if over_all.kind == "exact":  # what holds for all holds for these
                 bound_here = max(bound_here, over_all.lower_bound)
         return Certificate(
@@ -264,6 +276,6 @@ class FixedPatterns:
             over_all=over_all,
         )
 
-    def _over_all(self, problem, network):
+    def _over_all(self, problem, network, N=None):
         """Return the certificate of a ReLU network among all networks."""
-        return judged(problem, network, self.seed)[0]
+        return judged(problem, network, self.seed, N=N)[0]

@@ -24,7 +24,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy.optimize import linprog, nnls
 
-from sklearn_convexrelu.certificates.certificate import dual_point
+from sklearn_convexrelu.certificates.kinks import MOST_CUTS, least_price_of_constant
 from sklearn_convexrelu.model.chunks import chunks
 from sklearn_convexrelu.model.problem import Problem
 from sklearn_convexrelu.model.solution import Status
@@ -43,6 +43,7 @@ __all__ = [
 # tolerance 237 and 221, for the same twelve digits. The limit is never met: it is for
 # weights that go to zero, which converge slowly.
 _MOST_REWEIGHTED, _REWEIGHTED_TOL = 300, 1e-8
+_NOTHING = 1e-9  # of a gradient: what its projection on a cone is by rounding
 
 
 @dataclass(frozen=True)
@@ -315,16 +316,28 @@ class GroupLasso:
         It is the distance of ``direction`` from the polar cone, whose rays are the
         negative constraint normals, so a non-negative least squares problem.
         """
+        if not self.problem.shape.norm.is_euclidean:
+            return self._price_of_cell(direction, -self._rays(g, direction.size).T)
+        projection, rays, multipliers = self._projection(g, direction)
+        if not self.split:
+            return np.linalg.norm(projection)
+        return self._largest_part(direction.ravel(), rays, multipliers)
+
+    def _projection(self, g, direction):
+        """Return what is left of a direction off the polar cone, its rays, and theirs.
+
+        That is the direction's projection on the unit's cone.
+        """
+        rays = self._rays(g, direction.size)
+        multipliers = nnls(rays, direction.ravel())[0]
+        return direction.ravel() - rays @ multipliers, rays, multipliers
+
+    def _rays(self, g, size):
+        """Return the rays of the polar cone of a unit as columns."""
         X, cones = self.problem.X, self.cones[g]
         normals = (cones[:, :, :, None] * X).transpose(1, 3, 0, 2)
-        normals = normals.reshape(direction.size, -1)
-        used = normals.any(axis=0)
-        if not self.problem.shape.norm.is_euclidean:
-            return self._price_of_cell(direction, normals[:, used].T)
-        multipliers, distance = nnls(-normals[:, used], direction.ravel())
-        if not self.split:
-            return distance
-        return self._largest_part(direction.ravel(), -normals[:, used], multipliers)
+        normals = normals.reshape(size, -1)
+        return -normals[:, normals.any(axis=0)]
 
     def _price_of_cell(self, gradient, rows):
         """Return the most of ``<gradient, V>`` for ``rows V >= 0`` and ``||V|| <= 1``.
@@ -375,17 +388,54 @@ class GroupLasso:
 
     def largest_alpha(self):
         """Return the least penalty strength at which the best constant is optimal."""
-        problem, largest = self.problem, 0.0
-        constant = problem.null_network().forward(problem.X)
-        G = self.adjoint(dual_point(problem, constant))
-        plain = self.dual_norms(G).max(axis=1)
+        return float(least_price_of_constant(self.problem, self.priced)[0])
+
+    def priced(self, N):
+        """Return the largest price at a dual point, and what the units there are.
+
+        See ``least_price_of_constant``.
+        """
+        G = self.adjoint(N)
+        plain = self.dual_norms(G).max(axis=1, initial=0.0)
+        order, largest, looked_at = np.argsort(-plain), 0.0, []
         if self.cones is None:
-            return float(plain.max(initial=0.0))
-        for g in np.argsort(-plain):
+            largest = float(plain.max(initial=0.0))
+            return largest, lambda: self._steepest(G, order[:MOST_CUTS])
+        for g in order:
             if plain[g] <= largest:  # cones only take away from it
                 break
-            largest = max(largest, self._projected_price(g, -G[g, :, :, 0]))
-        return float(largest)
+            looked_at.append(g)
+            largest = max(largest, float(self._projected_price(g, -G[g, :, :, 0])))
+        return largest, lambda: self._steepest(G, looked_at)
+
+    def _steepest(self, G, units):
+        """Return values and outputs of points of some units along which losses fall.
+
+        Each is of cost one: in the part of the largest dual norm, or its cone.
+        """
+        X, values, outputs = self.problem.X, [], []
+        for g in units:
+            if self.cones is not None:
+                v, a = self._projection(g, -G[g, :, :, 0])[0], np.ones(1)
+                cost = np.linalg.norm(v.reshape(self.n_parts, -1), axis=1).sum()
+                if cost <= _NOTHING * np.linalg.norm(G[g]):
+                    continue
+                v = v / cost
+            else:
+                part = self.parts(G[g : g + 1])[0]
+                part = part.reshape(self.n_parts, -1, G.shape[3])
+                left, sizes, right = np.linalg.svd(part, full_matrices=False)
+                p = int(sizes[:, 0].argmax())
+                v, a = np.zeros(part.shape[:2]), -right[p, 0]
+                v[p] = left[p, :, 0]
+            H = X @ v.reshape(self.n_paths, -1).T
+            values.append((self.masks[g] * H.T).sum(axis=0))
+            outputs.append(a)
+        n_outputs = self.problem.n_outputs
+        return (
+            np.reshape(values, (-1, len(X))).T,
+            np.reshape(outputs, (-1, n_outputs)),
+        )
 
 
 def _cell_multipliers(gradient, rows, is_nested):
@@ -479,6 +529,8 @@ class ProgrammeSolution:
         units), price.
     tolerance : float
         Gap at which the solver stops.
+    dual_point : ndarray of shape (n_samples, n_outputs) or None
+        The point that the bound comes from.
     """
 
     blocks: Blocks
@@ -489,3 +541,4 @@ class ProgrammeSolution:
     n_iter: int
     history: list
     tolerance: float
+    dual_point: np.ndarray | None = None

@@ -92,7 +92,7 @@ class _WorkingSet:
         # Projecting on the cones is costly, and the first set does not need it.
         self.prices = programme.prices(N, one_over=True)
         self.objective = programme.objective(self.best, F)
-        self.bound, self.price = -np.inf, np.inf
+        self.bound, self.price, self.dual_point = -np.inf, np.inf, None
         self.raise_bound(N)
 
     def run(self):
@@ -151,7 +151,7 @@ class _WorkingSet:
         price = self.prices.max(initial=0.0)
         bound = lower_bound(self.programme.problem, N, price)
         if bound > self.bound:
-            self.bound, self.price = bound, float(price)
+            self.bound, self.price, self.dual_point = bound, float(price), N
 
     def entering(self):
         """Return the units to take in: those of the largest prices above alpha."""
@@ -187,4 +187,5 @@ class _WorkingSet:
             n_iter=max(self.n_steps, 1),
             history=self.history,
             tolerance=self.tolerance,
+            dual_point=self.dual_point,
         )

@@ -133,6 +133,10 @@ class LowRank:
         solver = self.solver.on_inputs(basis)
         return replace(self, solver=solver, rank=rank, has_bias=True)
 
+    def on_standardised(self, scales):
+        """Return the solver of features divided by scales: given gates are of those."""
+        return replace(self, solver=self.solver.on_standardised(scales))
+
     def known_bound(self, problem):
         """Return what no price exceeds, as a function of the dual point."""
         return self.reduction(problem).price_bound if self.proves else no_bound
@@ -216,7 +220,9 @@ class LowRank:
         )
         for alpha, solved in zip(alphas, path, strict=False):
             network, at_alpha = solved.network.mapped(basis), problem.with_alpha(alpha)
-            N = dual_point(at_alpha, network.forward(problem.rows))
+            N = solved.dual_point
+            if N is None:
+                N = dual_point(at_alpha, network.forward(problem.rows))
             mapped = replace(
                 solved,
                 network=network,
@@ -242,7 +248,7 @@ class _Certified:
         """Return a solution with another certificate; ``N`` is its dual point."""
         over_all, directions = None, None
         if self.pricer is not None:
-            over_all, directions = self.over_all(solved, problem)
+            over_all, directions = self.over_all(solved, problem, N)
         if self.programme is None:
             return replace(solved, certificate=over_all, directions=directions)
         prices = self.programme.at(problem.alpha).prices(N)
@@ -259,13 +265,14 @@ class _Certified:
         )
         return replace(solved, certificate=own)
 
-    def over_all(self, solved, problem):
+    def over_all(self, solved, problem, N):
         """Return the certificate among all networks, and the directions priced."""
         return judged(
             problem,
             solved.network,
             pricer=self.pricer,
             known_bound=self.reduction.price_bound,
+            N=N,
         )
 
 
@@ -324,7 +331,10 @@ class Reduction:
         before = sigma * self.gradient_norm(N)
         after = before
         if sigma > 0.0:
-            before = sigma * np.sqrt(2.0 * problem.loss.smoothness * loss_of_constant)
+            slope = np.sqrt(2.0 * problem.loss.smoothness * loss_of_constant)
+            if problem.n_outputs == 1:  # of several, what one output's norm says
+                slope = min(slope, problem.loss.largest_slope)
+            before = sigma * slope
         return LowRankGuarantee(
             rank=rank,
             residual_norm=self.residual_norm,

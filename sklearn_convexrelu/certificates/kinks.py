@@ -1,0 +1,139 @@
+"""Dual points of a constant, where the loss has kinks.
+
+A constant that is best passes through targets, at which its subgradients are a whole
+set: all slopes between those of the loss on either side, with a fixed sum where there
+is an intercept. ``alpha_max`` is the least price over that set: at any larger strength
+one of them proves the constant optimal, and at any smaller one none does, so that by
+strong duality it is not. The largest price is convex in the subgradient, and every
+direction that was priced cuts off what is below its own: a linear programme finds the
+least of what is left, in rounds (Kelley, SIAM Journal 8, 1960).
+"""
+
+import numpy as np
+from scipy import sparse
+from scipy.optimize import linprog
+
+from sklearn_convexrelu.certificates.certificate import dual_point
+
+__all__ = ["MOST_CUTS", "constant_dual_point", "least_price_of_constant"]
+
+_TIGHT = 1e-9  # width of smoothing, for the targets: of those that a constant meets
+# Of a price, from where on it is close enough to the least. Gaps of the rounds below
+# shrink by tens of percent each: half and double are one or two more or less.
+_CLOSE = 1e-3
+_MOST_ROUNDS = 40
+_STEP = 0.7  # of the way from the best subgradient to the programme's, which swings
+MOST_CUTS = 100  # a round
+
+
+def constant_dual_point(problem):
+    """Return the dual point of the best constant, or of zero without an intercept.
+
+    Targets that it meets share what their slopes have to add up to.
+    """
+    if problem.loss.is_smooth:
+        return dual_point(problem, problem.null_network().forward(problem.rows))
+    problem = _tight(problem)
+    return dual_point(problem, problem.null_network().forward(problem.rows))
+
+
+def least_price_of_constant(problem, priced):
+    """Return the least price over dual points of the best constant.
+
+    Parameters
+    ----------
+    problem : Problem
+        What is minimised.
+    priced : callable
+        Takes a dual point; returns the largest price found and a function of nothing,
+        which returns the values of units of cost one, (n_samples, K), and the unit
+        output vectors, (K, n_outputs), at which they lower the loss most.
+
+    Returns
+    -------
+    price : float
+        The least that was reached; the least there is, but for 0.1%, for losses with
+        kinks, and the only one for others.
+    N : ndarray of shape (n_samples, n_outputs)
+        The dual point that it is of.
+    """
+    N = constant_dual_point(problem)
+    price, units = priced(N)
+    if problem.loss.is_smooth or price == 0.0:
+        return price, N
+    ties = _Ties(problem, N)
+    if not ties.are_free:
+        return price, N
+    best, best_N = price, N
+    for _ in range(_MOST_ROUNDS):
+        ties.cut(*units())
+        found, least = ties.least()
+        if found is None or best <= least * (1.0 + _CLOSE):
+            break
+        N = best_N + _STEP * (found - best_N)
+        price, units = priced(N)
+        if price < best:
+            best, best_N = price, N
+    return best, best_N
+
+
+def _tight(problem):
+    """Return the problem with next to no smoothing."""
+    size = np.abs(problem.Y).max()
+    return problem.smoothed(_TIGHT * size if size > 0.0 else _TIGHT)
+
+
+class _Ties:
+    """The subgradients at targets that a constant meets, and cuts of their prices."""
+
+    def __init__(self, problem, N):
+        constant = _tight(problem).null_network().intercept
+        low, high = problem.loss.slopes(problem.Y)
+        reach = 2.0 * _TIGHT * max(np.abs(problem.Y).max(), np.finfo(float).tiny)
+        tied = np.abs(problem.Y - constant) <= reach
+        self.rows, self.outputs = np.nonzero(tied)
+        weights = problem.weights[self.rows]
+        limits = (np.broadcast_to(side, N.shape)[tied] for side in (low, high))
+        self.bounds = np.column_stack([weights * limit for limit in limits])
+        self.N, self.fit_intercept = N, problem.fit_intercept
+        self.values, self.limits = [], []
+
+    @property
+    def are_free(self):
+        """Whether there is more than one subgradient."""
+        n_sums = len(np.unique(self.outputs)) if self.fit_intercept else 0
+        return len(self.rows) > n_sums
+
+    def cut(self, Phi, A):
+        """Take in units: no subgradient has a price below theirs."""
+        values = -(Phi[self.rows] * A[:, self.outputs].T).T
+        totals = -np.einsum("nk,nc,kc->k", Phi, self.N, A)
+        own = values @ self.N[self.rows, self.outputs]
+        self.values.append(values)
+        self.limits.append(totals - own)
+
+    def least(self):
+        """Return the subgradient of least price by the cuts, and that price."""
+        values, fixed = np.vstack(self.values), np.concatenate(self.limits)
+        n_free = len(self.rows)
+        sums = {}
+        if self.fit_intercept:
+            columns = np.arange(n_free)
+            ones = np.ones(n_free), (self.outputs, columns)
+            n_outputs = self.N.shape[1]
+            A_eq = sparse.csr_array(ones, (n_outputs, n_free + 1))
+            g = self.N[self.rows, self.outputs]
+            sums = {"A_eq": A_eq, "b_eq": np.bincount(self.outputs, g, n_outputs)}
+        solved = linprog(
+            np.append(np.zeros(n_free), 1.0),
+            np.hstack([values, -np.ones((len(values), 1))]),
+            -fixed,
+            bounds=np.vstack([self.bounds, [-np.inf, np.inf]]),
+            method="highs",
+            **sums,
+        )
+        if solved.x is None:
+            return None, -np.inf
+        N = self.N.copy()
+        N[self.rows, self.outputs] = solved.x[:-1]
+        return N, solved.x[-1]
