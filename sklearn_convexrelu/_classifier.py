@@ -144,7 +144,7 @@ class ConvexReLUClassifier(ClassifierMixin, BaseConvexReLU):
         Seconds after which the fit ends with the best network so far, its gap and a
         warning; None is no limit. It is looked at before each pass over the rows, or
         round of the solver over fixed patterns; certifying comes on top. Not for
-        ``solver="cvxpy"``.
+        ``solver="cvxpy"``, nor heeded by it where "auto" turns to it.
     warm_start : bool, default=False
         Whether to start from the network of the last fit, for the same classes.
     random_state : int, RandomState instance or None, default=None

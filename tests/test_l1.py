@@ -495,3 +495,18 @@ def test_features_far_from_zero_are_named():
         fit(X, y)
     with pytest.warns(UserWarning, match="feature 1 is farther from zero"):
         ConvexReLURegressorCV(norm="l1", n_alphas=3, eps=0.1, cv=2, tol=1e-2).fit(X, y)
+
+
+@pytest.mark.parametrize("widths", [(), (2,)])
+@pytest.mark.parametrize("patterns", ["adaptive", "random"])
+def test_losses_with_kinks(widths, patterns):
+    X, y = bumps(40, 3)
+    options = {"subnetwork_widths": widths, "patterns": patterns, "n_patterns": 15}
+    model = fit(X, y, loss="absolute_error", tol=1e-2, **options)
+    assert model.status_.name == "CONVERGED"
+    loss = np.abs(y - model.predict(X)).mean()
+    objective = loss + model.alpha_ * model.network_.penalty()
+    assert_allclose(model.objective_, objective, rtol=1e-9)
+    constant = np.abs(y - np.median(y)).mean()
+    assert model.objective_ - model.lower_bound_ <= 1e-2 * constant * (1 + 1e-9)
+    assert model.objective_ < constant

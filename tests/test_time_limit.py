@@ -84,6 +84,10 @@ def test_a_warm_start_is_not_lost():
         {"subnetwork_widths": (2,)},
         {"subnetwork_widths": (2,), "penalty": "weight_decay"},
         {"pruning": True},
+        {"norm": "l1"},
+        {"loss": "absolute_error"},
+        {"loss": "absolute_error", "subnetwork_widths": (2,)},
+        {"loss": "absolute_error", "patterns": "random", "n_patterns": 30},
     ],
 )
 def test_every_way_of_training_can_be_cut(options):
@@ -91,7 +95,9 @@ def test_every_way_of_training_can_be_cut(options):
     model = ConvexReLURegressor(0.001, tol=1e-6, random_state=0, **options)
     cut, warned = fit(model.set_params(time_limit=1), X, y)
     assert warned and cut.status_.name == "TIME_LIMIT"
-    loss = np.mean((y - cut.predict(X)) ** 2) / 2
+    residual = np.abs(y - cut.predict(X))
+    is_absolute = options.get("loss") == "absolute_error"
+    loss = np.mean(residual if is_absolute else residual**2 / 2)
     penalty = cut.alpha_ * cut.network_.penalty()
     assert_allclose(cut.objective_, loss + penalty, rtol=1e-8)
     assert cut.lower_bound_ <= cut.objective_
@@ -151,6 +157,16 @@ def test_folds_without_any_time_score_the_constant():
         model = ConvexReLURegressorCV(cv=4, time_limit=1, random_state=0).fit(X, y)
     assert any("4 of 4 folds" in str(w.message) for w in caught)
     assert (~np.isnan(model.cv_scores_)).sum() == 4 and model.best_index_ == 0
+
+
+@pytest.mark.parametrize("limit", range(20, 400, 40))
+def test_smooth_problems_of_a_loss_with_kinks_can_end_anywhere(limit):
+    X, y = bumps(60, 3)
+    model = ConvexReLURegressor(0.03, loss="absolute_error", random_state=0)
+    cut, _ = fit(model.set_params(time_limit=limit), X, y)
+    loss = np.abs(y - cut.predict(X)).mean()
+    assert_allclose(cut.objective_, loss + cut.alpha_ * cut.network_.penalty())
+    assert cut.lower_bound_ <= cut.objective_
 
 
 def test_refusals():

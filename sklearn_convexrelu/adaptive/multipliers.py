@@ -72,6 +72,11 @@ def solutions_with_kinks(solver, problem, alphas, start=None, callback=None):
             return
 
 
+def _untimed(problem):
+    """Return a problem whose rows have no deadline."""
+    return replace(problem, rows=problem.rows.until(None))
+
+
 class _Path:
     """The slopes, and the run of the loop, that go from one alpha to the next."""
 
@@ -81,20 +86,24 @@ class _Path:
         smooth = problem.smoothed(self.width)
         self.run = solver.run(smooth, start, None if callback is None else self._step)
         self.target = self.run.aim
+        problem = _untimed(problem)
         self.constant = problem.null_network()
         # Not the objective: alpha may still be open.
         self.loss_of_constant = problem.loss_at(self.constant.forward(problem.rows))
 
     def solution(self, problem):
         """Return the solution at another alpha."""
-        self.problem, self.history = problem, []
+        # The loop answers for the deadline; what it returns is judged in any case.
+        self.timed, self.problem, self.history = problem, _untimed(problem), []
         self.started, self.n_iter = time.perf_counter(), 0
-        self.bound, gap, n_idle, care = 0.0, np.inf, 0, Care.QUICK
+        self.bound, gap, n_idle, care, solved = 0.0, np.inf, 0, Care.QUICK, None
         while True:
             # 1. A smooth problem, only as exactly as its slopes are going to be.
-            solved = self._round(gap, care)
+            last, solved = solved, self._round(gap, care)
             before, gap = gap, solved.certificate.gap
             if solved.status not in (Status.CONVERGED, Status.STALLED):
+                if last is not None and before < gap:  # the last one was cut short
+                    return replace(last, status=solved.status)
                 return solved
             # 2. The careful search is for a gap that would do.
             if gap <= self.target:
@@ -120,7 +129,7 @@ class _Path:
         run.aim = _INNER * self.target
         if care is Care.QUICK:
             run.aim = max(run.aim, aim)
-        smooth = self.problem.smoothed(self.width, self.slopes)
+        smooth = self.timed.smoothed(self.width, self.slopes)
         solved = self._exact(run.result_in_time(smooth, care), smooth)
         self.n_iter = done + run.n_iter
         return solved
@@ -129,6 +138,7 @@ class _Path:
         """Return a solution of the smooth problem as one of the exact problem."""
         problem, known = self.problem, solved.certificate
         network = solved.network if solved.dual_network is None else solved.dual_network
+        smooth = _untimed(smooth)
         N = dual_point(smooth, network.forward(problem.rows), overwrites=True)
         point = self._better(Point.of(problem, solved.network))
         exact = known.price_bound if known.kind == "exact" else None

@@ -95,7 +95,7 @@ class Method:
             What was reached.
         """
         started = time.perf_counter()
-        if programme.problem.loss.is_smooth or self.name == "cvxpy":
+        if programme.problem.loss.is_smooth or self._is_cvxpy(programme):
             solved = self._record(programme).solve(programme, watch)
         else:
             inner = replace(self, tol=_INNER * self.tol)
@@ -121,7 +121,7 @@ class Method:
     def _record(self, programme):
         """Return the record of the solver for a programme."""
         name = self.name
-        if name == "cvxpy" or (name == "auto" and programme.is_nested):
+        if self._is_cvxpy(programme):
             return CvxpyBackend(tol=self.tol, options=self.options)
         if name == "auto":
             # Not by size. Of six gated programmes of 0.4 to 60 million entries the
@@ -135,6 +135,10 @@ class Method:
         if self.max_iter is None:
             return record
         return replace(record, max_iter=self.max_iter)
+
+    def _is_cvxpy(self, programme):
+        """Tell whether CVXPY solves a programme, which takes losses with kinks too."""
+        return self.name == "cvxpy" or (self.name == "auto" and programme.is_nested)
 
     def _asks_again(self, solved, programme):
         """Tell whether to turn to CVXPY: on small programmes, after a stall."""
