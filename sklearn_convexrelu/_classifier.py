@@ -37,6 +37,9 @@ def _has_probabilities(model):
 class ConvexReLUClassifier(ClassifierMixin, BaseConvexReLU):
     r"""ReLU network for classification, trained to its global optimum.
 
+    Scores depend on ``alpha``: :class:`ConvexReLUClassifierCV` chooses it, the
+    default here fits small noisy tables too closely.
+
     With :math:`f(x) = \sum_j w_{2j} \max(0, w_{1j}^T x + b_{1j}) + b_2`, any number of
     neurons j, it minimises
 

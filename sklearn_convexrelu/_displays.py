@@ -39,6 +39,11 @@ class RegularizationPathDisplay:
         What the scores are.
     alpha : float, default=None
         The strength that was chosen; it is marked.
+    alpha_max : float, default=None
+        What strengths are drawn as fractions of, as estimators take them; None draws
+        them as they are.
+    tolerance : float, default=None
+        The gap that networks were to have; it is drawn among the gaps.
 
     Attributes
     ----------
@@ -67,6 +72,8 @@ class RegularizationPathDisplay:
         objectives=None,
         score_name="score",
         alpha=None,
+        alpha_max=None,
+        tolerance=None,
     ):
         self.alphas = np.asarray(alphas)
         self.n_neurons = np.asarray(n_neurons)
@@ -75,6 +82,8 @@ class RegularizationPathDisplay:
         self.objectives = objectives
         self.score_name = score_name
         self.alpha = alpha
+        self.alpha_max = alpha_max
+        self.tolerance = tolerance
 
     @classmethod
     def from_estimator(cls, estimator: Any, *, ax: Any = None) -> Self:
@@ -109,6 +118,8 @@ class RegularizationPathDisplay:
             scores=estimator.cv_scores_,
             score_name=name,
             alpha=estimator.alpha_,
+            alpha_max=estimator.alpha_max_,
+            tolerance=estimator.path_tol * estimator.tolerance_ / estimator.tol,
         ).plot(ax=ax)
 
     @classmethod
@@ -133,6 +144,8 @@ class RegularizationPathDisplay:
             n_neurons=path.n_neurons,
             dual_gaps=path.dual_gaps,
             objectives=path.objectives,
+            alpha_max=path.alpha_max,
+            tolerance=path.tolerance,
         ).plot(ax=ax)
 
     def plot(self, ax: Any = None) -> Self:
@@ -154,27 +167,32 @@ class RegularizationPathDisplay:
             raise ValueError("There is nothing to draw: give scores or objectives.")
         self.axes_, self.figure_ = _axes(ax, 3)
         panels = (self._plot_main, self._plot_neurons, self._plot_gaps)
+        unit, label = 1.0, "alpha"
+        if self.alpha_max:
+            unit, label = self.alpha_max, "alpha / alpha_max"
+        x = self.alphas / unit
         for axes, panel in zip(self.axes_, panels, strict=False):
-            panel(axes)
-            axes.set(xlabel="alpha")
-            if self.alphas[0] > 0.0:
+            panel(axes, x)
+            axes.set(xlabel=label)
+            if x[0] > 0.0:
                 axes.set(xscale="log")
-                _few_ticks(axes.xaxis, self.alphas)
+                _few_ticks(axes.xaxis, x)
             if self.alpha is not None:
-                axes.axvline(self.alpha, color="0.5", linestyle="--", label="chosen")
+                chosen = self.alpha / unit
+                axes.axvline(chosen, color="0.5", linestyle="--", label="chosen")
         if self.scores is not None or self.alpha is not None:
             self.axes_[0].legend()
         return self
 
-    def _plot_main(self, axes):
+    def _plot_main(self, axes, x):
         if self.scores is None:
-            axes.plot(self.alphas, self.objectives, "o-", markersize=3)
+            axes.plot(x, self.objectives, "o-", markersize=3)
             axes.set(title="Objective")
             return
         mean, deviation = self.scores.mean(axis=1), self.scores.std(axis=1)
-        axes.plot(self.alphas, mean, "o-", markersize=3, label="mean")
+        axes.plot(x, mean, "o-", markersize=3, label="mean")
         axes.fill_between(
-            self.alphas,
+            x,
             mean - deviation,
             mean + deviation,
             alpha=0.2,
@@ -182,16 +200,17 @@ class RegularizationPathDisplay:
         )
         axes.set(title=f"Held-out {self.score_name}")
 
-    def _plot_neurons(self, axes):
-        axes.plot(self.alphas, _mean(self.n_neurons), "o-", color="C2", markersize=3)
+    def _plot_neurons(self, axes, x):
+        axes.plot(x, _mean(self.n_neurons), "o-", color="C2", markersize=3)
         axes.set(title="Neurons")
 
-    def _plot_gaps(self, axes):
+    def _plot_gaps(self, axes, x):
         gaps = _mean(self.dual_gaps)
         shown = gaps > 1e-6 * np.nanmax(gaps)  # less is rounding
-        axes.plot(
-            self.alphas[shown], gaps[shown], "o-", color="C1", markersize=3, label="gap"
-        )
+        axes.plot(x[shown], gaps[shown], "o-", color="C1", markersize=3, label="gap")
+        if self.tolerance is not None:
+            axes.axhline(self.tolerance, color="0.5", linestyle=":", label="tolerance")
+            axes.legend()
         axes.set(title="Duality gap", yscale="log" if shown.any() else "linear")
 
 

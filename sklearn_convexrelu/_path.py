@@ -55,6 +55,8 @@ class RegularizationPath:
         ``feature_importances_`` of the estimators.
     feature_names : ndarray of shape (n_features,)
         Names of the features, ``x0`` and so on where X has none.
+    tolerance : float
+        Duality gap that each network was to have.
 
     Attributes
     ----------
@@ -69,6 +71,7 @@ class RegularizationPath:
     statuses: list
     feature_importances: NDArray
     feature_names: NDArray
+    tolerance: float
 
     @property
     def objectives(self) -> NDArray:
@@ -225,6 +228,7 @@ def convex_relu_path(
         statuses=statuses,
         feature_importances=np.array(importances),
         feature_names=feature_names(model),
+        tolerance=model.tolerance_,
     )
 
 

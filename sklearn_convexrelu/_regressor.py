@@ -22,6 +22,9 @@ __all__ = ["ConvexReLURegressor"]
 class ConvexReLURegressor(RegressorMixin, BaseConvexReLU):
     r"""ReLU network for regression, trained to its global optimum.
 
+    Scores depend on ``alpha``: :class:`ConvexReLURegressorCV` chooses it, the
+    default here fits small noisy tables too closely.
+
     With :math:`f(x) = \sum_j w_{2j} \max(0, w_{1j}^T x + b_{1j}) + b_2`, any number of
     neurons j, each with one output weight for every target, it minimises
 

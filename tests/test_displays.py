@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from numpy.testing import assert_array_equal
+from numpy.testing import assert_allclose, assert_array_equal
 
 from sklearn_convexrelu import (
     ConvergenceDisplay,
@@ -47,6 +47,7 @@ def test_path_of_an_estimator():
         scores=model.cv_scores_,
         score_name="R2",
         alpha=model.alpha_,
+        alpha_max=model.alpha_max_,
     ).plot()
     for one, other in zip(display.axes_, by_hand.axes_, strict=True):
         assert_array_equal(drawn(one), drawn(other))
@@ -55,7 +56,11 @@ def test_path_of_an_estimator():
     assert_array_equal(drawn(score), model.cv_scores_.mean(axis=1))
     assert_array_equal(drawn(neurons), model.cv_n_neurons_.mean(axis=1))
     assert score.get_title() == "Held-out R2" and score.get_xscale() == "log"
-    assert_array_equal(score.lines[1].get_xdata(), [model.alpha_] * 2)
+    fraction = model.alpha_ / model.alpha_max_
+    assert_array_equal(score.lines[1].get_xdata(), [fraction] * 2)
+    assert_array_equal(score.lines[0].get_xdata(), model.alphas_ / model.alpha_max_)
+    assert score.get_xlabel() == "alpha / alpha_max"
+    assert_allclose(drawn(gap, 1), [1e-2 * y.var() / 2] * 2)
     display.figure_.canvas.draw()
 
 

@@ -221,3 +221,19 @@ def test_what_a_path_returns_is_public():
     path = convex_relu_path(X, Y, alphas=[0.5, 0.1], **LOOSE)
     assert isinstance(path, RegularizationPath)
     assert (Path(sklearn_convexrelu.__file__).parent / "py.typed").is_file()
+
+
+@pytest.mark.parametrize("kind", [ConvexReLURegressor, ConvexReLURegressorCV])
+def test_columns_of_words_are_named_with_what_to_do(kind):
+    table = {"size": X[:, 0], "town": ["a", "b", "c"] * 20, "more": X[:, 1]}
+    frame = pytest.importorskip("pandas").DataFrame(table)
+    with pytest.raises(ValueError, match=r"words \(columns town\).*OneHotEncoder"):
+        kind().fit(frame, Y)
+    with pytest.raises(ValueError, match="could not convert.*encode words first"):
+        kind().fit(frame.to_numpy(dtype=object), Y)
+
+
+def test_shapes_are_told_in_words():
+    model = ConvexReLURegressor(0.1, warm_start=True, **LOOSE).fit(X, Y)
+    with pytest.raises(ValueError, match=r"is now .*sub-networks of widths \(2,\)\)"):
+        model.set_params(subnetwork_widths=(2,)).fit(X, Y)

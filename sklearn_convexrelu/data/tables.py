@@ -46,8 +46,28 @@ def checked(estimator, X, y, **targets):
         validate_data(estimator, X, skip_check_array=True)
         stand_in = np.broadcast_to(np.float32(0.0), (len(X), 1))
         return X, check_X_y(stand_in, y, estimator=estimator, **targets)[1]
-    X, y = validate_data(estimator, X, y, **_TABLES, **targets)
+    try:
+        X, y = validate_data(estimator, X, y, **_TABLES, **targets)
+    except ValueError as error:
+        raise _with_a_hint(error, X) from error
     return _canonical(X) if sparse.issparse(X) else X, y
+
+
+def _with_a_hint(error, X):
+    """Return the error of a table, with what to do about columns of words."""
+    if "could not convert string to float" not in str(error):
+        return error
+    columns = [
+        str(name)
+        for name, kind in dict(getattr(X, "dtypes", {})).items()
+        if getattr(kind, "kind", "O") not in "iufb"
+    ]
+    which = f" (columns {', '.join(columns[:5])})" if columns else ""
+    return ValueError(
+        f"{error}. Features must be numbers: encode words{which} first, for example by "
+        "make_pipeline(make_column_transformer((OneHotEncoder(), columns), "
+        "remainder='passthrough'), estimator)."
+    )
 
 
 def checked_again(estimator, X):

@@ -45,7 +45,7 @@ _VANISHED = (
 )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class TreeShape:
     """Widths of a sub-network, and the penalty that goes with it.
 
@@ -64,6 +64,11 @@ class TreeShape:
     norm: Norm = EUCLIDEAN
 
     is_tree = True
+
+    def __repr__(self):
+        penalty = " with weight decay" if self.decays else ""
+        measured = "" if self.norm.is_euclidean else f" of {self.norm!r}"
+        return f"sub-networks of widths {self.widths}{penalty}{measured}"
 
     @cached_property
     def level_sizes(self):
