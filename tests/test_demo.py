@@ -812,6 +812,8 @@ def test_an_interrupt_ends_it_in_one_line():
         stderr=subprocess.PIPE,
         text=True,
         env=os.environ | {"PYTHONPATH": ROOT},
+        # What is started in the background ignores it, and so does what that starts.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     ) as process:
         for line in process.stdout:
             if "fold 2 of 5" in line:

@@ -322,6 +322,7 @@ KINDS = {
 }
 
 
+@pytest.mark.filterwarnings("ignore:Feature .* varies")
 @pytest.mark.parametrize("kind", KINDS)
 def test_bounds_hold_where_rows_and_columns_are_unlike(kind):
     rng = np.random.default_rng(0)

@@ -99,11 +99,11 @@ def test_ways_are_steepest_in_the_metric_of_turn_and_change():
     squares = rng.lognormal(sigma=4, size=(5, 1))
     V, G = rng.standard_normal((2, 5, 30))
     V /= np.linalg.norm(V, axis=0)
-    ways, changes = steepest(squares, V, G, np.zeros_like(V), 0.5)
+    slope = G - V * (G * V).sum(axis=0)
+    ways, changes = steepest(squares, V, slope, np.zeros_like(V), 0.5)
     stiffness = 1 + _STIFFNESS * squares / (squares * V**2).sum(axis=0)
     assert_allclose((stiffness * ways**2).sum(axis=0), 1.0)
     assert_allclose(changes, np.sqrt((squares * ways**2).sum(axis=0)), rtol=1e-6)
-    slope = G - V * (G * V).sum(axis=0)
     gains = (slope * ways).sum(axis=0)
     for _ in range(200):  # nothing else of length one gains more
         other = rng.standard_normal(V.shape)

@@ -503,9 +503,9 @@ def test_a_limit_is_told():
 
 
 CHECKED = [
-    ConvexReLURegressor(loss="absolute_error", tol=1e-2),
-    ConvexReLURegressor(loss="quantile", quantile=0.7, tol=1e-2),
-    ConvexReLUClassifier(loss="hinge", tol=1e-2),
+    ConvexReLURegressor(0.1, loss="absolute_error", tol=1e-2),
+    ConvexReLURegressor(0.1, loss="quantile", quantile=0.7, tol=1e-2),
+    ConvexReLUClassifier(0.1, loss="hinge", tol=1e-2),
     ConvexReLURegressor(standardize=True, tol=1e-2),
     ConvexReLUClassifier(standardize=True, tol=1e-2),
 ]

@@ -53,6 +53,9 @@ def state_problem(
 def standard_scales(X, sample_weight):
     """Return the weighted standard deviation of every feature; one of constant ones.
 
+    To 40 bits: weights and repetitions of rows, which round differently, then have the
+    same scales to the last bit, and with them the same fits.
+
     Parameters
     ----------
     X : ndarray, memmap or sparse matrix of shape (n_samples, n_features)
@@ -64,7 +67,8 @@ def standard_scales(X, sample_weight):
     weights = sample_weight / power_of_two(sample_weight.max())
     scales = rows.deviations(np.ascontiguousarray(weights))
     varying = ~are_constant(rows) & (scales > 0.0) & np.isfinite(scales)
-    return np.where(varying, scales, 1.0)
+    parts, exponents = np.frexp(np.where(varying, scales, 1.0))
+    return np.ldexp(np.round(parts * 2.0**40) / 2.0**40, exponents)
 
 
 def unlike_scales(X, ratio):
