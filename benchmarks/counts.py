@@ -34,7 +34,7 @@ from sklearn_convexrelu import (
 )
 from sklearn_convexrelu.adaptive import loop as adaptive
 from sklearn_convexrelu.adaptive import steps
-from sklearn_convexrelu.adaptive.slide import _TreeObjective, _WeightObjective
+from sklearn_convexrelu.adaptive.slide import _WeightObjective
 from sklearn_convexrelu.pricing.kernels import Prices
 from sklearn_convexrelu.pricing.search import Pricer
 from sklearn_convexrelu.pricing.subnetworks import TreePricer, _TreePrices
@@ -119,8 +119,7 @@ class Counter:
         self.count(Prices, "_pattern_sums", None, pricing_work)
         self.count(Prices, "totals_and_gradients", None, several_outputs_work)
         self.count(_TreePrices, "totals_and_gradients", None, tree_pricing_work)
-        for kind in (_WeightObjective, _TreeObjective):
-            self.count(kind, "__call__", "slide steps", slide_work)
+        self.count(_WeightObjective, "__call__", "slide steps", slide_work)
         self.count(steps, "best_amplitudes", "solves", solve_work)
         self.count(adaptive._Run, "improve", "rounds", nothing)
         self.count(CentralPath, "block_matrices", "Newton steps", nothing)
