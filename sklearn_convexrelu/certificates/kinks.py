@@ -23,7 +23,10 @@ _TIGHT = 1e-9  # width of smoothing, for the targets: of those that a constant m
 _CLOSE = 1e-3
 _MOST_ROUNDS = 40
 _STEP = 0.7  # of the way from the best subgradient to the programme's, which swings
-MOST_CUTS = 100  # a round
+MOST_CUTS = 40  # a round; 20 and 100 take as long
+# Cuts from where on old ones go. With none that go a programme had thousands, and took
+# most of the time of a small fit of the hinge; with all that do not bind it cycled.
+_MOST_KEPT = 400
 
 
 def constant_dual_point(problem):
@@ -134,6 +137,10 @@ class _Ties:
         )
         if solved.x is None:
             return None, -np.inf
+        if len(fixed) > _MOST_KEPT:  # old ones that do not bind go
+            kept = solved.ineqlin.marginals < 0.0
+            kept[-_MOST_KEPT // 2 :] = True
+            self.values, self.limits = [values[kept]], [fixed[kept]]
         N = self.N.copy()
         N[self.rows, self.outputs] = solved.x[:-1]
         return N, solved.x[-1]
