@@ -273,7 +273,6 @@ class BaseConvexReLU(
             solver = self._solver()
             data = self._data(X, y, sample_weight)
             solver, *stated = self._stated(data, solver)
-            self._warn_of_scales(data)
             self._train(data, solver, *stated, task, deadline)
             with kept_on_interrupt(self):
                 self._warn_of_constant()
@@ -286,12 +285,12 @@ class BaseConvexReLU(
         data = self._checked(X, y, sample_weight, whole)
         return data.standardised() if self.standardize else data
 
-    def _warn_of_scales(self, data):
+    def _warn_of_scales(self, rows):
         """Warn where features are of such unlike scales that some count for nothing."""
-        found = None if self.standardize else unlike_scales(data.X, _UNLIKE)
+        found = None if self.standardize else unlike_scales(rows, _UNLIKE)
         if found is None:
             return
-        names = getattr(self, "feature_names_in_", range(data.X.shape[1]))
+        names = getattr(self, "feature_names_in_", range(self.n_features_in_))
         largest, least = (repr(names[column]) for column in found[:2])
         warn(
             f"Feature {largest} varies {found[2]:.0e} times as much as feature "
@@ -322,8 +321,10 @@ class BaseConvexReLU(
         if data.scales is not None:
             solver = solver.on_standardised(data.scales)
         stated = data.stated(solver, **self._statement())
-        if solver.proves and not NORMS[self.norm].is_euclidean:
-            self._warn_of_offsets(stated[0].rows)
+        if solver.proves:  # once, not in every fold
+            self._warn_of_scales(stated[0].rows)
+            if not NORMS[self.norm].is_euclidean:
+                self._warn_of_offsets(stated[0].rows)
         return solver, *stated
 
     def _warn_of_offsets(self, rows):
@@ -438,8 +439,6 @@ class BaseConvexReLU(
         solver = self._solver(proves)
         data = self._data(X, y, sample_weight, whole)
         solver, problem, alpha_max = self._stated(data, solver)
-        if proves:  # once, not in every fold
-            self._warn_of_scales(data)
         alphas = absolute(alphas, alpha_max if relative_alpha else 1.0)
         callback = Printer(self.verbose) if self.verbose else None
         path = follow(

@@ -118,7 +118,6 @@ class _CrossValidated:
                 sequential_subtasks=False,
             ).begin()
             solver, problem, alpha_max = self._stated(data, solver)
-            self._warn_of_scales(data)
             grid = alpha_grid(self.alphas, self.n_alphas, self.eps)
             unit = alpha_max if self.relative_alpha or self.alphas is None else 1.0
             alphas = absolute(grid, unit)

@@ -145,7 +145,7 @@ def follow(
     units = Units.of(problem, solver.gated)
     scaled, solver = units.scaled(problem), units.solver(solver)
     path = solver.solve_path(
-        replace(scaled, rows=scaled.rows.until(deadline)),
+        scaled.until(deadline),
         units.strengths(alphas),
         None if start is None else units.shrink(start),
         None if callback is None else units.translated(callback),

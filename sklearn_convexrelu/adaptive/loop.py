@@ -36,7 +36,7 @@ from sklearn_convexrelu.certificates.kinks import (
 )
 from sklearn_convexrelu.data.statement import are_constant
 from sklearn_convexrelu.data.units import Units
-from sklearn_convexrelu.model.solution import Solution, Status, history_record
+from sklearn_convexrelu.model.solution import Solution, Status, certified_record
 from sklearn_convexrelu.pricing.search import (
     FAIR,
     FIRST,
@@ -198,10 +198,8 @@ class AdaptiveSolver:
             found = pricer.price(N, none_known, rng, FIRST)[0]
 
             def units():
-                U = found.directions[:, :MOST_CUTS]
-                return problem.shape.features(problem.rows, U), found.outputs[
-                    :MOST_CUTS
-                ]
+                U, A = found.directions[:, :MOST_CUTS], found.outputs[:MOST_CUTS]
+                return problem.shape.features(problem.rows, U), A
 
             return found.best, units
 
@@ -497,13 +495,7 @@ class _Run:
     def record(self, certificate):
         """Append to the history and tell the callback."""
         network = self.point.network
-        record = history_record(
-            self.started,
-            certificate.objective,
-            certificate.gap,
-            network.n_neurons,
-            certificate.price,
-        )
+        record = certified_record(self.started, certificate, network.n_neurons)
         self.history.append(record)
         if self.callback is not None:
             self.stopped |= bool(self.callback(record, network))

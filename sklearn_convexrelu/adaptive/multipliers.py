@@ -26,7 +26,7 @@ import numpy as np
 from sklearn_convexrelu.adaptive.policy import Care
 from sklearn_convexrelu.adaptive.steps import Point
 from sklearn_convexrelu.certificates.certificate import certificate_at, dual_point
-from sklearn_convexrelu.model.solution import Status, history_record
+from sklearn_convexrelu.model.solution import Status, certified_record
 
 __all__ = ["ENDS", "solutions_with_kinks"]
 
@@ -72,11 +72,6 @@ def solutions_with_kinks(solver, problem, alphas, start=None, callback=None):
             return
 
 
-def _untimed(problem):
-    """Return a problem whose rows have no deadline."""
-    return replace(problem, rows=problem.rows.until(None))
-
-
 class _Path:
     """The slopes, and the run of the loop, that go from one alpha to the next."""
 
@@ -86,7 +81,7 @@ class _Path:
         smooth = problem.smoothed(self.width)
         self.run = solver.run(smooth, start, None if callback is None else self._step)
         self.target = self.run.aim
-        problem = _untimed(problem)
+        problem = problem.until(None)
         self.constant = problem.null_network()
         # Not the objective: alpha may still be open.
         self.loss_of_constant = problem.loss_at(self.constant.forward(problem.rows))
@@ -94,7 +89,7 @@ class _Path:
     def solution(self, problem):
         """Return the solution at another alpha."""
         # The loop answers for the deadline; what it returns is judged in any case.
-        self.timed, self.problem, self.history = problem, _untimed(problem), []
+        self.timed, self.problem, self.history = problem, problem.until(None), []
         self.started, self.n_iter = time.perf_counter(), 0
         self.bound, gap, n_idle, care, solved = 0.0, np.inf, 0, Care.QUICK, None
         while True:
@@ -138,7 +133,7 @@ class _Path:
         """Return a solution of the smooth problem as one of the exact problem."""
         problem, known = self.problem, solved.certificate
         network = solved.network if solved.dual_network is None else solved.dual_network
-        smooth = _untimed(smooth)
+        smooth = smooth.until(None)
         N = dual_point(smooth, network.forward(problem.rows), overwrites=True)
         point = self._better(Point.of(problem, solved.network))
         exact = known.price_bound if known.kind == "exact" else None
@@ -166,13 +161,7 @@ class _Path:
 
     def _record(self, certificate, network):
         """Append to the history and tell the callback, which may ask to stop."""
-        record = history_record(
-            self.started,
-            certificate.objective,
-            certificate.gap,
-            network.n_neurons,
-            certificate.price,
-        )
+        record = certified_record(self.started, certificate, network.n_neurons)
         self.history.append(record)
         if self.callback is not None:
             self.run.stopped |= bool(self.callback(record, network))

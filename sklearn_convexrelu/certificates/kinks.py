@@ -34,9 +34,8 @@ def constant_dual_point(problem):
 
     Targets that it meets share what their slopes have to add up to.
     """
-    if problem.loss.is_smooth:
-        return dual_point(problem, problem.null_network().forward(problem.rows))
-    problem = _tight(problem)
+    if not problem.loss.is_smooth:
+        problem = _tight(problem)
     return dual_point(problem, problem.null_network().forward(problem.rows))
 
 

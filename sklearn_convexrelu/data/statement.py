@@ -71,15 +71,15 @@ def standard_scales(X, sample_weight):
     return np.ldexp(np.round(parts * 2.0**40) / 2.0**40, exponents)
 
 
-def unlike_scales(X, ratio):
+def unlike_scales(rows, ratio):
     """Return the features of the largest and the least spread, if so far apart.
 
     Constant features count for nothing.
 
     Parameters
     ----------
-    X : ndarray, memmap or sparse matrix of shape (n_samples, n_features)
-        The features.
+    rows : Rows
+        The features, those of a Problem: it has asked for their bounds.
     ratio : float
         From which ratio of spreads on.
 
@@ -88,7 +88,6 @@ def unlike_scales(X, ratio):
     tuple of int and float or None
         Their indices, and the ratio; None where it is less.
     """
-    rows = Rows.of(X)
     varying = np.flatnonzero(~are_constant(rows))
     if not len(varying):
         return None

@@ -83,6 +83,10 @@ class Problem:
         targets = self.Y - width * slopes
         return replace(self, loss=self.loss.smoothed(width), Y=targets)
 
+    def until(self, deadline):
+        """Return the same problem with another Deadline for its rows, or None."""
+        return replace(self, rows=self.rows.until(deadline))
+
     def subset(self, index):
         """Return the problem on some of the rows, their weights summing to one."""
         weights = self.weights[index]

@@ -9,7 +9,7 @@ import numpy as np
 from sklearn_convexrelu.certificates.certificate import Certificate
 from sklearn_convexrelu.model.neurons import GatedNetwork, Network
 
-__all__ = ["Solution", "Status", "history_record"]
+__all__ = ["Solution", "Status", "certified_record", "history_record"]
 
 
 def history_record(started, objective, gap, n_neurons, price):
@@ -62,6 +62,17 @@ class Status(Enum):
         return self.__reduce__()
 
 
+def certified_record(started, certificate, n_neurons):
+    """Return the same of a network that was certified."""
+    return history_record(
+        started,
+        certificate.objective,
+        certificate.gap,
+        n_neurons,
+        certificate.price,
+    )
+
+
 @dataclass(frozen=True)
 class Solution:
     """Outcome of a solver.
@@ -112,15 +123,7 @@ class Solution:
             certificate=certificate,
             status=status,
             n_iter=1,
-            history=[
-                history_record(
-                    time.perf_counter(),
-                    certificate.objective,
-                    certificate.gap,
-                    0,
-                    certificate.price,
-                )
-            ],
+            history=[certified_record(time.perf_counter(), certificate, 0)],
             tolerance=tolerance,
             directions=None,
             low_rank=low_rank,

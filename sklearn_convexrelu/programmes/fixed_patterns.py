@@ -217,7 +217,7 @@ class FixedPatterns:
         """
         # Asked between steps: what a programme has reached is still to be certified.
         deadline = problem.rows.deadline
-        problem = replace(problem, rows=problem.rows.until(None))
+        problem = problem.until(None)
         programme, network_of = self.programme(problem)
         if not programme.n_units:
             tolerance = self.tol * problem.loss_scale()

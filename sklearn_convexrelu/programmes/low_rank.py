@@ -203,7 +203,7 @@ class LowRank:
         """
         # Certificates on all features are made whatever the time.
         deadline = problem.rows.deadline
-        problem = replace(problem, rows=problem.rows.until(None))
+        problem = problem.until(None)
         reduction = self.reduction(problem)
         basis, inner = reduction.basis, self.inner(reduction.basis)
         certified = _Certified(problem, reduction, inner) if self.proves else None
@@ -211,9 +211,8 @@ class LowRank:
         def mapped_callback(record, network):
             return callback(record, network.mapped(basis))
 
-        timed = reduction.problem.rows.until(deadline)
         path = inner.solve_path(
-            replace(reduction.problem, rows=timed),
+            reduction.problem.until(deadline),
             alphas,
             None if start is None else start.mapped(basis.T),
             None if callback is None else mapped_callback,
