@@ -264,6 +264,26 @@ class BaseConvexReLU(
         may lack what a fit must have, such as a class.
         """
 
+    def _refuse_on_workers(self, loss):
+        """Refuse what rows on the workers of a cluster cannot be trained with."""
+        adaptive = isinstance(self.patterns, str) and self.patterns == "adaptive"
+        for name, value, off in (
+            ("patterns", self.patterns, not adaptive),
+            ("rank", self.rank, self.rank is not None),
+            ("pruning", self.pruning, self.pruning),
+        ):
+            if off:
+                raise ValueError(
+                    f"{name}={value!r} needs the rows in one process: with dask "
+                    "collections use patterns='adaptive', rank=None, pruning=False."
+                )
+        if not loss.is_smooth:
+            raise ValueError(
+                f"loss={self.loss!r} has kinks, for which training sorts residuals and "
+                "takes thousands of passes: with dask collections use a smooth one, as "
+                "'huber' or 'squared_hinge'."
+            )
+
     @with_callbacks
     def _fit(self, X, y, sample_weight):
         """Check, train, set the attributes; change nothing where that fails."""

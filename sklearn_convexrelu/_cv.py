@@ -27,6 +27,7 @@ from sklearn.utils.validation import _num_samples
 from sklearn_convexrelu._base import absolute
 from sklearn_convexrelu._callbacks import Task, with_callbacks
 from sklearn_convexrelu._classifier import ConvexReLUClassifier
+from sklearn_convexrelu._dask import refuse_dask
 from sklearn_convexrelu._deadline import Deadline
 from sklearn_convexrelu._failures import kept_on_interrupt, undone_on_failure
 from sklearn_convexrelu._folds import (
@@ -97,6 +98,7 @@ class _CrossValidated:
         estimator
             The fitted estimator itself.
         """
+        refuse_dask(type(self).__name__, X, y, sample_weight)
         deadline = Deadline.after(self.time_limit)
         if isinstance(sample_weight, Real):
             sample_weight = np.full(_num_samples(X), float(sample_weight))

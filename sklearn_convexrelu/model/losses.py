@@ -324,14 +324,17 @@ class Softmax(Loss):
         """Return the scaling at which a probability reaches zero."""
         return room(Y, -N / weights[:, None])
 
-    def balanced(self, N, Y, weights):
-        """Return a point next to ``N`` in the conjugate's domain, columns summing to 0.
+    def imbalance(self, N, Y, weights):
+        """Return the sums over rows of the dual point, and of probabilities."""
+        return N.sum(axis=0), (weights[:, None] * Y + N).sum(axis=0)
+
+    def rebalanced(self, N, Y, weights, excess, totals):
+        """Return ``balanced`` of some rows, given the sums over all.
 
         Classes with too much probability give it to those with too little, in
         proportion, so that rows stay probabilities.
         """
         P = weights[:, None] * Y + N
-        excess, totals = N.sum(axis=0), P.sum(axis=0)
         given = P * ratio(np.maximum(excess, 0.0), totals)
         lacking = np.maximum(-excess, 0.0)
         shares = ratio(lacking, lacking.sum())

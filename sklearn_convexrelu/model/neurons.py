@@ -377,7 +377,7 @@ def mapped(basis, A, axis):
 def features(shape, rows, directions):
     """Return the values of directions of a shape at all rows, (n_samples, K)."""
     K = directions.shape[1]
-    out = np.empty((len(rows), K), np.result_type(rows.dtype, directions))
+    out = rows.empty(K, dtype=np.result_type(rows.dtype, directions))
     prepared = shape.prepared(rows, directions)
     return rows.map(unit_values, shape.width(K), out, shape, prepared)
 
@@ -385,7 +385,7 @@ def features(shape, rows, directions):
 def outputs_for(rows, weights, intercept):
     """Return an array for the outputs, in the precision of products with weights."""
     dtype = np.result_type(rows.dtype, weights, intercept)
-    return np.empty((len(rows), len(intercept)), dtype)
+    return rows.empty(len(intercept), dtype=dtype)
 
 
 def unit_values(block, rows, shape, prepared):

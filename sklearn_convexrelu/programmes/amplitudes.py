@@ -70,11 +70,10 @@ class Features:
             width *= min(1.0, _SQUARES_WIDTH / max(self.n_units, 1))
         return self.rows.reduce(_of_values, width, self, kernel, args)
 
-    def taken(self, index):
-        """Return the features at some of the rows, which are kept."""
+    def taken(self, rows, index):
+        """Return the features at some of the rows, which those of the index are."""
         if self._kept is not None:
             return self._kept[index]
-        rows = self.rows.take(index)
         values = np.empty((len(rows), self.n_units))
         width = self.shape.width(self.n_units)
         return rows.map(unit_values, width, values, self.shape, self.prepared)
@@ -175,11 +174,12 @@ class _Model:
 
     def __init__(self, problem, features, A):
         self.problem, self.features, self.A = problem, features, A
-        self._hessian = None
+        self._hessian = self._few = None
 
     def objective(self, c, b):
         """Return the objective and the predictions."""
-        problem, F = self.problem, np.empty(self.problem.Y.shape)
+        problem = self.problem
+        F = self.features.rows.empty(problem.n_outputs)
         (loss,) = self.features.reduce(_loss, c[:, None] * self.A, b, problem, F)
         return loss + problem.alpha * c.sum(), F
 
@@ -220,16 +220,22 @@ class _Model:
         if problem.loss.is_quadratic:
             if self._hessian is None:
                 sums = self.features.reduce(_moments, problem.weights, squares=True)
-                self._hessian = _of_moments(A, problem.weights.sum(), *sums)
+                self._hessian = _of_moments(A, *sums)
             return self._hessian
         step = max(len(F) // _HESSIAN_ROWS, 1)
         if step == 1:
             args = F, A, problem, 1.0
             return self.features.reduce(_second_derivatives, *args, squares=True)
         few = slice(None, None, step)
-        total = problem.weights[few].sum()
-        values = self.features.taken(few)
-        return _second_derivatives(values, few, F, A, problem, total)
+        values, sample = self._sample(few)
+        return _second_derivatives(values, slice(None), F[few], A, sample, 1.0)
+
+    def _sample(self, few):
+        """Return the features at some of many rows, and the problem on those."""
+        if self._few is None:
+            sample = self.problem.subset(few)
+            self._few = self.features.taken(sample.rows, few), sample
+        return self._few
 
 
 def _loss(values, rows, outputs, b, problem, F):
@@ -252,8 +258,9 @@ def _slopes(values, rows, F, problem):
 
 def _moments(values, rows, weights):
     """Kernel: weighted second and first moments of the values."""
-    weighted = values * np.sqrt(weights[rows])[:, None]
-    return weighted.T @ weighted, weights[rows] @ values
+    weights = weights[rows]
+    weighted = values * np.sqrt(weights)[:, None]
+    return weights.sum(), weighted.T @ weighted, weights @ values
 
 
 def _of_moments(A, total, squares, sums):
