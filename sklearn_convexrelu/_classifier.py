@@ -642,7 +642,9 @@ class ConvexReLUClassifier(ClassifierMixin, BaseConvexReLU):
 
 def _indicators(y, known):
     """Return the targets of the outputs, one for two classes, else one each."""
-    binarizer = LabelBinarizer(neg_label=0 if known["_fitted_loss"] == "log_loss" else -1)
+    binarizer = LabelBinarizer(
+        neg_label=0 if known["_fitted_loss"] == "log_loss" else -1
+    )
     binarizer.fit(y if known["_multilabel"] else known["classes_"])
     return binarizer.transform(y).astype(np.float64)
 

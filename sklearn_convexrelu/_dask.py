@@ -11,7 +11,7 @@ from functools import partial
 import numpy as np
 from sklearn.utils import check_array, check_X_y
 from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted, validate_data
 
 from sklearn_convexrelu.data.cluster import Cluster, Constant, Spread, Traffic
 
@@ -74,11 +74,14 @@ def taken_in(estimator, X, y, sample_weight, **targets):
         not what scikit-learn takes.
     """
     client = _client()
+    _refuse_others(X=X, y=y, sample_weight=sample_weight)
     stand_in = _stand_in(X)
     validate_data(estimator, stand_in, skip_check_array=True)
     dtype = check_array(stand_in, dtype=_FLOATS, ensure_all_finite=False).dtype
     n_threads = sum(client.nthreads().values())
-    blocks = [client.compute(list(each)) for each in _blocks(X, y, sample_weight) if each]
+    blocks = [
+        client.compute(list(each)) for each in _blocks(X, y, sample_weight) if each
+    ]
     groups = np.array_split(np.arange(len(blocks[0])), min(len(blocks[0]), n_threads))
     options = {"dtype": dtype, **targets}
     parts = [
@@ -129,6 +132,16 @@ def _client():
     return client
 
 
+def _refuse_others(**given):
+    """Refuse what is no dask collection beside one."""
+    for name, each in given.items():
+        if each is not None and not is_dask(each):
+            raise ValueError(
+                f"{name} must be a dask collection where X or y is one, got "
+                f"{type(each).__name__}."
+            )
+
+
 def _stand_in(X):
     """Return a small table with the columns and precision of a collection."""
     if hasattr(X, "_meta_nonempty"):
@@ -145,13 +158,6 @@ def _stand_in(X):
 
 def _blocks(X, y, sample_weight):
     """Return the blocks of rows of collections, in lists as long as one another."""
-    given = {"X": X, "y": y, "sample_weight": sample_weight}
-    for name, each in given.items():
-        if each is not None and not is_dask(each):
-            raise ValueError(
-                f"{name} must be a dask collection where X or y is one, got "
-                f"{type(each).__name__}."
-            )
     chunks = getattr(X, "chunks", None)
     is_known = chunks is not None and not np.isnan(chunks[0]).any()
     lists = []
@@ -181,10 +187,19 @@ def _checked_part(X, y, weights=None, *, options):
     if not len(X):
         return X, y, weights
     if weights is not None:
-        weights = np.asarray(_joined(weights))
-        weights = _check_sample_weight(
-            weights, X, dtype=np.float64, ensure_non_negative=True
+        # Not as scikit-learn checks them: those of a part may all be zero.
+        weights = check_array(
+            _joined(weights),
+            ensure_2d=False,
+            dtype=np.float64,
+            input_name="sample_weight",
         )
+        if weights.shape != (len(X),):
+            raise ValueError(
+                f"sample_weight.shape == {weights.shape} for {len(X)} rows."
+            )
+        if weights.min() < 0.0:
+            raise ValueError("Negative values in data passed to `sample_weight`")
     X, y = check_X_y(X, y, **options)
     if y.ndim == 2 and y.shape[1] == 1:
         y = y[:, 0]
@@ -283,7 +298,9 @@ def lazily(estimator, method, X):
         X = X.to_dask_array()
     X = X.rechunk({1: -1})
     few = getattr(plain, method)(np.zeros((1, plain.n_features_in_), dtype))
-    shape = {"drop_axis": 1} if few.ndim == 1 else {"chunks": (X.chunks[0], few.shape[1])}
+    shape = (
+        {"drop_axis": 1} if few.ndim == 1 else {"chunks": (X.chunks[0], few.shape[1])}
+    )
     call = partial(_called, plain, method)
     meta = np.empty((0,) * few.ndim, few.dtype)
     return da.map_blocks(call, X, dtype=few.dtype, meta=meta, **shape)
@@ -326,6 +343,7 @@ def scored(estimator, X, y, sample_weight, is_classifier):
     """
     from dask import compute, delayed
 
+    _refuse_others(X=X, y=y, sample_weight=sample_weight)
     plain, _ = _nameless(estimator, X)
     lists = _blocks(X, y, sample_weight)
     blocks = zip(*(own for own in lists if own), strict=True)
@@ -370,7 +388,9 @@ def _plain(X, y, weights):
 
 def _r2(sums):
     """Return the mean R2 over outputs, by scikit-learn's rules for constant ones."""
-    totals, means, squares, residuals = (np.array(each) for each in zip(*sums, strict=True))
+    totals, means, squares, residuals = (
+        np.array(each) for each in zip(*sums, strict=True)
+    )
     mean = totals @ means / totals.sum()
     about = (squares + totals[:, None] * (means - mean) ** 2).sum(axis=0)
     left = residuals.sum(axis=0)

@@ -453,8 +453,9 @@ class ConvexReLURegressor(RegressorMixin, BaseConvexReLU):
         Returns
         -------
         ndarray of shape (n_samples,), (n_samples, n_targets) or (n_samples, n_levels)
-            A dask array, not computed yet, for dask collections. Predicted targets; for the Poisson loss predicted means, and for several
-            levels of a quantile one column each.
+            Predicted targets; for the Poisson loss predicted means, and for several
+            levels of a quantile one column each. For dask collections they are a dask
+            array that is not computed yet.
         """
         if is_dask(X):
             return lazily(self, "predict", X)

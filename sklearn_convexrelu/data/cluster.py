@@ -245,10 +245,10 @@ class Spread:
 
     def __getitem__(self, index):
         """Return some rows: here where they are few, on the workers where many."""
+        if isinstance(index, tuple):
+            raise TypeError("Samples on workers are indexed by rows alone.")
         if isinstance(index, slice):
             index = np.arange(*index.indices(len(self)))
-        if np.ndim(index) != 1:
-            raise TypeError("Samples on workers are indexed by rows alone.")
         return self._few(index) if len(index) <= _FEW else self._many(index)
 
     def _few(self, index):

@@ -29,7 +29,16 @@ from sklearn_convexrelu._deadline import Deadline
 from sklearn_convexrelu._threads import in_parallel
 from sklearn_convexrelu.data.cluster import is_spread
 
-__all__ = ["FEW_ROWS", "Block", "Rows", "Weights", "is_mapped", "kept", "largest", "scaled"]
+__all__ = [
+    "FEW_ROWS",
+    "Block",
+    "Rows",
+    "Weights",
+    "is_mapped",
+    "kept",
+    "largest",
+    "scaled",
+]
 
 # Results held at a time, twice as much where there are several chunks. Fits of 10 000
 # rows took 1.25 and 1.4 times as long with twice and four times as much. Those of

@@ -168,6 +168,7 @@ class Loss(ABC):
         separate. Softmax may be left with slopes, which ``balanced`` takes out of the
         certificate at the price of a weaker bound.
         """
+
         def at(b):
             value, N = self.value_and_gradient(F + b, Y, weights)
             return value, N.sum(axis=0), np.abs(N).sum()
