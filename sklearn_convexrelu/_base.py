@@ -13,6 +13,7 @@ from sklearn.utils.validation import (
     check_is_fitted,
 )
 
+from sklearn_convexrelu._arrays import ArraysMixin, Home, as_numpy
 from sklearn_convexrelu._callbacks import (
     CallbackSupportMixin,
     Printer,
@@ -169,7 +170,12 @@ _OF_THE_PROBLEM = (
 
 
 class BaseConvexReLU(
-    PosthocMixin, ExportMixin, CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta
+    PosthocMixin,
+    ExportMixin,
+    ArraysMixin,
+    CallbackSupportMixin,
+    BaseEstimator,
+    metaclass=ABCMeta,
 ):
     """Base of the estimators; a subclass adds its losses, targets and predictions."""
 
@@ -287,7 +293,8 @@ class BaseConvexReLU(
     @with_callbacks
     def _fit(self, X, y, sample_weight):
         """Check, train, set the attributes; change nothing where that fails."""
-        deadline = Deadline.after(self.time_limit)
+        deadline, home = Deadline.after(self.time_limit), Home.of(X)
+        X, y, sample_weight = map(as_numpy, (X, y, sample_weight))
         task = Task.of_fit(self, X, y, sample_weight, max_subtasks=None).begin()
         with undone_on_failure(self), training_threads(self.n_jobs):
             solver = self._solver()
@@ -295,6 +302,7 @@ class BaseConvexReLU(
             solver, *stated = self._stated(data, solver)
             self._train(data, solver, *stated, task, deadline)
             with kept_on_interrupt(self):
+                self._settle_at(home)
                 self._warn_of_constant()
         with kept_on_interrupt(self):
             task.end(attributes={})
@@ -302,7 +310,8 @@ class BaseConvexReLU(
 
     def _data(self, X, y, sample_weight, whole=None):
         """Return the CheckedData, with scales where features are standardised."""
-        data = self._checked(X, y, sample_weight, whole)
+        given = map(as_numpy, (X, y, sample_weight))
+        data = self._checked(*given, whole)
         return data.standardised() if self.standardize else data
 
     def _warn_of_scales(self, rows):
@@ -661,6 +670,7 @@ class BaseConvexReLU(
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
+        tags.array_api_support = True
         return tags
 
     def _forward(self, X):

@@ -16,11 +16,11 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import check_classification_targets, type_of_target
 from sklearn.utils.validation import column_or_1d
 
+from sklearn_convexrelu._arrays import answers_in_kind
 from sklearn_convexrelu._base import BaseConvexReLU, CheckedData
 from sklearn_convexrelu._dask import (
     facts_of_labels,
     is_dask,
-    lazily,
     scored,
     taken_in,
 )
@@ -523,6 +523,7 @@ class ConvexReLUClassifier(ClassifierMixin, BaseConvexReLU):
         is_exclusive = n_outputs > 1 and not multilabel
         return classification_loss(self.loss, is_exclusive=is_exclusive)
 
+    @answers_in_kind
     def decision_function(self, X: ArrayLike) -> NDArray:
         """Return the outputs of the network.
 
@@ -537,11 +538,10 @@ class ConvexReLUClassifier(ClassifierMixin, BaseConvexReLU):
             For two classes one value a sample, positive for ``classes_[1]``; else one
             for each class or label. With the log loss these are logits.
         """
-        if is_dask(X):
-            return lazily(self, "decision_function", X)
         F = self._forward(X)
         return F[:, 0] if self.n_outputs_ == 1 else F
 
+    @answers_in_kind
     def predict(self, X: ArrayLike) -> NDArray:
         """Predict classes.
 
@@ -556,8 +556,6 @@ class ConvexReLUClassifier(ClassifierMixin, BaseConvexReLU):
             The class of the largest output, or the indicator of labels with positive
             outputs.
         """
-        if is_dask(X):
-            return lazily(self, "predict", X)
         F = self._forward(X)
         if self._multilabel:
             return (F > 0.0).astype(int)
@@ -565,6 +563,7 @@ class ConvexReLUClassifier(ClassifierMixin, BaseConvexReLU):
         return self.classes_[codes]
 
     @available_if(_has_probabilities)
+    @answers_in_kind
     def predict_proba(self, X: ArrayLike) -> NDArray:
         """Predict probabilities; with the log loss only.
 
@@ -578,14 +577,13 @@ class ConvexReLUClassifier(ClassifierMixin, BaseConvexReLU):
         ndarray of shape (n_samples, n_classes) or (n_samples, n_labels)
             Probability of each class, rows summing to one, or of each label by itself.
         """
-        if is_dask(X):
-            return lazily(self, "predict_proba", X)
         F = self._forward(X)
         if self._multilabel:
             return expit(F)
         return np.hstack([expit(-F), expit(F)]) if F.shape[1] == 1 else softmax(F, 1)
 
     @available_if(_has_probabilities)
+    @answers_in_kind
     def predict_log_proba(self, X: ArrayLike) -> NDArray:
         """Predict logarithms of probabilities, exact where these are tiny.
 
@@ -599,8 +597,6 @@ class ConvexReLUClassifier(ClassifierMixin, BaseConvexReLU):
         ndarray of shape (n_samples, n_classes) or (n_samples, n_labels)
             Log probability of each class or label.
         """
-        if is_dask(X):
-            return lazily(self, "predict_log_proba", X)
         F = self._forward(X)
         if self._multilabel:
             return log_expit(F)

@@ -24,6 +24,7 @@ from sklearn.utils.metadata_routing import (
 from sklearn.utils.parallel import delayed
 from sklearn.utils.validation import _num_samples
 
+from sklearn_convexrelu._arrays import Home, as_numpy
 from sklearn_convexrelu._base import absolute
 from sklearn_convexrelu._callbacks import Task, with_callbacks
 from sklearn_convexrelu._classifier import ConvexReLUClassifier
@@ -99,7 +100,8 @@ class _CrossValidated:
             The fitted estimator itself.
         """
         refuse_dask(type(self).__name__, X, y, sample_weight)
-        deadline = Deadline.after(self.time_limit)
+        deadline, home = Deadline.after(self.time_limit), Home.of(X)
+        X, y, sample_weight = map(as_numpy, (X, y, sample_weight))
         if isinstance(sample_weight, Real):
             sample_weight = np.full(_num_samples(X), float(sample_weight))
         routed = self._routed(sample_weight, params)
@@ -146,6 +148,7 @@ class _CrossValidated:
             )
             vars(self).update(chosen)
             with kept_on_interrupt(self):
+                self._settle_at(home)
                 refit.end(attributes={})
         with kept_on_interrupt(self):
             task.end(attributes={})

@@ -12,8 +12,9 @@ from sklearn.metrics import d2_pinball_score
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import column_or_1d
 
+from sklearn_convexrelu._arrays import answers_in_kind, as_numpy
 from sklearn_convexrelu._base import BaseConvexReLU, CheckedData
-from sklearn_convexrelu._dask import is_dask, lazily, scored, taken_in
+from sklearn_convexrelu._dask import is_dask, scored, taken_in
 from sklearn_convexrelu.data.tables import checked, checked_weights, of_rows
 from sklearn_convexrelu.model.losses import REGRESSION_LOSSES, regression_loss
 
@@ -442,6 +443,7 @@ class ConvexReLURegressor(RegressorMixin, BaseConvexReLU):
         levels = self._levels() if self.loss == "quantile" else None
         return regression_loss(self.loss, self.huber_threshold, levels)
 
+    @answers_in_kind
     def predict(self, X: ArrayLike) -> NDArray:
         """Predict targets.
 
@@ -457,8 +459,6 @@ class ConvexReLURegressor(RegressorMixin, BaseConvexReLU):
             levels of a quantile one column each. For dask collections they are a dask
             array that is not computed yet.
         """
-        if is_dask(X):
-            return lazily(self, "predict", X)
         predicted = self._forward(X)
         if _has_log_link(self._fitted_loss):
             means = np.exp(predicted, dtype=np.float64)
@@ -498,7 +498,7 @@ class ConvexReLURegressor(RegressorMixin, BaseConvexReLU):
             return scored(self, X, y, sample_weight, False)
         if self._n_levels() == 1:
             return super().score(X, y, sample_weight)
-        predicted = self.predict(X)
+        predicted, y, sample_weight = map(as_numpy, (self.predict(X), y, sample_weight))
         scores = [
             d2_pinball_score(y, column, sample_weight=sample_weight, alpha=level)
             for column, level in zip(predicted.T, self._levels(), strict=True)
