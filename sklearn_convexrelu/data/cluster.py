@@ -31,13 +31,13 @@ from sklearn_convexrelu._threads import one_blas_thread
 __all__ = ["Cluster", "Each", "Spread", "Traffic", "is_spread"]
 
 # Rows that are brought here when some are taken; more of them stay on the workers.
-# Searches take 2048, second derivatives 4096 to 8191.
+# Searches take 2048, their geometry up to 4095.
 _FEW = 8192
-# dask has its workers give memory back to the system as soon as 64 kB of it are free, by
-# an environment variable that glibc reads. So would the temporaries of every block of
-# rows be, and come back by page faults: products with 80 directions then took 29 ms of a
-# processor for 13. While a task runs this much is kept, in pieces up to that size. A
-# quarter of both, and sixteen times as much, did the same.
+# dask has its workers give memory back to the system as soon as 64 kB of it are free,
+# by an environment variable that glibc reads. So would the temporaries of every block
+# of rows be, and come back by page faults: products with 80 directions then took 29 ms
+# of a processor for 13. While a task runs this much is kept, in pieces up to that size.
+# A quarter of both, and sixteen times as much, did the same.
 _TRIMS = "MALLOC_TRIM_THRESHOLD_"
 _KEPT_BYTES, _PIECE_BYTES = 1 << 24, 1 << 22
 _TRIM, _MAP = -1, -3  # of glibc's mallopt
