@@ -2,13 +2,14 @@
 
 With ``sklearn.set_config(array_api_dispatch=True)`` what is given as arrays of PyTorch,
 CuPy or another library of the array API is answered on the device that it is on.
-Training goes through NumPy, which shares the memory of tensors on the processor; those
-of other devices are copied once.
+Arrays on the processor are trained on through NumPy, which shares their memory. Those
+of a GPU stay there where kernels can be run there (``data/device.py``), and are copied
+for all else.
 """
 
 from copy import copy
 from dataclasses import dataclass
-from functools import wraps
+from functools import partial, wraps
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,8 @@ from sklearn import get_config
 from sklearn.utils._array_api import _convert_to_numpy, get_namespace_and_device
 
 from sklearn_convexrelu._dask import is_dask, lazily
+from sklearn_convexrelu.data.cluster import Traffic, is_spread
+from sklearn_convexrelu.data.device import Device
 
 __all__ = ["ArraysMixin", "Home", "answers_in_kind", "as_numpy"]
 
@@ -38,7 +41,7 @@ class Home:
     @classmethod
     def of(cls, A):
         """Return the home of an array of another library, None for all else."""
-        if not get_config()["array_api_dispatch"] or is_dask(A):
+        if not get_config()["array_api_dispatch"] or is_dask(A) or is_spread(A):
             return None
         xp, is_array, device = get_namespace_and_device(A)
         is_numpy = xp.__name__.rpartition(".")[2] == "numpy"
@@ -56,15 +59,20 @@ class Home:
         return self.xp.asarray(np.ascontiguousarray(A), device=self.device)
 
     @property
+    def trains(self):
+        """Whether kernels run where the arrays are."""
+        return "cpu" not in str(self.device).lower() and self._has_doubles
+
+    def taken(self, X):
+        """Return a table as samples on its device."""
+        to_numpy = partial(_convert_to_numpy, xp=self.xp)
+        X = X.detach() if hasattr(X, "detach") else X
+        return Device.holding(X, Traffic(), self.xp, self.device, to_numpy)
+
+    @property
     def _has_doubles(self):
-        # Of devices in common use Apple's alone have none; array-api-strict says so
-        # of a device that it makes up.
-        if str(self.device).startswith("mps"):
-            return False
-        info = getattr(self.xp, "__array_namespace_info__", None)
-        if info is None:
-            return True
-        return "float64" in info().dtypes(device=self.device)
+        # Of devices in common use Apple's alone have none.
+        return not str(self.device).startswith("mps")
 
 
 def as_numpy(A):
@@ -84,7 +92,7 @@ def answers_in_kind(method):
             return lazily(self, method.__name__, X)
         home = Home.of(X)
         self._check_home(home, method.__name__)
-        result = method(self, as_numpy(X))
+        result = method(self, self._placed(X, home))
         return result if home is None else home.back(result)
 
     return answered
@@ -107,6 +115,13 @@ class ArraysMixin:
                 "namespace and the same device as those passed to fit(), which were "
                 f"{fitted or 'NumPy'} arrays: these are {home or 'NumPy'}."
             )
+
+    def _placed(self, X, home):
+        """Return a table as kernels take it: on its device, or as an array of NumPy."""
+        if home is None or not home.trains or not self._trains_on_devices():
+            return as_numpy(X)
+        is_table = X.ndim == 2 and X.dtype in (home.xp.float32, home.xp.float64)
+        return home.taken(X) if is_table else as_numpy(X)
 
     def _settle_at(self, home):
         """Take fitted arrays to where ``fit`` was given its own."""

@@ -31,6 +31,7 @@ from sklearn_convexrelu._failures import (
 from sklearn_convexrelu._posthoc import PosthocMixin
 from sklearn_convexrelu._threads import training_threads
 from sklearn_convexrelu.adaptive.loop import AdaptiveSolver
+from sklearn_convexrelu.data.cluster import is_spread
 from sklearn_convexrelu.data.statement import (
     standard_scales,
     state_problem,
@@ -38,7 +39,11 @@ from sklearn_convexrelu.data.statement import (
 )
 from sklearn_convexrelu.data.tables import checked_again
 from sklearn_convexrelu.model.loss import Loss
-from sklearn_convexrelu.model.losses import SquaredError
+from sklearn_convexrelu.model.losses import (
+    CLASSIFICATION_LOSSES,
+    REGRESSION_LOSSES,
+    SquaredError,
+)
 from sklearn_convexrelu.model.neurons import NeuronShape
 from sklearn_convexrelu.model.norms import NORMS
 from sklearn_convexrelu.model.subnetworks import TreeNetwork, TreeShape
@@ -101,7 +106,13 @@ class CheckedData:
 
     def standardised(self):
         """Return the data whose features count in units of their deviations."""
-        return replace(self, scales=standard_scales(self.X, self.weights))
+        return replace(self, scales=standard_scales(self.X, self._there(self.weights)))
+
+    def _there(self, samples):
+        """Return what has one row a sample where the features are."""
+        if is_spread(self.X) and not is_spread(samples):
+            return self.X.cluster.put(samples)
+        return samples
 
     def to_standard(self, network):
         """Return a network of the features as one of the features in training."""
@@ -129,8 +140,9 @@ class CheckedData:
         weights = self.weights
         if self.factors is not None:
             weights = weights * self.factors
+        Y, weights = self._there(self.Y), self._there(weights)
         return state_problem(
-            self.X, self.Y, weights, self.loss, scales=self.scales, **options
+            self.X, Y, weights, self.loss, scales=self.scales, **options
         )
 
     def stated(self, solver, **options):
@@ -270,6 +282,13 @@ class BaseConvexReLU(
         may lack what a fit must have, such as a class.
         """
 
+    def _trains_on_devices(self):
+        """Tell whether kernels of these parameters can run on devices."""
+        adaptive = isinstance(self.patterns, str) and self.patterns == "adaptive"
+        plain = adaptive and not len(self.subnetwork_widths) and self.rank is None
+        names = REGRESSION_LOSSES | CLASSIFICATION_LOSSES
+        return plain and not self.pruning and names[self.loss].is_smooth
+
     def _refuse_on_workers(self, loss):
         """Refuse what rows on the workers of a cluster cannot be trained with."""
         adaptive = isinstance(self.patterns, str) and self.patterns == "adaptive"
@@ -294,8 +313,8 @@ class BaseConvexReLU(
     def _fit(self, X, y, sample_weight):
         """Check, train, set the attributes; change nothing where that fails."""
         deadline, home = Deadline.after(self.time_limit), Home.of(X)
-        X, y, sample_weight = map(as_numpy, (X, y, sample_weight))
         task = Task.of_fit(self, X, y, sample_weight, max_subtasks=None).begin()
+        X = self._placed(X, home)
         with undone_on_failure(self), training_threads(self.n_jobs):
             solver = self._solver()
             data = self._data(X, y, sample_weight)
@@ -678,6 +697,8 @@ class BaseConvexReLU(
         check_is_fitted(self)
         X = checked_again(self, X)
         F = self.network_.forward(X)
+        if is_spread(F):
+            F = F.here()
         if self._settled is None:
             return F
         trained = np.isnan(self._settled)

@@ -16,6 +16,7 @@ ORDER = [
     "_threads",
     "_deadline",
     "data.cluster",
+    "data.device",
     "data.rows",
     "model.chunks",
     "model.norms",

@@ -28,7 +28,7 @@ import numpy as np
 
 from sklearn_convexrelu._threads import one_blas_thread
 
-__all__ = ["Cluster", "Each", "Spread", "Traffic", "is_spread"]
+__all__ = ["Cluster", "Each", "Spread", "Traffic", "added", "is_spread"]
 
 # Rows that are brought here when some are taken; more of them stay on the workers.
 # Searches take 2048, their geometry up to 4095.
@@ -152,7 +152,7 @@ class Cluster:
         """Return the sums over parts of the numbers and arrays a function returns."""
         total = None
         for part in self.run(function, *args):
-            total = _sum(total, part)
+            total = added(total, part)
         return total
 
     def empty(self, tail, dtype):
@@ -262,6 +262,14 @@ class Spread:
             index = np.arange(*index.indices(len(self)))
         return self._few(index) if len(index) <= _FEW else self._many(index)
 
+    def here(self):
+        """Return all of them as an array, which is for those of a device."""
+        return np.concatenate(self.cluster.run(np.asarray, self))
+
+    def live(self, mask):
+        """Return the rows of a mask, where they are."""
+        return self._many(np.flatnonzero(mask))
+
     def _few(self, index):
         order = np.argsort(index, kind="stable")
         parts = self.cluster.run(operator.getitem, self, self._by_part(index[order]))
@@ -356,14 +364,22 @@ class _Unpacked(pickle.Unpickler):
         """Return what a note stands for."""
         kind, *rest = note
         if kind == "constant":
-            return np.broadcast_to(rest[0], (self.n_rows, *rest[0].shape))
+            return self.repeated(rest[0])
         if kind == "made":
             k, tail, dtype = rest
             if k not in self.made:
-                self.made[k] = np.empty((self.n_rows, *tail), dtype)
+                self.made[k] = self.empty(tail, dtype)
             return self.made[k]
         k, position = rest
         return self.held[k] if position is None else self.held[k][position]
+
+    def empty(self, tail, dtype):
+        """Return room for numbers of the rows."""
+        return np.empty((self.n_rows, *tail), dtype)
+
+    def repeated(self, value):
+        """Return a value for all rows."""
+        return np.broadcast_to(value, (self.n_rows, *value.shape))
 
 
 def _work(n_rows, blob, keeps, *held):
@@ -414,7 +430,7 @@ def _bounds(samples):
     return samples.min(axis=0), samples.max(axis=0)
 
 
-def _sum(total, part):
+def added(total, part):
     """Return the sum of numbers, arrays or tuples of them, in double if not before."""
     if isinstance(part, (tuple, list)):
         if total is None:

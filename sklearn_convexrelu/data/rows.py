@@ -28,6 +28,7 @@ from scipy import sparse
 from sklearn_convexrelu._deadline import Deadline
 from sklearn_convexrelu._threads import in_parallel
 from sklearn_convexrelu.data.cluster import is_spread
+from sklearn_convexrelu.data.device import DeviceArray
 
 __all__ = [
     "FEW_ROWS",
@@ -50,6 +51,9 @@ _LEAST_ROWS = 64  # of a block: below, calls cost more than the products
 # these two threads gained a tenth less.
 _CHUNK_ROWS = 16384
 _CHUNK_ENTRIES = 1 << 21
+# Results held at a time on a device, which is slow on little. No device to measure this
+# on was at hand: it leaves room for a few of them in 8 GB.
+_DEVICE_BYTES = 1 << 28
 # Rows that tell directions, scales and ranks apart well enough for a search. Searches
 # that begin on a sample of them are ascended on all rows at the end.
 FEW_ROWS = 2048
@@ -292,6 +296,11 @@ class Rows:
     def is_spread(self):
         """Whether the table is in parts on the workers of a cluster."""
         return is_spread(self.table)
+
+    @kept
+    def is_on_device(self):
+        """Whether the table is the part of a device, which kernels are to see whole."""
+        return isinstance(self.table, DeviceArray)
 
     @kept
     def is_plain(self):
@@ -635,6 +644,8 @@ class Rows:
 
     @kept
     def _chunk(self):
+        if self.is_on_device:
+            return max(len(self), 1)
         most = _CHUNK_ENTRIES // max(self.size // max(len(self), 1), 1)
         most = min(max(most, _LEAST_ROWS), _CHUNK_ROWS)
         if len(self) <= most:
@@ -676,7 +687,10 @@ class Rows:
         if self.is_sparse:
             yield slice(start, start + count), Block(table, self)
             return
-        step = _block_step(width, len(self) > self._chunk)
+        size = _DEVICE_BYTES if self.is_on_device else _BLOCK_BYTES
+        if len(self) > self._chunk:
+            size *= 2
+        step = _block_step(width, size)
         for first in range(0, count, step):
             last = min(first + step, count)
             yield slice(start + first, start + last), Block(table[first:last], self)
@@ -692,9 +706,8 @@ class Rows:
         return [end.toarray().ravel() if self.is_sparse else end for end in ends]
 
 
-def _block_step(width, has_chunks):
-    """Return how many rows of so many numbers each fit the processor's cache."""
-    size = _BLOCK_BYTES * (2 if has_chunks else 1)
+def _block_step(width, size):
+    """Return how many rows of so many numbers in double fit a number of bytes."""
     return max(int(size / (8 * max(width, 0.5))), _LEAST_ROWS)
 
 

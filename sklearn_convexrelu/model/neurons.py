@@ -6,6 +6,7 @@ import numpy as np
 from scipy import sparse
 from sklearn.utils import check_array
 
+from sklearn_convexrelu.data.cluster import is_spread
 from sklearn_convexrelu.data.rows import Rows
 from sklearn_convexrelu.model.norms import EUCLIDEAN, Norm, column_norms
 
@@ -348,7 +349,7 @@ def rows_of(X, n_inputs):
     """
     if isinstance(X, Rows):
         return X
-    is_array = isinstance(X, np.ndarray) or sparse.issparse(X)
+    is_array = isinstance(X, np.ndarray) or sparse.issparse(X) or is_spread(X)
     if not (is_array and X.ndim == 2 and X.dtype.kind == "f"):
         X = check_array(
             X,

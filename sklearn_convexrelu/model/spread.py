@@ -6,8 +6,11 @@ few numbers, the intercept and the scale of a dual point. Each trial costs a rou
 whatever the number of rows, so several are made in one.
 """
 
+from functools import partial
+
 import numpy as np
 
+from sklearn_convexrelu.data.cluster import added
 from sklearn_convexrelu.model.loss import is_balanced_slope, newton_intercept
 
 __all__ = ["best_dual_value", "best_intercept", "sums_over_rows"]
@@ -19,6 +22,7 @@ _DUAL_TRIPS = 3
 # The same on an intercept whose slope is zero, sixteen times each: to all digits.
 _SLOPE_TRIPS = 14
 _LARGEST_SCALING = 1e6  # of a dual point, as of ``Loss.best_dual_value``
+_ROWS = 16384  # that a worker takes at a time, as ``Problem`` does
 
 
 def sums_over_rows(problem, function, samples):
@@ -34,7 +38,20 @@ def sums_over_rows(problem, function, samples):
         Predictions or dual points.
     """
     args = samples, problem.Y, problem.weights
-    return samples.cluster.reduce(function, *args)
+    return samples.cluster.reduce(_summed, function, *args)
+
+
+def _summed(function, samples, Y, weights):
+    """Task: sum what a function makes of some rows after others, but on a device.
+
+    Temporaries of a whole part would come from memory, and not from the cache.
+    """
+    step = _ROWS if isinstance(samples, np.ndarray) else max(len(samples), 1)
+    total = None
+    for first in range(0, len(samples), step):
+        rows = slice(first, first + step)
+        total = added(total, function(samples[rows], Y[rows], weights[rows]))
+    return total
 
 
 def best_intercept(problem, F):
@@ -45,21 +62,21 @@ def best_intercept(problem, F):
     """
     trials = {}
 
-    def derivatives(b):
+    def at_trial(b):
         key = b.tobytes()
         if key not in trials:
-            args = F, problem.Y, problem.weights, b
-            trials[key] = F.cluster.reduce(_derivatives, problem.loss, *args)
+            derivatives = partial(_derivatives, problem.loss, b)
+            trials[key] = sums_over_rows(problem, derivatives, F)
         return trials[key]
 
     def at(b):
-        return derivatives(b)[:3]
+        return at_trial(b)[:3]
 
     n_outputs = problem.n_outputs
     if problem.loss.is_quadratic:  # one step is exact
         zero = np.zeros(n_outputs)
-        return -np.linalg.solve(derivatives(zero)[3], derivatives(zero)[1])
-    b, is_balanced = newton_intercept(at, lambda b: derivatives(b)[3], n_outputs)
+        return -np.linalg.solve(at_trial(zero)[3], at_trial(zero)[1])
+    b, is_balanced = newton_intercept(at, lambda b: at_trial(b)[3], n_outputs)
     for k in () if is_balanced else range(n_outputs):
         b = _bracketed(problem, F, b, k)
         if is_balanced_slope(*at(b)[1:]):
@@ -67,7 +84,7 @@ def best_intercept(problem, F):
     return b
 
 
-def _derivatives(loss, F, Y, weights, b):
+def _derivatives(loss, b, F, Y, weights):
     """Return the loss at ``F + b``, its slopes in b and their sizes, and curvature."""
     F = F + b
     value, N = loss.value_and_gradient(F, Y, weights)
@@ -80,8 +97,7 @@ def _bracketed(problem, F, b, k):
     """Return an intercept whose entry k has a slope of zero, or next to it."""
 
     def slopes(entries):
-        args = F, problem.Y, problem.weights, b, k, entries
-        return F.cluster.reduce(_slopes, problem.loss, *args)
+        return sums_over_rows(problem, partial(_slopes, problem.loss, b, k, entries), F)
 
     width = 1.0
     while True:
@@ -99,7 +115,7 @@ def _bracketed(problem, F, b, k):
     return b
 
 
-def _slopes(loss, F, Y, weights, b, k, entries):
+def _slopes(loss, b, k, entries, F, Y, weights):
     """Return the slopes of a loss in entry k of an intercept, at several values."""
     found = []
     for entry in entries:
@@ -119,7 +135,7 @@ def best_dual_value(problem, N, limit):
     limit = min(limit, largest, _LARGEST_SCALING)
 
     def values_at(scales):
-        return -N.cluster.reduce(_conjugates, loss, N, Y, weights, scales)
+        return -sums_over_rows(problem, partial(_conjugates, loss, scales), N)
 
     before, best = values_at(limit * np.array([1.0 - 1e-6, 1.0]))
     if best >= before:
@@ -134,6 +150,6 @@ def best_dual_value(problem, N, limit):
     return best
 
 
-def _conjugates(loss, N, Y, weights, scales):
+def _conjugates(loss, scales, N, Y, weights):
     """Return conjugates of the loss at a dual point scaled in several ways."""
     return np.array([loss.conjugate(scale * N, Y, weights) for scale in scales])
