@@ -14,6 +14,7 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from sklearn_convexrelu.data.cluster import Cluster, Constant, Spread, Traffic
+from sklearn_convexrelu.data.tables import with_a_hint
 
 __all__ = [
     "facts_of_labels",
@@ -77,7 +78,7 @@ def taken_in(estimator, X, y, sample_weight, **targets):
     _refuse_others(X=X, y=y, sample_weight=sample_weight)
     stand_in = _stand_in(X)
     validate_data(estimator, stand_in, skip_check_array=True)
-    dtype = check_array(stand_in, dtype=_FLOATS, ensure_all_finite=False).dtype
+    dtype = _precision(stand_in)
     n_threads = sum(client.nthreads().values())
     blocks = [
         client.compute(list(each)) for each in _blocks(X, y, sample_weight) if each
@@ -130,6 +131,14 @@ def _client():
     if client.asynchronous or not client.nthreads():
         raise ValueError("The dask client must be synchronous, and have workers.")
     return client
+
+
+def _precision(stand_in):
+    """Return single or double precision, for a table with columns as a small one has."""
+    try:
+        return check_array(stand_in, dtype=_FLOATS, ensure_all_finite=False).dtype
+    except ValueError as error:
+        raise with_a_hint(error, stand_in) from error
 
 
 def _refuse_others(**given):
@@ -314,7 +323,7 @@ def _nameless(estimator, X):
     check_is_fitted(estimator)
     stand_in = _stand_in(X)
     validate_data(estimator, stand_in, skip_check_array=True, reset=False)
-    dtype = check_array(stand_in, dtype=_FLOATS, ensure_all_finite=False).dtype
+    dtype = _precision(stand_in)
     plain = copy(estimator)
     for name in ("feature_names_in_", "history_"):
         vars(plain).pop(name, None)

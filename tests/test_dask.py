@@ -349,6 +349,9 @@ def test_dataframes(client):
     assert_allclose(model.score(there, targets), model.score(frame, series))
     with pytest.raises(ValueError, match="feature names should match"):
         model.predict(there.rename(columns={"left": "top"}))
+    words = there.assign(kind="word")
+    with pytest.raises(ValueError, match=r"columns kind\)"):
+        clone(model).fit(words, targets)
     holed = there[there["left"] > 0]  # blocks of unknown length
     predicted = model.predict(holed)
     assert_allclose(predicted.compute(), model.predict(frame[frame["left"] > 0]))

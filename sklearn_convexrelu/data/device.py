@@ -91,7 +91,7 @@ class DeviceArray:
     def __getitem__(self, index):
         parts = index if isinstance(index, tuple) else (index,)
         last = parts[-1]
-        if isinstance(last, np.ndarray) and last.dtype.kind in "iu":
+        if isinstance(last, (np.ndarray, DeviceArray)) and last.dtype.kind in "iu":
             # Of rows, or of columns of all rows: the array API takes along one axis.
             last, axis = self.home.moved(last), len(parts) - 1
             return self._with(self.home.xp.take(self.data, last, axis=axis))
@@ -425,6 +425,7 @@ _FUNCTIONS = {
     np.einsum: _einsum,
     np.vstack: lambda home, arrays: _joined(home, arrays, 0),
     np.hstack: lambda home, arrays: _joined(home, arrays, 1),
+    np.flatnonzero: lambda home, a: DeviceArray(home.xp.nonzero(a.data)[0], home),
     np.min: lambda home, a, **options: a.min(**options),
     np.max: lambda home, a, **options: a.max(**options),
     np.ndim: lambda home, a: a.ndim,

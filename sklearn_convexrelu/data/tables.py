@@ -8,7 +8,7 @@ from sklearn.utils.validation import _check_sample_weight, validate_data
 from sklearn_convexrelu.data.cluster import is_spread
 from sklearn_convexrelu.data.rows import Rows, is_mapped
 
-__all__ = ["checked", "checked_again", "checked_weights", "of_rows"]
+__all__ = ["checked", "checked_again", "checked_weights", "of_rows", "with_a_hint"]
 
 _FLOATS = [np.float64, np.float32]
 _TABLES = {"accept_sparse": "csr", "dtype": _FLOATS}
@@ -49,11 +49,11 @@ def checked(estimator, X, y, **targets):
     try:
         X, y = validate_data(estimator, X, y, **_TABLES, **targets)
     except ValueError as error:
-        raise _with_a_hint(error, X) from error
+        raise with_a_hint(error, X) from error
     return _canonical(X) if sparse.issparse(X) else X, y
 
 
-def _with_a_hint(error, X):
+def with_a_hint(error, X):
     """Return the error of a table, with what to do about columns of words."""
     if "could not convert string to float" not in str(error):
         return error

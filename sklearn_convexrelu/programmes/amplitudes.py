@@ -268,7 +268,8 @@ def _second_derivatives(values, rows, F, A, problem):
     # Most rows of a loss that is linear in pieces have none.
     bent = [np.flatnonzero(h[:, k]) for k in range(problem.n_outputs)]
     roots = [
-        values[on] * np.sqrt(h[on, k, None]) * A[:, k] for k, on in enumerate(bent)
+        values[on] * np.sqrt(h[:, k][on])[:, None] * A[:, k]
+        for k, on in enumerate(bent)
     ]
     Z = np.vstack(roots)
     H, H_mixed = Z.T @ Z, (values.T @ h) * A
