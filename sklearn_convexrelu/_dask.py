@@ -134,7 +134,7 @@ def _client():
 
 
 def _precision(stand_in):
-    """Return single or double precision, for a table with columns as a small one has."""
+    """Return the precision of a table, given a small one like it."""
     try:
         return check_array(stand_in, dtype=_FLOATS, ensure_all_finite=False).dtype
     except ValueError as error:
