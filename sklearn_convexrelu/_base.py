@@ -146,6 +146,7 @@ _OF_SOME_NETWORKS = (
     "coefs_",
     "intercepts_",
     "lipschitz_",
+    "skip_coef_",
     "gates_",
     "blocks_",
     "intercept_",
@@ -164,6 +165,7 @@ _OF_THE_PROBLEM = (
     "subnetwork_widths",
     "penalty",
     "norm",
+    "skip_connection",
     "standardize",
 )
 
@@ -182,6 +184,7 @@ class BaseConvexReLU(
         "subnetwork_widths": ["array-like"],
         "penalty": [StrOptions({"path", "weight_decay"})],
         "norm": [StrOptions(set(NORMS))],
+        "skip_connection": ["boolean", StrOptions({"free"})],
         "activation": [StrOptions({"relu", "gated_relu"})],
         "patterns": [StrOptions({"adaptive", "random", "exact"}), "array-like"],
         "n_patterns": [Interval(Integral, 1, None, closed="left")],
@@ -212,6 +215,7 @@ class BaseConvexReLU(
         subnetwork_widths,
         penalty,
         norm,
+        skip_connection,
         activation,
         patterns,
         n_patterns,
@@ -237,6 +241,7 @@ class BaseConvexReLU(
         self.subnetwork_widths = subnetwork_widths
         self.penalty = penalty
         self.norm = norm
+        self.skip_connection = skip_connection
         self.activation = activation
         self.patterns = patterns
         self.n_patterns = n_patterns
@@ -353,7 +358,13 @@ class BaseConvexReLU(
             "hidden_bias": self.hidden_bias,
             "shape": self._shape(),
             "names": getattr(self, "feature_names_in_", None),
+            "skip": self._skip(),
         }
+
+    def _skip(self):
+        """Return ``skip_connection`` as False, True or "free"; numpy has its own."""
+        skip = self.skip_connection
+        return skip if isinstance(skip, str) else bool(skip)
 
     def _problem_params(self):
         """Return the parameters that say what is minimised, but for alpha."""
@@ -469,6 +480,12 @@ class BaseConvexReLU(
         solver = replace(self._full_rank_solver(), proves=proves)
         if self.rank is None:
             return solver
+        if self._skip() == "free":
+            raise ValueError(
+                f"rank={self.rank} with skip_connection='free' has no guarantee: what "
+                "the directions left out would add to a linear part that costs nothing "
+                "is not bounded. Use skip_connection=True, or rank=None."
+            )
         if not NORMS[self.norm].is_euclidean:
             raise ValueError(
                 f"rank={self.rank} needs norm='l2': a rotation to the leading "
@@ -587,6 +604,8 @@ class BaseConvexReLU(
         }
         if data.settled is not None:
             shared["_settled"] = data.settled
+        if network.linear is not None:
+            shared["skip_coef_"] = network.linear.weights[: data.X.shape[1]]
         if network.is_gated:
             blocks, intercept = network.blocks, network.intercept
             gated = {"gates_": network.gates, "blocks_": blocks}

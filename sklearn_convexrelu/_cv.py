@@ -369,6 +369,10 @@ class ConvexReLURegressorCV(_CrossValidated, ConvexReLURegressor):
         leaves out features that do not matter: their weights are exactly zero, neuron
         by neuron. Networks of the 2-norm pay for every useless feature. What leaves a
         neuron keeps the 2-norm.
+    skip_connection : bool or "free", default=False
+        Whether a linear part :math:`\Theta^T x` is added to the units, one of the
+        parallel branches being the identity: True with the penalty of the units, or
+        "free" without one, like the intercept. See ``skip_coef_``.
     activation : {"relu", "gated_relu"}, default="relu"
         ``"gated_relu"`` fixes the gates: a unit is ``1[g^T x > 0] v^T x``, penalised by
         ``||v||`` (several outputs: the nuclear norm of the matrix V), and the model is
@@ -523,6 +527,7 @@ class ConvexReLURegressorCV(_CrossValidated, ConvexReLURegressor):
         subnetwork_widths=(),
         penalty="path",
         norm="l2",
+        skip_connection=False,
         activation="relu",
         patterns="adaptive",
         n_patterns=200,
@@ -550,6 +555,7 @@ class ConvexReLURegressorCV(_CrossValidated, ConvexReLURegressor):
             subnetwork_widths=subnetwork_widths,
             penalty=penalty,
             norm=norm,
+            skip_connection=skip_connection,
             activation=activation,
             patterns=patterns,
             n_patterns=n_patterns,
@@ -636,6 +642,10 @@ class ConvexReLUClassifierCV(_CrossValidated, ConvexReLUClassifier):
         leaves out features that do not matter: their weights are exactly zero, neuron
         by neuron. Networks of the 2-norm pay for every useless feature. What leaves a
         neuron keeps the 2-norm.
+    skip_connection : bool or "free", default=False
+        Whether a linear part :math:`\Theta^T x` is added to the units, one of the
+        parallel branches being the identity: True with the penalty of the units, or
+        "free" without one, like the intercept. See ``skip_coef_``.
     activation : {"relu", "gated_relu"}, default="relu"
         ``"gated_relu"`` fixes the gates: a unit is ``1[g^T x > 0] v^T x``, penalised by
         ``||v||`` (several outputs: the nuclear norm of the matrix V), and the model is
@@ -796,6 +806,7 @@ class ConvexReLUClassifierCV(_CrossValidated, ConvexReLUClassifier):
         subnetwork_widths=(),
         penalty="path",
         norm="l2",
+        skip_connection=False,
         activation="relu",
         patterns="adaptive",
         n_patterns=200,
@@ -822,6 +833,7 @@ class ConvexReLUClassifierCV(_CrossValidated, ConvexReLUClassifier):
             subnetwork_widths=subnetwork_widths,
             penalty=penalty,
             norm=norm,
+            skip_connection=skip_connection,
             activation=activation,
             patterns=patterns,
             n_patterns=n_patterns,

@@ -39,10 +39,10 @@ def first_point(steps, start, scale):
         With the best amplitudes of its neurons.
     """
     problem = steps.problem
-    none = Point.of(problem, problem.null_network())
+    none = _best(steps, problem.null_network())
     if start is not None:
-        intercept = none.network.intercept
-        given = _best(steps, replace(start.pruned(), intercept=intercept))
+        given = replace(start.pruned(), intercept=none.network.intercept)
+        given = _best(steps, replace(given, linear=_linear_start(none, start)))
         if given.objective <= none.objective:
             return given
     if problem.shape.is_tree:
@@ -50,9 +50,17 @@ def first_point(steps, start, scale):
     return _best(steps, _random(steps, none, scale))
 
 
+def _linear_start(none, start):
+    """Return where the linear part starts: where it is free with the best fit."""
+    linear = none.network.linear
+    if linear is None or linear.is_free or start.linear is None:
+        return linear
+    return start.linear
+
+
 def _best(steps, network):
     """Return the point of the best amplitudes of the neurons of a network."""
-    network = steps.corrected(*network.directions(), network.intercept)
+    network = steps.corrected(network)
     return Point.of(steps.problem, network)
 
 

@@ -74,7 +74,10 @@ class Fista:
 
 
 class _Descent:
-    """One run: ``V`` (n_units, size, n_outputs) and ``b``, and their momentum."""
+    """One run: ``V`` (n_units, size, n_outputs) and ``b``, and their momentum.
+
+    ``b`` (n_columns, n_outputs) are coordinates of what is not penalised.
+    """
 
     def __init__(self, solver, programme, callback):
         self.solver, self.programme, self.callback = solver, programme, callback
@@ -85,8 +88,10 @@ class _Descent:
         self.bound, self.price, self.dual_point = -np.inf, np.inf, None
         n_units, size = len(programme.masks), self.operator.size
         self.V = np.zeros((n_units, size, self.problem.n_outputs))
-        self.b = self.best.intercept
-        self.F = self.problem.null_network().forward(self.problem.X)
+        self.columns, null = self.problem.unpenalised, self.problem.null_network()
+        self.B = self.columns.array()
+        self.b = self.columns.coordinates(null.intercept, null.linear)
+        self.F = null.forward(self.problem.rows)
         self.curvature = self.first_curvature()
 
     def first_curvature(self):
@@ -98,7 +103,11 @@ class _Descent:
             z /= max(np.linalg.norm(z), 1e-300)
             z = self.operator.adjoint(h.max(axis=1) * self.operator.values(z))
             largest = np.linalg.norm(z)
-        return max(largest + problem.fit_intercept * h.max(axis=1).sum(), 1e-300)
+        # Weighted, the columns are orthonormal; those of ones are one to the bit.
+        free = h.max(axis=1).sum() if problem.fit_intercept else 0.0
+        if self.columns.is_free:
+            free = (h.max(axis=1) / problem.weights).max()
+        return max(largest + free, 1e-300)
 
     def run(self):
         """Run; return the solution."""
@@ -141,14 +150,15 @@ class _Descent:
         """
         problem = self.problem
         loss, N = problem.loss.value_and_gradient(F, problem.Y, problem.weights)
-        G, g = self.operator.adjoint(N), problem.fit_intercept * N.sum(axis=0)
+        G, g = self.operator.adjoint(N), self.B.T @ N
         for _ in range(_MOST_BACKTRACKS):
             new_V = self.shrunk(V - G / self.curvature, problem.alpha / self.curvature)
             new_b = b - g / self.curvature
-            new_F = self.operator.values(new_V) + new_b
+            new_F = self.operator.values(new_V) + self.B @ new_b
             change, shift = new_V - V, new_b - b
-            model = loss + np.vdot(G, change) + g @ shift
-            model += 0.5 * self.curvature * (np.vdot(change, change) + shift @ shift)
+            model = loss + np.vdot(G, change) + np.vdot(g, shift)
+            squares = np.vdot(change, change) + np.vdot(shift, shift)
+            model += 0.5 * self.curvature * squares
             reached = problem.loss.value(new_F, problem.Y, problem.weights)
             if reached <= model + _ROUNDING * max(abs(loss), 1e-300):
                 break
@@ -171,11 +181,11 @@ class _Descent:
         """Compute the gap, tell the callback; return a Status where the run ends."""
         programme, problem = self.programme, self.problem
         shape = len(self.V), programme.n_paths, -1, problem.n_outputs
-        blocks = Blocks(self.V.reshape(shape), self.b)
-        F = self.F
-        if problem.fit_intercept:
-            shift = problem.loss.best_intercept(F, problem.Y, problem.weights)
-            blocks, F = replace(blocks, intercept=self.b + shift), F + shift
+        intercept, weights = self.columns.affine(self.b)
+        blocks = Blocks(self.V.reshape(shape), intercept)
+        if weights is not None:
+            blocks = replace(blocks, linear=problem.linear.of_weights(weights))
+        blocks, F = problem.refitted(blocks, self.F)
         objective = programme.objective(blocks, F)
         if objective < self.objective:
             self.best, self.objective = blocks, objective
