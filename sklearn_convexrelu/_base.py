@@ -308,9 +308,12 @@ class BaseConvexReLU(
         """Warn where alpha, as chosen by the user, leaves nothing but a constant.
 
         Who comes from MLPRegressor tries 1 and 10. An ``alpha_max_`` of zero is no
-        fault of alpha: then the features tell nothing.
+        fault of alpha: then the features tell nothing. A free linear part is no
+        constant, whatever alpha.
         """
         if not self.alpha_ >= self.alpha_max_ > 0.0 or self.network_.penalty() > 0.0:
+            return
+        if self.network_.linear is not None and self.network_.linear.weights.any():
             return
         size, advice = "", "alpha is a fraction of alpha_max_: try 0.1 down to 0.0003"
         if not self.relative_alpha:

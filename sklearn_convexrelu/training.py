@@ -147,7 +147,7 @@ def follow(
     path = solver.solve_path(
         scaled.until(deadline),
         units.strengths(alphas),
-        None if start is None else units.shrink(start),
+        None if start is None else scaled.with_own_linear(units.shrink(start)),
         None if callback is None else units.translated(callback),
     )
     known_bound = solver.known_bound(scaled)
@@ -224,7 +224,10 @@ def _layers_agree(problem, solved):
     H = np.maximum(problem.rows.values(hidden[0]), 0.0)
     for weights in hidden[1:]:
         H = np.maximum(H @ weights, 0.0)
-    other = problem.objective(network, H @ output + network.intercept)
+    F = H @ output + network.intercept
+    if network.linear is not None:
+        F = network.linear.astype(np.float64).added(problem.rows, F)
+    other = problem.objective(network, F)
     return abs(other - objective) <= _ALIKE * objective
 
 

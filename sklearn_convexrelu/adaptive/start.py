@@ -42,20 +42,14 @@ def first_point(steps, start, scale):
     none = _best(steps, problem.null_network())
     if start is not None:
         given = replace(start.pruned(), intercept=none.network.intercept)
-        given = _best(steps, replace(given, linear=_linear_start(none, start)))
+        if problem.has_free_part:
+            given = replace(given, linear=none.network.linear)
+        given = _best(steps, given)
         if given.objective <= none.objective:
             return given
     if problem.shape.is_tree:
         return _best(steps, none.network)
     return _best(steps, _random(steps, none, scale))
-
-
-def _linear_start(none, start):
-    """Return where the linear part starts: where it is free with the best fit."""
-    linear = none.network.linear
-    if linear is None or linear.is_free or start.linear is None:
-        return linear
-    return start.linear
 
 
 def _best(steps, network):

@@ -198,7 +198,8 @@ class Steps:
         watched = None if watch is None else lambda along: watch(along.mapped(axes))
         network = network.mapped(axes.T)
         network = slide(problem, network, decrease, _SLIDE_STEPS, rows, watched, axes)
-        return network.mapped(axes)
+        # Rotating back rounds weights of inputs that have no part in a linear part.
+        return problem.with_own_linear(network.mapped(axes))
 
     def merged(self, network, ceiling):
         """Return the point of a network after neurons that act alike were merged.

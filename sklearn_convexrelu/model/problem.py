@@ -225,6 +225,19 @@ class Problem:
         network = replace(network, linear=self.linear.zero(self.n_outputs))
         return self._linear_fit(network)[0] if self.linear.is_free else network
 
+    def with_own_linear(self, network):
+        """Return a network with a linear part if the problem has one, and of its kind.
+
+        It keeps the weights that it has, of inputs that have a part in it.
+        """
+        if self.linear is None:
+            return replace(network, linear=None)
+        linear = self.linear.zero(self.n_outputs)
+        if network.linear is not None:
+            weights = network.linear.weights
+            linear = linear.with_weights(weights * self.linear.inputs[:, None])
+        return replace(network, linear=linear)
+
     def linear_dual_point(self):
         """Return a dual point at the best linear fit, where a free part has kinks.
 
