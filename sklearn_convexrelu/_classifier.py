@@ -104,8 +104,8 @@ class ConvexReLUClassifier(ClassifierMixin, BaseConvexReLU):
         by neuron. Networks of the 2-norm pay for every useless feature. What leaves a
         neuron keeps the 2-norm.
     skip_connection : bool or "free", default=False
-        Whether a linear part ``X skip_coef_`` is added to the units: one of the parallel
-        branches is the identity. True penalises it by alpha times its norm: that of the
+        Whether a linear part ``X skip_coef_`` is added to the units: one of the
+        parallel branches is the identity. True penalises it by alpha times its norm: that of the
         units, the 2-norm or the 1-norm of its weights (several outputs: the nuclear
         norm, or the sum of the 2-norms of rows). ``"free"`` does not, like the
         intercept; ``alpha_max_`` is then the least strength at which the linear fit is

@@ -53,12 +53,11 @@ LOSSES = {
 CLASSIFICATION = ("log_loss", "squared_hinge", "hinge")
 
 
-def case(loss, n=8):
+def case(loss, n=9):
     """Return features, targets and an estimator of a loss."""
     X, y = data(n)
     if loss in CLASSIFICATION:
-        rng = np.random.default_rng(3)
-        y = (y + 2 * rng.standard_normal(n) > 0).astype(int)
+        y = (X[:, 0] * X[:, 1] > 0).astype(int)  # which no line separates
         return X, y, ConvexReLUClassifier(loss=loss, random_state=0)
     if loss == "poisson":
         y = np.round(np.exp(y / 3))
@@ -188,11 +187,11 @@ def test_solvers_agree(kind, activation, solver, fit_intercept):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("loss", ["squared_error", "huber", "log_loss", "poisson"])
+@pytest.mark.parametrize("loss", ["squared_error", "huber", "squared_hinge"])
 def test_adaptive_bounds_hold_on_many_small_problems(kind, loss):
     rng = np.random.default_rng(0)
-    for seed in range(6):
-        X, y, model = case(loss, n=8)
+    for seed in range(5):
+        X, y, model = case(loss, n=7)
         X = rng.standard_normal(X.shape) * [1, 3] + [0, seed]
         model.set_params(alpha=10.0 ** -(1 + seed % 3), skip_connection=kind)
         model.set_params(random_state=seed).fit(X, y)

@@ -70,9 +70,10 @@ class AdaptiveSolver:
     """Fully corrective column generation over neurons, with sliding.
 
     Minimises ``L(f(X)) + alpha * sum_j ||w1_j|| ||w2_j||`` over two-layer ReLU networks
-    of any width. A penalised linear part takes part as linear neurons: what is priced
-    for them has a formula; a free one is solved for along with the intercept. Starts where a wide random network slides to; then each round (Bach
-    2017; Denoyelle, Duval, Peyre & Soubies 2019):
+    of any width. A penalised linear part takes part as linear neurons, whose price has
+    a formula; a free one is solved for along with the intercept. Starts where a wide
+    random network slides to; then each round (Bach 2017; Denoyelle, Duval, Peyre &
+    Soubies 2019):
 
     1. price: search unit directions u with large ``||N^T relu(X u)||``;
     2. certify: a gap follows from the largest price; stop when it is small enough;

@@ -5,7 +5,6 @@ from dataclasses import replace
 import numpy as np
 from scipy.optimize import Bounds, minimize
 
-
 __all__ = ["slide"]
 
 # Times what a weight of zero costs: the least slope of the loss that lets it move. With

@@ -4,7 +4,7 @@ Each takes a network and returns one, or a Point: a network with the best interc
 its neurons, and what it predicts. None knows what the round is for, see ``loop.py``.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -49,7 +49,7 @@ class Point:
 
     @classmethod
     def of(cls, problem, network):
-        """Return the point of a network, with another intercept and free linear part."""
+        """Return the point of a network, with what is not penalised at its best."""
         network, F = problem.refitted(network, network.forward(problem.rows))
         objective = problem.objective(network, F)
         return cls(network, None if problem.rows.is_mapped else F, objective)

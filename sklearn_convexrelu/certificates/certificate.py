@@ -6,10 +6,10 @@ penalty in its unconstrained form) is::
     max_V -L*(V)   subject to   ||V^T relu(X u)||_2 <= alpha for all ||u||_2 <= 1,
 
 and ``1^T V = 0`` with an unpenalised intercept, ``X^T V = 0`` with a free linear part;
-one that is penalised has a price of its own, ``||X^T V|| <= alpha``. The gradient ``N`` of the loss at any
-network, scaled by ``s <= alpha / price``, is feasible once ``price`` is at least the
-maximum of ``||N^T relu(X u)||``. So the certificate is as good as the price: how the
-price was found is its ``kind``.
+one that is penalised has a price of its own, ``||X^T V|| <= alpha``. The gradient ``N``
+of the loss at any network, scaled by ``s <= alpha / price``, is feasible once ``price``
+is at least the maximum of ``||N^T relu(X u)||``. So the certificate is as good as the
+price: how the price was found is its ``kind``.
 """
 
 from dataclasses import dataclass, replace

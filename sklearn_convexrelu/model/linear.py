@@ -157,7 +157,7 @@ class LinearPart:
 
     @kept
     def indices(self):
-        """Indices of the inputs that have a part in it."""
+        """Return the indices of the inputs that have a part in it."""
         return np.flatnonzero(self.inputs)
 
     def gradient(self, rows, N):

@@ -100,8 +100,10 @@ class Unpenalised:
         step = _SLAB if block.rows.is_sparse else len(block)
         for first in range(0, len(block), max(step, 1)):
             part = slice(first, first + step)
-            own = block if step >= len(block) else type(block)(
-                block.table[part], block.rows
+            own = (
+                block
+                if step >= len(block)
+                else type(block)(block.table[part], block.rows)
             )
             X = own.dense()[:, self.index].astype(np.float64, copy=False)
             yield part, X - self.means

@@ -367,7 +367,9 @@ def _moments(values, block, rows, weights, columns):
 def _of_moments(A, squares, mixed, of_columns):
     """Return second derivatives where all outputs have the curvature of the weights."""
     n_outputs = A.shape[1]
-    H_mixed = (A[:, :, None] * mixed[:, None, :]).reshape(len(A), mixed.shape[1] * n_outputs)
+    H_mixed = (A[:, :, None] * mixed[:, None, :]).reshape(
+        len(A), mixed.shape[1] * n_outputs
+    )
     return squares * (A @ A.T), H_mixed, np.kron(np.eye(n_outputs), of_columns)
 
 
