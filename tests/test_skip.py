@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from reference import all_patterns
 from scipy import sparse
+from scipy.optimize import minimize
 from scipy.special import xlogy
 from sklearn.base import clone
 from sklearn.linear_model import (
@@ -200,38 +201,31 @@ def test_adaptive_bounds_hold_on_many_small_problems(kind, loss):
         assert least - 1e-5 * unit <= model.objective_ <= least + 1.01 * unit
 
 
-def descent(X, y, model, widths, seed):
-    """Objective of L-BFGS on many sub-networks and a linear part, by torch-less code.
+def descent(X, y, model, seed):
+    """Objective of L-BFGS on sub-networks of two leaves and a linear part.
 
-    Signs are drawn, leaves and outputs trained; the penalty is the path norm.
+    Signs are drawn, leaves trained; the penalty is the path norm, made smooth.
     """
-    from scipy.optimize import approx_fprime, minimize
+    rng, (n, d), K, m = np.random.default_rng(seed), X.shape, 6, 2
+    Z, signs = np.c_[X, np.ones(n)], rng.choice([-1.0, 1.0], (K, m))
+    outer, size = rng.choice([-1.0, 1.0], K), K * m * (d + 1)
+    alpha = np.append(np.full(K, model.alpha_), model.alpha_ * model.penalised)
 
-    rng, (n, d) = np.random.default_rng(seed), X.shape
-    Z, K, m = np.c_[X, np.ones(n)], 6, int(np.prod(widths))
-    signs = rng.choice([-1.0, 1.0], (K, m))
-    outer = rng.choice([-1.0, 1.0], K)
-    size, kind = K * m * (d + 1), model.skip_connection
-
-    def value(z):
-        V = z[:size].reshape(K, m, d + 1)
-        H = np.maximum(np.einsum("nd,kmd->nkm", Z, V), 0) * signs
-        f = np.maximum(H.sum(axis=2), 0) @ outer + X @ z[size:-1] + z[-1]
-        penalty = np.sqrt((V**2).sum(axis=(1, 2)) + 1e-12).sum()
-        if kind is True:
-            penalty += np.sqrt(z[size:-1] @ z[size:-1] + 1e-12)
-        return np.mean((f - y) ** 2) / 2 + model.alpha_ * penalty
+    def function(z):
+        V, theta, b = z[:size].reshape(K, m, d + 1), z[size:-1], z[-1]
+        H = np.einsum("nd,kmd->nkm", Z, V)
+        S = (np.maximum(H, 0) * signs).sum(axis=2)
+        r = np.maximum(S, 0) @ outer + X @ theta + b - y
+        lengths = np.sqrt(np.append((V**2).sum(axis=(1, 2)), theta @ theta) + 1e-14)
+        E = np.einsum("n,k,nk,nkm->nkm", r, outer, S > 0, (H > 0) * signs) / n
+        to_V = np.einsum("nkm,nd->kmd", E, Z)
+        to_V += (alpha / lengths)[:-1, None, None] * V
+        to_theta = X.T @ r / n + alpha[-1] / lengths[-1] * theta
+        gradient = np.r_[to_V.ravel(), to_theta, r.mean()]
+        return r @ r / (2 * n) + alpha @ lengths, gradient
 
     start = 0.3 * rng.standard_normal(size + d + 1)
-    options = {"maxiter": 300, "maxfun": 10**6}
-    found = minimize(
-        value,
-        start,
-        jac=lambda z: approx_fprime(z, value, 1e-8),
-        method="L-BFGS-B",
-        options=options,
-    )
-    return found.fun
+    return minimize(function, start, jac=True, method="L-BFGS-B").fun
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -271,7 +265,8 @@ def test_descent_on_subnetworks_finds_nothing_below_the_bound(kind):
     model = ConvexReLURegressor(
         0.1, subnetwork_widths=(2,), skip_connection=kind, random_state=0
     ).fit(X, y)
-    found = min(descent(X, y, model, (2,), seed) for seed in range(4))
+    model.penalised = kind is True
+    found = min(descent(X, y, model, seed) for seed in range(20))
     assert found >= model.lower_bound_ - 1e-6
     assert model.objective_ <= found + model.tolerance_
 
@@ -561,6 +556,71 @@ def test_export_to_mlp(kind, widths):
         0.05, skip_connection=kind, subnetwork_widths=widths, tol=0.01, random_state=0
     ).fit(X, Y)
     np.testing.assert_allclose(model.to_mlp().predict(X), model.predict(X), atol=1e-9)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_export_to_onnx_and_torch(kind):
+    pytest.importorskip("skl2onnx")
+    onnxruntime = pytest.importorskip("onnxruntime")
+    from skl2onnx import to_onnx
+
+    import sklearn_convexrelu.onnx  # noqa: F401 - for what importing it does
+
+    X, y = data(50, 3)
+    X = X.astype(np.float32)
+    gated = {"activation": "gated_relu", "patterns": "random", "n_patterns": 10}
+    for options in ({}, {"subnetwork_widths": (2,)}, gated):
+        model = ConvexReLURegressor(0.05, skip_connection=kind, tol=0.01, **options)
+        model.fit(X, y)
+        content = to_onnx(model, X[:1]).SerializeToString()
+        (found,) = onnxruntime.InferenceSession(content).run(None, {"X": X})
+        np.testing.assert_allclose(found[:, 0], model.predict(X), atol=1e-4)
+    torch = pytest.importorskip("torch")
+    model = ConvexReLURegressor(0.05, skip_connection=kind, tol=0.01).fit(X, y)
+    found = model.to_torch()(torch.tensor(X)).detach().numpy()
+    np.testing.assert_allclose(found[:, 0], model.predict(X), atol=1e-4)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_skops(kind):
+    skops = pytest.importorskip("skops.io")
+    X, y = data(50, 3)
+    model = ConvexReLURegressor(0.05, skip_connection=kind, tol=0.01).fit(X, y)
+    content = skops.dumps(model)
+    types = skops.get_untrusted_types(data=content)
+    assert all(name.startswith("sklearn_convexrelu.") for name in types)
+    again = skops.loads(content, trusted=types)
+    np.testing.assert_array_equal(again.predict(X), model.predict(X))
+
+
+@pytest.mark.parametrize("penalty", ["path", "weight_decay"])
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("activation", ["relu", "gated_relu"])
+def test_solvers_agree_on_subnetworks(kind, activation, penalty):
+    X, y = data(15, 2)
+    model = ConvexReLURegressor(
+        0.05,
+        skip_connection=kind,
+        activation=activation,
+        penalty=penalty,
+        subnetwork_widths=(2,),
+        patterns="random",
+        n_patterns=8,
+        fit_intercept=False,
+        tol=1e-6,
+        random_state=0,
+    )
+    solvers = ["interior_point", "cvxpy"] + ["fista"] * (activation != "relu")
+    fits = [clone(model).set_params(solver=name).fit(X, y) for name in solvers]
+    unit = fits[0].tolerance_
+    objectives = [fit.objective_ for fit in fits]
+    assert max(objectives) - min(objectives) <= unit
+    assert max(fit.lower_bound_ for fit in fits) <= min(objectives) + 1e-9
+    for fit in fits:
+        loss = np.mean((fit.predict(X) - y) ** 2) / 2
+        cost = 0 if kind == "free" else np.linalg.norm(fit.skip_coef_)
+        cost += fit.network_.penalties().sum()
+        assert fit.objective_ == pytest.approx(loss + fit.alpha_ * cost, rel=1e-9)
 
 
 def test_a_linear_fit_is_no_constant():

@@ -60,7 +60,8 @@ class Unpenalised:
     """
 
     def __init__(self, problem):
-        self.rows, self.weights = problem.rows, problem.weights
+        # Without a deadline: these are kept, and needed when it has passed.
+        self.rows, self.weights = problem.rows.until(None), problem.weights
         self.has_intercept, part = bool(problem.fit_intercept), problem.linear
         self.is_free = part is not None and part.is_free
         self.index = part.indices if self.is_free else np.zeros(0, dtype=int)
