@@ -39,7 +39,9 @@ def first_point(steps, start, scale):
         With the best amplitudes of its neurons.
     """
     problem = steps.problem
-    none = _best(steps, problem.null_network())
+    none = Point.of(problem, problem.null_network())
+    if problem.linear is not None and not problem.linear.is_free:
+        none = _best(steps, none.network)  # with a linear part to slide
     if start is not None:
         given = replace(start.pruned(), intercept=none.network.intercept)
         if problem.has_free_part:

@@ -359,9 +359,10 @@ def _slopes(values, block, rows, F, columns, problem):
 
 def _moments(values, block, rows, weights, columns):
     """Kernel: weighted second moments of the values, with and of the columns."""
-    root = np.sqrt(weights[rows])[:, None]
-    weighted, B = values * root, columns.of_block(block) * root
-    return weighted.T @ weighted, weighted.T @ B, B.T @ B
+    weights, B = weights[rows], columns.of_block(block)
+    weighted = values * np.sqrt(weights)[:, None]
+    of_columns = weights[:, None] * B
+    return weighted.T @ weighted, values.T @ of_columns, B.T @ of_columns
 
 
 def _of_moments(A, squares, mixed, of_columns):
