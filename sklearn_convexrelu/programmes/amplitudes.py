@@ -384,15 +384,19 @@ def _derivatives(values, rows, B, F, A, problem, total):
     weights = problem.weights[rows] / total
     h, q = problem.loss.curvature(F[rows], problem.Y[rows], weights)
     n_outputs, n_columns = problem.n_outputs, B.shape[1]
-    H = np.zeros((len(A), len(A)))
+    # Most rows of a loss that is linear in pieces have none.
+    bent = [np.flatnonzero(h[:, k]) for k in range(n_outputs)]
+    roots = [
+        values[on] * np.sqrt(h[on, k, None]) * A[:, k] for k, on in enumerate(bent)
+    ]
+    Z = np.vstack(roots)
+    H = Z.T @ Z
     H_mixed = np.empty((len(A), n_outputs, n_columns))
     H_z = np.zeros((n_outputs, n_columns, n_outputs, n_columns))
     for k in range(n_outputs):
-        a, weight = A[:, k], h[:, k]
-        weighted = values * np.sqrt(weight)[:, None]
-        H += (weighted.T @ weighted) * np.outer(a, a)
-        H_mixed[:, k] = (values.T @ (weight[:, None] * B)) * a[:, None]
-        H_z[k, :, k] = (B.T * weight) @ B
+        weighted = h[:, k, None] * B
+        H_mixed[:, k] = (values.T @ weighted) * A[:, k, None]
+        H_z[k, :, k] = B.T @ weighted
     H_mixed = H_mixed.reshape(len(A), n_outputs * n_columns)
     H_z = H_z.reshape(n_outputs * n_columns, n_outputs * n_columns)
     if q is not None:
