@@ -26,6 +26,13 @@ from sklearn_convexrelu import (
     ConvexReLURegressorCV,
     convex_relu_path,
 )
+from sklearn_convexrelu.adaptive.slide import _WeightObjective
+from sklearn_convexrelu.certificates.certificate import dual_point
+from sklearn_convexrelu.data.rows import Rows
+from sklearn_convexrelu.data.statement import state_problem
+from sklearn_convexrelu.model.losses import Huber, Logistic, Poisson, SquaredError
+from sklearn_convexrelu.model.neurons import Network, NeuronShape
+from sklearn_convexrelu.model.norms import EUCLIDEAN, ONE_NORM
 
 KINDS = (True, "free")
 
@@ -621,6 +628,67 @@ def test_solvers_agree_on_subnetworks(kind, activation, penalty):
         cost = 0 if kind == "free" else np.linalg.norm(fit.skip_coef_)
         cost += fit.network_.penalties().sum()
         assert fit.objective_ == pytest.approx(loss + fit.alpha_ * cost, rel=1e-9)
+
+
+@pytest.mark.parametrize("skip", KINDS)
+@pytest.mark.parametrize("norm", [EUCLIDEAN, ONE_NORM])
+@pytest.mark.parametrize("axes", [False, True])
+def test_gradient_of_the_slide(skip, norm, axes):
+    if axes and norm is ONE_NORM:
+        return  # which is not searched along others
+    rng = np.random.default_rng(0)
+    X, Y = data(30, 3, n_outputs=2)
+    stated = state_problem(
+        X,
+        Y,
+        np.ones(30),
+        SquaredError(),
+        fit_intercept=True,
+        hidden_bias=True,
+        shape=NeuronShape(norm),
+        skip=skip,
+    ).with_alpha(0.05)
+    theta = np.vstack([rng.standard_normal((3, 2)), np.zeros((1, 2))])
+    network = Network.from_directions(
+        norm.unit(rng.standard_normal((4, 5))),
+        np.full((5, 2), np.sqrt(0.5)),
+        np.ones(5),
+        np.ones(2),
+        norm,
+        stated.linear.of_weights(theta),
+    )
+    rows = turn = None
+    value = stated.objective(network)
+    if axes:
+        turn = np.linalg.qr(rng.standard_normal((4, 4)))[0]
+        rows, network = Rows(stated.X @ turn), network.mapped(turn.T)
+    objective = _WeightObjective(stated, network, rows, turn)
+    flat = objective.start()
+    assert objective(flat)[0] == pytest.approx(value)
+    way = rng.standard_normal(len(flat)) * 1e-6
+    slope = (objective(flat + way)[0] - objective(flat - way)[0]) / 2
+    assert slope == pytest.approx(objective(flat)[1] @ way, rel=1e-4)
+    again = objective.network(flat)
+    np.testing.assert_allclose(again.linear.weights, network.linear.weights, atol=1e-12)
+    np.testing.assert_allclose(again.intercept, network.intercept)
+
+
+@pytest.mark.parametrize("loss", [SquaredError(), Huber(0.5), Logistic(), Poisson()])
+def test_dual_points_are_orthogonal_and_stay_in_the_domain(loss):
+    rng = np.random.default_rng(0)
+    X, weights = rng.standard_normal((40, 3)) + 5, rng.uniform(0.1, 3, 40)
+    Y = rng.integers(0, 2, (40, 2)).astype(float)
+    stated = state_problem(
+        X, Y, weights, loss, fit_intercept=True, hidden_bias=True, skip="free"
+    ).with_alpha(1.0)
+    _, F = stated.refitted(stated.null_network(), np.zeros(Y.shape))
+    N = dual_point(stated, F + 0.01 * rng.standard_normal(F.shape))
+    assert N.any()
+    A = np.c_[stated.X, np.ones(40)]
+    assert np.abs(A.T @ N).max() <= 1e-10 * np.abs(N).sum()
+    scale = min(1.0, loss.largest_scaling(N, stated.Y, stated.weights))
+    assert np.isfinite(loss.conjugate(scale * N, stated.Y, stated.weights))
+    assert scale > 0.5
 
 
 def test_a_linear_fit_is_no_constant():
