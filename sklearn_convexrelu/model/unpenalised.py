@@ -208,7 +208,7 @@ class Unpenalised:
         value, G = self._value_and_sums(problem, F)
         least = _SETTLED * value
         for _ in range(_MOST_STEPS):
-            if value <= least:
+            if value <= least or not np.isfinite(G).all():  # it has overflowed
                 break
             direction = self._direction(problem, F, G)
             promised = -0.5 * np.vdot(G, direction)
@@ -280,6 +280,8 @@ class Unpenalised:
             size = np.sqrt(np.sum(N * N / weights[:, None]))
             if np.abs(G).max(initial=0.0) <= _CLOSED * size:
                 return N
+            if not np.isfinite(G).all():
+                break
             h, q = loss.leeway(N, Y, weights)
             step = self.values(self.solved(h, q, G))
             change = h * step

@@ -393,10 +393,14 @@ def _derivatives(values, rows, B, F, A, problem, total):
     H = Z.T @ Z
     H_mixed = np.empty((len(A), n_outputs, n_columns))
     H_z = np.zeros((n_outputs, n_columns, n_outputs, n_columns))
-    for k in range(n_outputs):
-        weighted = h[:, k, None] * B
-        H_mixed[:, k] = (values.T @ weighted) * A[:, k, None]
-        H_z[k, :, k] = B.T @ weighted
+    for j, column in enumerate(B.T):
+        H_mixed[:, :, j] = (values.T @ (h * column[:, None])) * A
+    outputs = np.arange(n_outputs)
+    if n_columns == 1:  # sums as of the squares below, from which they may cancel
+        H_z[outputs, 0, outputs, 0] = (h * B * B).sum(axis=0)
+    else:
+        for k in outputs:
+            H_z[k, :, k] = (B.T * h[:, k]) @ B
     H_mixed = H_mixed.reshape(len(A), n_outputs * n_columns)
     H_z = H_z.reshape(n_outputs * n_columns, n_outputs * n_columns)
     if q is not None:
