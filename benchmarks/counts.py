@@ -120,7 +120,7 @@ class Counter:
         self.count(Prices, "totals_and_gradients", None, several_outputs_work)
         self.count(_TreePrices, "totals_and_gradients", None, tree_pricing_work)
         self.count(_WeightObjective, "__call__", "slide steps", slide_work)
-        self.count(steps, "best_amplitudes", "solves", solve_work)
+        self.count(steps, "rebalanced", "solves", solve_work)
         self.count(adaptive._Run, "improve", "rounds", nothing)
         self.count(CentralPath, "block_matrices", "Newton steps", nothing)
         return self
@@ -183,10 +183,11 @@ def slide_work(objective, flat):
     return 6 * len(objective.rows) * len(flat), 2 * read(objective.rows)
 
 
-def solve_work(problem, features, *rest):
+def solve_work(problem, network, directions, *rest):
     """Return flops and bytes of the normal equations."""
-    size = len(problem.rows) * features.n_units
-    return 2 * size * features.n_units, 16 * size
+    n_units = directions.shape[1]
+    size = len(problem.rows) * n_units
+    return 2 * size * n_units, 16 * size
 
 
 def main():

@@ -159,6 +159,7 @@ _OF_SOME_NETWORKS = (
     "coefs_",
     "intercepts_",
     "lipschitz_",
+    "skip_coef_",
     "gates_",
     "blocks_",
     "intercept_",
@@ -177,6 +178,7 @@ _OF_THE_PROBLEM = (
     "subnetwork_widths",
     "penalty",
     "norm",
+    "skip_connection",
     "standardize",
 )
 
@@ -200,6 +202,7 @@ class BaseConvexReLU(
         "subnetwork_widths": ["array-like"],
         "penalty": [StrOptions({"path", "weight_decay"})],
         "norm": [StrOptions(set(NORMS))],
+        "skip_connection": ["boolean", StrOptions({"free"})],
         "activation": [StrOptions({"relu", "gated_relu"})],
         "patterns": [StrOptions({"adaptive", "random", "exact"}), "array-like"],
         "n_patterns": [Interval(Integral, 1, None, closed="left")],
@@ -230,6 +233,7 @@ class BaseConvexReLU(
         subnetwork_widths,
         penalty,
         norm,
+        skip_connection,
         activation,
         patterns,
         n_patterns,
@@ -255,6 +259,7 @@ class BaseConvexReLU(
         self.subnetwork_widths = subnetwork_widths
         self.penalty = penalty
         self.norm = norm
+        self.skip_connection = skip_connection
         self.activation = activation
         self.patterns = patterns
         self.n_patterns = n_patterns
@@ -287,7 +292,8 @@ class BaseConvexReLU(
         adaptive = isinstance(self.patterns, str) and self.patterns == "adaptive"
         plain = adaptive and not len(self.subnetwork_widths) and self.rank is None
         names = REGRESSION_LOSSES | CLASSIFICATION_LOSSES
-        return plain and not self.pruning and names[self.loss].is_smooth
+        plain = plain and not self.pruning and not self.skip_connection
+        return plain and names[self.loss].is_smooth
 
     def _refuse_on_workers(self, loss):
         """Refuse what rows on the workers of a cluster cannot be trained with."""
@@ -296,11 +302,13 @@ class BaseConvexReLU(
             ("patterns", self.patterns, not adaptive),
             ("rank", self.rank, self.rank is not None),
             ("pruning", self.pruning, self.pruning),
+            ("skip_connection", self.skip_connection, bool(self.skip_connection)),
         ):
             if off:
                 raise ValueError(
                     f"{name}={value!r} needs the rows in one process: with dask "
-                    "collections use patterns='adaptive', rank=None, pruning=False."
+                    "collections use patterns='adaptive', rank=None, pruning=False, "
+                    "skip_connection=False."
                 )
         if not loss.is_smooth:
             raise ValueError(
@@ -351,9 +359,12 @@ class BaseConvexReLU(
         """Warn where alpha, as chosen by the user, leaves nothing but a constant.
 
         Who comes from MLPRegressor tries 1 and 10. An ``alpha_max_`` of zero is no
-        fault of alpha: then the features tell nothing.
+        fault of alpha: then the features tell nothing. A free linear part is no
+        constant, whatever alpha.
         """
         if not self.alpha_ >= self.alpha_max_ > 0.0 or self.network_.penalty() > 0.0:
+            return
+        if self.network_.linear is not None and self.network_.linear.weights.any():
             return
         size, advice = "", "alpha is a fraction of alpha_max_: try 0.1 down to 0.0003"
         if not self.relative_alpha:
@@ -401,7 +412,13 @@ class BaseConvexReLU(
             "hidden_bias": self.hidden_bias,
             "shape": self._shape(),
             "names": getattr(self, "feature_names_in_", None),
+            "skip": self._skip(),
         }
+
+    def _skip(self):
+        """Return ``skip_connection`` as False, True or "free"; numpy has its own."""
+        skip = self.skip_connection
+        return skip if isinstance(skip, str) else bool(skip)
 
     def _problem_params(self):
         """Return the parameters that say what is minimised, but for alpha."""
@@ -517,6 +534,12 @@ class BaseConvexReLU(
         solver = replace(self._full_rank_solver(), proves=proves)
         if self.rank is None:
             return solver
+        if self._skip() == "free":
+            raise ValueError(
+                f"rank={self.rank} with skip_connection='free' has no guarantee: what "
+                "the directions left out would add to a linear part that costs nothing "
+                "is not bounded. Use skip_connection=True, or rank=None."
+            )
         if not NORMS[self.norm].is_euclidean:
             raise ValueError(
                 f"rank={self.rank} needs norm='l2': a rotation to the leading "
@@ -635,6 +658,8 @@ class BaseConvexReLU(
         }
         if data.settled is not None:
             shared["_settled"] = data.settled
+        if network.linear is not None:
+            shared["skip_coef_"] = network.linear.weights[: data.X.shape[1]]
         if network.is_gated:
             blocks, intercept = network.blocks, network.intercept
             gated = {"gates_": network.gates, "blocks_": blocks}

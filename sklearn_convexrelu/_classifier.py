@@ -68,6 +68,7 @@ class ConvexReLUClassifier(ClassifierMixin, BaseConvexReLU):
     neurons are generated until a duality gap shows that no other network is better by
     more than the tolerance. ``norm="l1"`` puts the 1-norm in the place of the first
     norm, which leaves out features that do not matter.
+    ``skip_connection`` adds a linear part.
 
     Parameters
     ----------
@@ -115,6 +116,13 @@ class ConvexReLUClassifier(ClassifierMixin, BaseConvexReLU):
         leaves out features that do not matter: their weights are exactly zero, neuron
         by neuron. Networks of the 2-norm pay for every useless feature. What leaves a
         neuron keeps the 2-norm.
+    skip_connection : bool or "free", default=False
+        Whether a linear part ``X skip_coef_`` is added to the units: one of the
+        parallel branches is the identity. True penalises it by alpha times its
+        norm, that of the units: the 2-norm or 1-norm of its weights (several outputs:
+        the nuclear norm, or the sum of the 2-norms of rows). ``"free"`` does not, as
+        the intercept is not; ``alpha_max_`` is then the least strength at which the
+        linear fit is the best network.
     activation : {"relu", "gated_relu"}, default="relu"
         ``"gated_relu"`` fixes the gates: a unit is ``1[g^T x > 0] v^T x``, penalised by
         ``||v||`` (several outputs: the nuclear norm of the matrix V), and the model is
@@ -187,6 +195,9 @@ class ConvexReLUClassifier(ClassifierMixin, BaseConvexReLU):
         Biases of the hidden layer, (n_neurons,), and of the output, (n_outputs,).
         With sub-networks there is a pair of weights and biases a layer, those of the
         sub-networks side by side (block-diagonal).
+    skip_coef_ : ndarray of shape (n_features, n_outputs)
+        Weights of the linear part, with ``skip_connection``; predictions are those of
+        ``coefs_`` and ``intercepts_`` plus ``X skip_coef_``.
     network_ : Network, TreeNetwork, GatedNetwork or GatedTreeNetwork
         The same weights, or those of a gated model, as one object.
     lipschitz_ : float
@@ -294,6 +305,7 @@ class ConvexReLUClassifier(ClassifierMixin, BaseConvexReLU):
         subnetwork_widths=(),
         penalty="path",
         norm="l2",
+        skip_connection=False,
         activation="relu",
         patterns="adaptive",
         n_patterns=200,
@@ -320,6 +332,7 @@ class ConvexReLUClassifier(ClassifierMixin, BaseConvexReLU):
             subnetwork_widths=subnetwork_widths,
             penalty=penalty,
             norm=norm,
+            skip_connection=skip_connection,
             activation=activation,
             patterns=patterns,
             n_patterns=n_patterns,

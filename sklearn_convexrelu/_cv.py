@@ -374,6 +374,13 @@ class ConvexReLURegressorCV(_CrossValidated, ConvexReLURegressor):
         leaves out features that do not matter: their weights are exactly zero, neuron
         by neuron. Networks of the 2-norm pay for every useless feature. What leaves a
         neuron keeps the 2-norm.
+    skip_connection : bool or "free", default=False
+        Whether a linear part ``X skip_coef_`` is added to the units: one of the
+        parallel branches is the identity. True penalises it by alpha times its
+        norm, that of the units: the 2-norm or 1-norm of its weights (several outputs:
+        the nuclear norm, or the sum of the 2-norms of rows). ``"free"`` does not, as
+        the intercept is not; ``alpha_max_`` is then the least strength at which the
+        linear fit is the best network.
     activation : {"relu", "gated_relu"}, default="relu"
         ``"gated_relu"`` fixes the gates: a unit is ``1[g^T x > 0] v^T x``, penalised by
         ``||v||`` (several outputs: the nuclear norm of the matrix V), and the model is
@@ -450,7 +457,7 @@ class ConvexReLURegressorCV(_CrossValidated, ConvexReLURegressor):
         ``mean_test_score``, ``std_test_score``, ``rank_test_score``,
         ``mean_n_neurons``, ``mean_dual_gap``. Means are over the folds that count, nan
         where the path of one of them had ended.
-    coefs_, intercepts_, network_, n_neurons_ : list, list, Network, int
+    coefs_, intercepts_, skip_coef_, network_, n_neurons_ : list, ndarray, Network, int
         The network trained on all data, as in :class:`ConvexReLURegressor`, which says
         what gated and deeper ones have, and so are
     objective_, lower_bound_, dual_gap_, certificate_ : float, float, float, Certificate
@@ -528,6 +535,7 @@ class ConvexReLURegressorCV(_CrossValidated, ConvexReLURegressor):
         subnetwork_widths=(),
         penalty="path",
         norm="l2",
+        skip_connection=False,
         activation="relu",
         patterns="adaptive",
         n_patterns=200,
@@ -555,6 +563,7 @@ class ConvexReLURegressorCV(_CrossValidated, ConvexReLURegressor):
             subnetwork_widths=subnetwork_widths,
             penalty=penalty,
             norm=norm,
+            skip_connection=skip_connection,
             activation=activation,
             patterns=patterns,
             n_patterns=n_patterns,
@@ -641,6 +650,13 @@ class ConvexReLUClassifierCV(_CrossValidated, ConvexReLUClassifier):
         leaves out features that do not matter: their weights are exactly zero, neuron
         by neuron. Networks of the 2-norm pay for every useless feature. What leaves a
         neuron keeps the 2-norm.
+    skip_connection : bool or "free", default=False
+        Whether a linear part ``X skip_coef_`` is added to the units: one of the
+        parallel branches is the identity. True penalises it by alpha times its
+        norm, that of the units: the 2-norm or 1-norm of its weights (several outputs:
+        the nuclear norm, or the sum of the 2-norms of rows). ``"free"`` does not, as
+        the intercept is not; ``alpha_max_`` is then the least strength at which the
+        linear fit is the best network.
     activation : {"relu", "gated_relu"}, default="relu"
         ``"gated_relu"`` fixes the gates: a unit is ``1[g^T x > 0] v^T x``, penalised by
         ``||v||`` (several outputs: the nuclear norm of the matrix V), and the model is
@@ -719,7 +735,7 @@ class ConvexReLUClassifierCV(_CrossValidated, ConvexReLUClassifier):
         where the path of one of them had ended.
     classes_ : ndarray of shape (n_classes,)
         Class labels.
-    coefs_, intercepts_, network_, n_neurons_ : list, list, Network, int
+    coefs_, intercepts_, skip_coef_, network_, n_neurons_ : list, ndarray, Network, int
         The network trained on all data, as in :class:`ConvexReLUClassifier`, which says
         what gated and deeper ones have, and so are
     objective_, lower_bound_, dual_gap_, certificate_ : float, float, float, Certificate
@@ -801,6 +817,7 @@ class ConvexReLUClassifierCV(_CrossValidated, ConvexReLUClassifier):
         subnetwork_widths=(),
         penalty="path",
         norm="l2",
+        skip_connection=False,
         activation="relu",
         patterns="adaptive",
         n_patterns=200,
@@ -827,6 +844,7 @@ class ConvexReLUClassifierCV(_CrossValidated, ConvexReLUClassifier):
             subnetwork_widths=subnetwork_widths,
             penalty=penalty,
             norm=norm,
+            skip_connection=skip_connection,
             activation=activation,
             patterns=patterns,
             n_patterns=n_patterns,

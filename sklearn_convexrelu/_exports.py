@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from scipy.linalg import block_diag
 from sklearn.base import is_classifier
 from sklearn.neural_network import MLPClassifier, MLPRegressor
 from sklearn.preprocessing import LabelBinarizer
@@ -25,8 +26,9 @@ class ExportMixin:
         """Return scikit-learn's MLP of the same network, fitted.
 
         It predicts the same to rounding, and can do what an MLP can, such as
-        ``partial_fit``. Sub-networks come as block-diagonal layers, and a constant as
-        one neuron of weight zero.
+        ``partial_fit``. Sub-networks come as block-diagonal layers, a skip connection
+        as a pair of neurons for each output, and a constant as one neuron of weight
+        zero.
 
         Returns
         -------
@@ -79,6 +81,8 @@ class ExportMixin:
 
     def to_torch(self) -> Any:
         """Return the same network for PyTorch, ``Linear`` and ``ReLU`` in turn.
+
+        A skip connection comes as a pair of neurons for each output.
 
         Returns
         -------
@@ -141,8 +145,33 @@ def relu_layers(model):
         if isinstance(model.network_, GatedNetwork):
             way_out = "to_relu(X, y) returns one that predicts the same on these data"
         raise ValueError(f"A gated model is no ReLU network: {way_out}.")
-    layers = zip(model.coefs_, model.intercepts_, strict=True)
+    layers = list(zip(model.coefs_, model.intercepts_, strict=True))
+    if hasattr(model, "skip_coef_"):
+        layers = _with_linear_units(layers, model.skip_coef_)
     return [(_not_empty(W), _not_empty(b)) for W, b in layers]
+
+
+def _with_linear_units(layers, skip):
+    """Return layers with a skip connection as pairs of units.
+
+    ``t = relu(t) - relu(-t)``; between hidden layers both pass on what they are, which
+    is not negative. An output is one pair, those without weights are left out.
+    """
+    used = skip.any(axis=0)
+    pairs = np.hstack([skip[:, used], -skip[:, used]])
+    ends = np.eye(skip.shape[1], dtype=skip.dtype)[used]
+    widened = []
+    for depth, (W, b) in enumerate(layers):
+        if depth == 0:
+            wide = np.hstack([W, pairs])
+        elif depth == len(layers) - 1:
+            wide = np.vstack([W, ends, -ends])
+        else:
+            wide = block_diag(W, np.eye(pairs.shape[1])).astype(W.dtype)
+        if depth < len(layers) - 1:
+            b = np.append(b, np.zeros(pairs.shape[1], b.dtype))
+        widened.append((wide, b))
+    return widened
 
 
 def check_exportable(model):

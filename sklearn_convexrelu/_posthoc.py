@@ -105,8 +105,8 @@ class PosthocMixin:
         Raises
         ------
         ValueError
-            If the network is gated or deeper than two layers, or these are not the data
-            of the last fit.
+            If the network is gated, deeper than two layers or has a skip connection, or
+            these are not the data of the last fit.
 
         References
         ----------
@@ -121,6 +121,12 @@ class PosthocMixin:
             raise ValueError("time_limit must be a number of seconds, not nan.")
         if self.network_.is_gated or isinstance(self.network_, TreeNetwork):
             raise ValueError("Only two-layer ReLU networks can be certified so.")
+        if self.network_.linear is not None:
+            raise ValueError(
+                "certify proves bounds of networks without a skip connection: its "
+                "relaxations do not choose dual points that a linear part allows. "
+                "certificate_ has what is proven besides."
+            )
         data, problem = self._training_problem(X, y, sample_weight)
         certificate = self.certificate_
         restricted = certificate.kind == "restricted"

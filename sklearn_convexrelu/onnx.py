@@ -87,14 +87,18 @@ def _relu_outputs(graph, model, X, dtype):
 
 
 def _gated_outputs(graph, model, X, dtype):
-    """Return the outputs of a gated model, ``sum_p masks_p(x) x V_p + intercept``."""
+    """Return the outputs of a gated model, ``sum_p masks_p(x) x V_p + intercept``.
+
+    What a skip connection adds is with the intercept.
+    """
     check_exportable(model)
     network = model.network_
     n_inputs, n_outputs = network.blocks.shape[-2:]
     blocks = network.blocks.reshape(-1, n_inputs, n_outputs)
-    if not len(blocks):  # a constant; ONNX takes no layers of none
-        zero = np.zeros((model.n_features_in_, n_outputs), dtype)
-        return graph.affine(X, zero, network.intercept.astype(dtype))
+    skip = getattr(model, "skip_coef_", np.zeros((model.n_features_in_, n_outputs)))
+    rest = graph.affine(X, skip.astype(dtype), network.intercept.astype(dtype))
+    if not len(blocks):  # ONNX takes no layers of none
+        return rest
     masks, signs = _masks(graph, model, graph.cast(X, np.float64))
     columns = (blocks * signs[:, None, None]).transpose(1, 0, 2).reshape(n_inputs, -1)
     values = graph.affine(X, *_parted(columns.astype(dtype), model.n_features_in_))
@@ -103,7 +107,7 @@ def _gated_outputs(graph, model, X, dtype):
     masks = graph.Gather(graph.cast(masks, dtype), repeated, axis=1)
     total = np.tile(np.eye(n_outputs, dtype=dtype), (len(blocks), 1))
     values = graph.Mul(masks, values)
-    return graph.affine(values, total, network.intercept.astype(dtype))
+    return graph.Add(graph.MatMul(values, total), rest)
 
 
 def _masks(graph, model, X):

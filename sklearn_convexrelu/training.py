@@ -147,7 +147,7 @@ def follow(
     path = solver.solve_path(
         scaled.until(deadline),
         units.strengths(alphas),
-        None if start is None else units.shrink(start),
+        None if start is None else scaled.with_own_linear(units.shrink(start)),
         None if callback is None else units.translated(callback),
     )
     known_bound = solver.known_bound(scaled)
@@ -224,6 +224,8 @@ def _layers_agree(problem, solved):
     rows, b = problem.rows, network.intercept
     F = rows.empty(len(b))
     rows.map(_layered_values, first.shape[1], F, rows.weights(first), layers, b)
+    if network.linear is not None:
+        F = network.linear.astype(np.float64).added(rows, F)
     other = problem.objective(network, F)
     return abs(other - objective) <= _ALIKE * objective
 

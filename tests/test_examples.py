@@ -20,6 +20,7 @@ PICTURED = {
     "classification",
     "deeper_subnetworks",
     "robustness",
+    "skip_connection",
 }
 CLAIMS = {
     "quick_start": "prediction by hand equals predict: True",

@@ -488,6 +488,7 @@ ASKING_FOR_THE_ARRAY = {
     "data.rows",
     "data.statement",  # equal rows are found by sorting the table
     "model.problem",
+    "model.unpenalised",  # free columns, where a programme needs the array too
     "model.pruning",  # values of gated units, some rows at a time
     "patterns.geometry",  # a sample
     "pricing.exact",

@@ -136,7 +136,7 @@ def test_slide_gradient_and_descent(n_outputs, fit_intercept):
     U, A = directions(4, 40, n_outputs)
     network = Network.from_directions(U, A, np.full(40, 0.1), np.zeros(n_outputs))
     weights = _WeightObjective(stated, network)
-    flat = weights.pack(network.hidden, network.output, network.intercept)
+    flat = weights.start()
     value, gradient = weights(flat)
     assert_allclose(value, stated.objective(network))
     step = np.random.default_rng(1).standard_normal(len(flat)) * 1e-6

@@ -339,6 +339,7 @@ FINITE = (
     "alpha_max_",
     "tolerance_",
     "coefs_",
+    "skip_coef_",
     "intercepts_",
     "gates_",
     "blocks_",

@@ -150,6 +150,8 @@ def draw(seed, index):
         options["class_weight"] = "balanced"
     if loss == "huber":
         options["huber_threshold"] = float(rng.choice([0.3, 1.35]))
+    # Of numbers of its own, so that all else is drawn as it was before.
+    options |= skip_options(np.random.default_rng([seed, index, 2]), mode)
     return Case(
         seed,
         index,
@@ -219,6 +221,14 @@ def mode_options(rng, mode, n_features):
         "exact": {"patterns": "exact"},
         "rank": {"rank": min(int(rng.integers(1, 4)), n_features)},
     }[mode]
+
+
+def skip_options(rng, mode):
+    """Return whether there is a linear part; proofs know none, ranks no free one."""
+    kinds = [True] if mode == "rank" else [True, "free"]
+    if mode == "proven" or rng.random() > 0.2:
+        return {}
+    return {"skip_connection": kinds[rng.integers(len(kinds))]}
 
 
 def normal(rng, n, d):

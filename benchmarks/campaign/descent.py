@@ -12,7 +12,12 @@ from functools import cached_property
 import numpy as np
 from scipy.optimize import minimize
 
-from benchmarks.campaign.restated import REAL, Stated
+from benchmarks.campaign.restated import (
+    REAL,
+    Stated,
+    linear_outputs,
+    linear_penalty,
+)
 
 __all__ = ["Descent"]
 
@@ -65,6 +70,10 @@ class Descent:
         Whether the penalty is weight decay, of three layers.
     fit_intercept : bool
         Whether there is an output intercept.
+    linear : ndarray of shape (n_samples, n_outputs) or float
+        What the fitted model's skip connection adds, which descent leaves as it is.
+    cost : float
+        Its penalty.
     """
 
     stated: Stated
@@ -73,6 +82,8 @@ class Descent:
     widths: tuple
     decays: bool
     fit_intercept: bool
+    linear: np.ndarray | float = 0.0
+    cost: float = 0.0
 
     @classmethod
     def of(cls, stated, model):
@@ -82,7 +93,8 @@ class Descent:
             X = np.column_stack([X, np.ones(len(X))])
         widths = tuple(model.subnetwork_widths)
         decays = bool(widths) and model.penalty == "weight_decay"
-        return cls(stated, X, model.alpha_, widths, decays, model.fit_intercept)
+        rest = linear_outputs(model, stated.X), linear_penalty(model)
+        return cls(stated, X, model.alpha_, widths, decays, model.fit_intercept, *rest)
 
     def random(self, n_units, seed, size=1.0):
         """Return random trees, which see every direction of the data as much."""
@@ -243,7 +255,8 @@ class Descent:
         V = W * _lengths(W)[:, :, None] if self.decays else W
         Z = self._up(V, trees)
         H = np.maximum(Z[-1][:, 0], 0.0)
-        loss, N = self.stated.value_and_slopes(H.T @ A + b)
+        linear = np.asarray(self.linear, dtype=np.float64)
+        loss, N = self.stated.value_and_slopes(H.T @ A + b + linear)
         G = self._down(Z, trees, A @ N.T)
         squares, to_W = self._squares(W)
         if self.decays:
@@ -252,7 +265,9 @@ class Descent:
             G = G * lengths + W * along
         to_b = N.sum(axis=0) * self.fit_intercept
         gradient = [G + self.alpha * to_W, H @ N + self.alpha * A, to_b]
-        value = loss + self.alpha / 2 * (squares + (A**2).sum())
+        value = (
+            loss + self.alpha / 2 * (squares + (A**2).sum()) + self.alpha * self.cost
+        )
         return value, np.concatenate([part.ravel() for part in gradient])
 
     def _squares(self, W):
@@ -275,8 +290,8 @@ class Descent:
         W, A, b = self._split(z.astype(REAL), trees)
         V = W * _lengths(W)[:, :, None] if self.decays else W
         H = np.maximum(self._up(V, trees)[-1][:, 0], 0)
-        penalty = float(self._costs(V) @ _lengths(A))
-        return self.stated.loss_at(H.T @ A + b) + self.alpha * penalty
+        penalty = float(self._costs(V) @ _lengths(A)) + self.cost
+        return self.stated.loss_at(H.T @ A + b + self.linear) + self.alpha * penalty
 
 
 def _lengths(A):

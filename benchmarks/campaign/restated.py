@@ -8,7 +8,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-__all__ = ["Stated", "penalty_of", "predictions_of"]
+__all__ = [
+    "Stated",
+    "linear_outputs",
+    "linear_penalty",
+    "penalty_of",
+    "predictions_of",
+]
 
 REAL = np.longdouble
 
@@ -147,12 +153,27 @@ def squared_hinge(F, Y):
 def predictions_of(model, X):
     """Return the outputs of a fitted model at ``X``, (n_samples, n_outputs)."""
     X = X.astype(REAL)
+    skip = linear_outputs(model, X)
     if hasattr(model, "gates_"):
-        return gated_outputs(model, X)
+        return gated_outputs(model, X) + skip
     H = X
     for W, b in zip(model.coefs_[:-1], model.intercepts_[:-1], strict=True):
         H = np.maximum(H @ W.astype(REAL) + b, 0)
-    return H @ model.coefs_[-1].astype(REAL) + model.intercepts_[-1]
+    return H @ model.coefs_[-1].astype(REAL) + model.intercepts_[-1] + skip
+
+
+def linear_outputs(model, X):
+    """Return what a skip connection adds, zero without one."""
+    if not hasattr(model, "skip_coef_"):
+        return 0.0
+    return X.astype(REAL) @ model.skip_coef_.astype(REAL)
+
+
+def linear_penalty(model):
+    """Return the penalty of a skip connection: the nuclear norm of its weights."""
+    if getattr(model, "skip_connection", False) in (False, "free"):
+        return 0.0
+    return float(np.linalg.norm(model.skip_coef_.astype(np.float64), "nuc"))
 
 
 def gated_outputs(model, X):
@@ -167,6 +188,11 @@ def gated_outputs(model, X):
 
 def penalty_of(model):
     """Return the penalty of a fitted model."""
+    return penalty_of_units(model) + linear_penalty(model)
+
+
+def penalty_of_units(model):
+    """Return the same but for a skip connection."""
     if hasattr(model, "gates_"):
         blocks = model.blocks_.astype(np.float64)
         if blocks.shape[2] > 1:

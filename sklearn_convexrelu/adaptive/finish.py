@@ -6,6 +6,8 @@ of the current neurons and of priced candidates, an interior point method gives 
 network to many digits.
 """
 
+from functools import partial
+
 import numpy as np
 
 from sklearn_convexrelu.adaptive.steps import Point
@@ -75,7 +77,8 @@ def best_over_cells(problem, directions, signs, tol, rng):
     programme = GroupLasso.relu(problem, patterns[kept], gates[kept], signs[kept])
     blocks = InteriorPoint(tol=tol).solve(programme).blocks
     signs, norm = programme.output_signs, problem.shape.norm
-    network = relu_network(blocks, signs, norm).pruned(_SMALLEST)
+    recover = partial(relu_network, signs=signs, norm=norm)
+    network = programme.network(blocks, recover).pruned(_SMALLEST)
     network = without_dust(problem, network, _DUST * tol * problem.loss_scale())
     return merge_compatible(network, problem.X)
 
@@ -169,7 +172,7 @@ def _moved_over_cells(run, U, signs, gap, n_idle):
     tol = 0.1**n_idle * max(0.1 * run.aim, 0.01 * gap) / run.scale
     network = best_over_cells(problem, U, signs, tol, steps.rng)
     # An interior point has all the neurons that do no harm; a vertex has few.
-    network = steps.corrected(*network.directions(), network.intercept)
+    network = steps.corrected(network)
     if network.n_neurons > len(problem.rows):
         network = prune(network, problem.rows)
     point = Point.of(problem, network)

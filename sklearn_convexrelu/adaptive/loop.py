@@ -76,8 +76,10 @@ class AdaptiveSolver:
     """Fully corrective column generation over neurons, with sliding.
 
     Minimises ``L(f(X)) + alpha * sum_j ||w1_j|| ||w2_j||`` over two-layer ReLU networks
-    of any width. Starts where a wide random network slides to; then each round (Bach
-    2017; Denoyelle, Duval, Peyre & Soubies 2019):
+    of any width. A penalised linear part takes part as linear neurons, whose price has
+    a formula; a free one is solved for along with the intercept. Starts where a wide
+    random network slides to; then each round (Bach 2017; Denoyelle, Duval, Peyre &
+    Soubies 2019):
 
     1. price: search unit directions u with large ``||N^T relu(X u)||``;
     2. certify: a gap follows from the largest price; stop when it is small enough;
@@ -197,7 +199,7 @@ class AdaptiveSolver:
         its own: the figure belongs to the problem.
         """
         pricer = pricer_of(problem)
-        none_known = problem.null_network().directions()[0]
+        none_known = problem.no_directions()
 
         def priced(N):
             rng = np.random.default_rng(0)
@@ -205,9 +207,10 @@ class AdaptiveSolver:
 
             def units():
                 U, A = found.directions[:, :MOST_CUTS], found.outputs[:MOST_CUTS]
-                return problem.shape.features(problem.rows, U), A
+                values = problem.shape.features(problem.rows, U)
+                return problem.with_linear_units(N, values, A)
 
-            return found.best, units
+            return max(found.best, problem.linear_price(N)), units
 
         price, N = least_price_of_constant(problem, priced)
         return beyond_rounding(problem, N, price)
@@ -345,9 +348,7 @@ class _Run:
             if self.solver.tol >= _FAIR_TOL:
                 self.effort = TRACK if self.solver.proves else LIGHT
         network = self.point.network
-        network = self.steps.corrected(
-            *network.directions(), network.intercept, ENOUGH_CORRECTING * self.aim
-        )
+        network = self.steps.corrected(network, enough=ENOUGH_CORRECTING * self.aim)
         self.point = Point.of(problem, network)
 
     def _state(self, problem):

@@ -5,8 +5,6 @@ from dataclasses import replace
 import numpy as np
 from scipy.optimize import Bounds, minimize
 
-from sklearn_convexrelu.model.neurons import Network
-
 __all__ = ["slide"]
 
 # Times what a weight of zero costs: the least slope of the loss that lets it move. With
@@ -15,7 +13,7 @@ __all__ = ["slide"]
 _DRAWN = 0.9
 
 
-def slide(problem, network, tol, max_iter, rows=None, watch=None):
+def slide(problem, network, tol, max_iter, rows=None, watch=None, axes=None):
     """Return a network of lower objective with the same number of neurons.
 
     Minimises ``L(f(X)) + alpha/2 (||hidden||^2 + ||output||^2)`` by L-BFGS from
@@ -24,10 +22,11 @@ def slide(problem, network, tol, max_iter, rows=None, watch=None):
     with patterns held fixed stalls here, since at the optimum hyperplanes pass
     through data points and the patterns flip. ``rows`` are
     those of the problem, in the precision and along the axes to take products in, as
-    ``network`` is. ``watch`` is called with the network after every step.
+    ``network`` is; ``axes`` are None where they are the inputs. ``watch`` is called
+    with the network after every step.
     """
     kind = _TreeObjective if problem.shape.is_tree else _WeightObjective
-    objective = kind(problem, network, rows)
+    objective = kind(problem, network, rows, axes)
     # Trial steps may go too far; and BLAS kernels raise flags on lanes they do not use.
     with np.errstate(over="ignore", invalid="ignore"):
         found = minimize(
@@ -45,8 +44,9 @@ def slide(problem, network, tol, max_iter, rows=None, watch=None):
 class _WeightObjective:
     """Objective and gradient of a network as a function of one flat vector."""
 
-    def __init__(self, problem, network, rows=None):
+    def __init__(self, problem, network, rows=None, axes=None):
         self.problem = problem
+        self.linear = _linear_weights(problem, network, axes)
         self.rows = problem.rows if rows is None else rows
         self.dtype = np.dtype(np.float64) if rows is None else rows.dtype
         self.given, self.intercept = network, network.intercept
@@ -68,7 +68,8 @@ class _WeightObjective:
         and L-BFGS-B keeps the bounds exactly, which projecting its steps does not.
         Weights of zero that nothing draws away from it stay.
         """
-        falls = -self.loss_and_sums(hidden, output, self.intercept)[3]
+        linear = self.linear.weights(self.linear.start)
+        falls = -self.loss_and_sums(hidden, output, self.intercept, linear)[3]
         self.signs = np.where(hidden != 0.0, np.sign(hidden), np.sign(falls))
         costs = self.problem.alpha * np.abs(self.squared_costs(hidden)[1])
         drawn = np.abs(falls) > _DRAWN * costs
@@ -85,21 +86,31 @@ class _WeightObjective:
 
     def start(self):
         """Return the vector of the given network."""
-        return self.pack(*self.weights_of(self.given), self.intercept)
+        linear = self.linear.start
+        intercept = self.intercept + self.linear.shift(linear)
+        return self.pack(*self.weights_of(self.given), intercept, linear)
 
     def network(self, flat):
         """Return the network of a vector."""
-        hidden, output, intercept = self.unpack(flat)
-        return Network(hidden, output, intercept, self.given.norm)
+        hidden, output, *rest = self.unpack(flat)
+        return replace(self.given, hidden=hidden, output=output, **self.rest(*rest))
 
-    def pack(self, hidden, output, intercept):
+    def rest(self, intercept, linear):
+        """Return the intercept and linear part of a network."""
+        rest = {"intercept": intercept - self.linear.shift(linear)}
+        if self.given.linear is not None:
+            weights = self.linear.weights(linear)
+            rest["linear"] = self.given.linear.with_weights(weights)
+        return rest
+
+    def pack(self, hidden, output, intercept, linear):
         """Return weights, or gradients in them, as a vector: seen from their sides."""
         if self.signs is not None:
             hidden = (self.signs * hidden).ravel()[self.moving]
         parts = [hidden.ravel(), output.ravel()]
         if self.problem.fit_intercept:
             parts.append(intercept)
-        return np.concatenate(parts)
+        return np.concatenate([*parts, linear])
 
     def unpack(self, flat):
         """Return the weights of a vector."""
@@ -109,20 +120,32 @@ class _WeightObjective:
             moving, hidden = hidden, np.zeros(self.signs.size)
             hidden[self.moving] = self.signs.ravel()[self.moving] * moving
         n_outputs = int(np.prod(of_outputs))
-        intercept = rest[n_outputs:] if self.problem.fit_intercept else self.intercept
-        return hidden.reshape(shape), rest[:n_outputs].reshape(of_outputs), intercept
+        output, rest = rest[:n_outputs].reshape(of_outputs), rest[n_outputs:]
+        intercept, linear = self.intercept, rest
+        if self.problem.fit_intercept:
+            intercept, linear = np.split(rest, [len(self.intercept)])
+        return hidden.reshape(shape), output, intercept, linear
 
     def __call__(self, flat):
         alpha = self.problem.alpha
-        hidden, output, intercept = self.unpack(flat)
+        hidden, output, intercept, linear = self.unpack(flat)
         # The cost of a balanced unit is half the sum of these two squares.
         squares, to_hidden = self.squared_costs(hidden)
         value = 0.5 * alpha * (squares + np.vdot(output, output))
-        loss, to_intercept, to_output, falls = self.loss_and_sums(
-            hidden, output, intercept
+        loss, to_intercept, to_output, falls, to_weights = self.loss_and_sums(
+            hidden,
+            output,
+            intercept - self.linear.shift(linear),
+            self.linear.weights(linear),
         )
-        return value + loss, self.pack(
-            alpha * to_hidden + falls, alpha * output + to_output, to_intercept
+        cost, to_linear = self.linear.cost_and_gradient(
+            linear, alpha, to_weights, to_intercept
+        )
+        return value + loss + cost, self.pack(
+            alpha * to_hidden + falls,
+            alpha * output + to_output,
+            to_intercept,
+            to_linear,
         )
 
     def squared_costs(self, hidden):
@@ -131,22 +154,32 @@ class _WeightObjective:
         half_slopes = norm.half_slopes(hidden, self.signs)
         return np.vdot(half_slopes, hidden), half_slopes
 
-    def loss_and_sums(self, hidden, output, intercept):
-        """Return the loss, and its gradients in intercept, output, hidden weights."""
+    def loss_and_sums(self, hidden, output, intercept, linear):
+        """Return the loss, and its gradients in intercept, output, hidden weights.
+
+        The last one is that in the weights of a linear part.
+        """
         dtype = self.dtype
         U, A = (w.astype(dtype, copy=False) for w in (hidden, output))
-        loss, to_intercept, to_output, to_hidden = self.rows.reduce(
+        loss, to_intercept, to_output, to_hidden, to_linear = self.rows.reduce(
             _loss_and_gradients,
             U.shape[1] * dtype.itemsize / 8,
             self.rows.weights(U),
             A,
             intercept,
+            self.linear_of_rows(linear),
             self.problem,
         )
         # One output factors out of the gradients of hidden weights.
         if A.shape[1] == 1:
             to_hidden = to_hidden * A[:, 0]
-        return loss, to_intercept, to_output, to_hidden
+        return loss, to_intercept, to_output, to_hidden, to_linear
+
+    def linear_of_rows(self, linear):
+        """Return the weights of a linear part as blocks multiply by them, or None."""
+        if linear is None:
+            return None
+        return self.rows.weights(linear.astype(self.dtype, copy=False))
 
 
 class _TreeObjective(_WeightObjective):
@@ -158,8 +191,8 @@ class _TreeObjective(_WeightObjective):
 
     def network(self, flat):
         """Return the network of a vector."""
-        W, A, b = self.unpack(flat)
-        return replace(self.given, coordinates=W, output=A, intercept=b)
+        W, A, *rest = self.unpack(flat)
+        return replace(self.given, coordinates=W, output=A, **self.rest(*rest))
 
     def squared_costs(self, W):
         """Return the sum of squared costs of the sub-networks, and half its gradient.
@@ -170,36 +203,139 @@ class _TreeObjective(_WeightObjective):
         half_slopes = shape.half_slopes(W, self.signs)
         return np.vdot(half_slopes, W) / shape.degree, half_slopes
 
-    def loss_and_sums(self, W, A, b):
+    def loss_and_sums(self, W, A, b, linear):
         """Return the loss, and its gradients in intercept, output, coordinates."""
         shape, dtype = self.given.shape, self.dtype
         V = shape.leaves(W).astype(dtype, copy=False)
         prepared = shape.prepared_leaves(self.rows, V, self.given.signs)
-        loss, to_b, to_A, G = self.rows.reduce(
+        loss, to_b, to_A, G, to_linear = self.rows.reduce(
             _tree_loss_and_gradients,
             V.shape[0] * V.shape[1] * dtype.itemsize / 8,
             shape,
             prepared,
             A.astype(dtype, copy=False),
             b,
+            self.linear_of_rows(linear),
             self.problem,
         )
-        return loss, to_b, to_A, shape.pull_back(W, G)
+        return loss, to_b, to_A, shape.pull_back(W, G), to_linear
 
 
-def _loss_and_gradients(block, rows, weights, A, intercept, problem):
+class _NoLinearWeights:
+    """The linear part of networks that have none."""
+
+    start = np.zeros(0)
+
+    def weights(self, flat):
+        """Return None."""
+
+    def shift(self, flat):
+        """Return zero."""
+        return 0.0
+
+    def cost_and_gradient(self, flat, alpha, G, to_intercept):
+        """Return nothing."""
+        return 0.0, flat
+
+
+class _FreeWeights:
+    """A free linear part, in coordinates in which inputs are orthonormal.
+
+    As they are, they are as long and as much alike as they come, and descent is slow.
+    """
+
+    def __init__(self, problem, linear, axes):
+        self.columns = problem.unpenalised
+        self.there = np.zeros((len(linear.weights), self.columns.scaling.shape[1]))
+        self.there[self.columns.index] = self.columns.scaling
+        if axes is not None:
+            linear = linear.mapped(axes)
+            self.there = axes.T @ self.there
+        self.n_outputs = linear.weights.shape[1]
+        theta = linear.weights[self.columns.index]
+        self.start = (self.columns.inverse @ theta).ravel()
+
+    def weights(self, flat):
+        """Return the weights of the inputs, or of axes, (n_inputs, n_outputs)."""
+        return self.there @ flat.reshape(-1, self.n_outputs)
+
+    def shift(self, flat):
+        """Return what centring adds to the intercept."""
+        z = flat.reshape(-1, self.n_outputs)
+        return self.columns.means @ (self.columns.scaling @ z)
+
+    def cost_and_gradient(self, flat, alpha, G, to_intercept):
+        """Return no cost, and the gradient from that in the weights."""
+        means = self.columns.scaling.T @ self.columns.means
+        return 0.0, (self.there.T @ G - np.outer(means, to_intercept)).ravel()
+
+
+class _CostlyWeights:
+    """A penalised linear part as linear neurons, hidden weights and outputs.
+
+    As of neurons, the cost of balanced ones is half the sum of squares. With the
+    2-norm they turn; with the 1-norm each has one input, and nothing has a kink.
+    """
+
+    def __init__(self, problem, linear, axes):
+        part = problem.linear
+        if axes is not None:
+            linear = linear.mapped(axes)
+        V, A, a = linear.atoms()
+        root = np.sqrt(a)
+        V, A = V * root, A * root[:, None]
+        self.axes, self.shapes = axes, (V.shape, A.shape)
+        turns = np.broadcast_to(part.inputs[:, None], V.shape)
+        self.moving = np.flatnonzero(turns if part.norm.is_euclidean else V)
+        self.start = np.concatenate([V.ravel()[self.moving], A.ravel()])
+
+    def _parts(self, flat):
+        """Return hidden weights and outputs."""
+        V = np.zeros(self.shapes[0])
+        V.ravel()[self.moving] = flat[: len(self.moving)]
+        return V, flat[len(self.moving) :].reshape(self.shapes[1])
+
+    def weights(self, flat):
+        """Return the weights of the inputs, or of axes, (n_inputs, n_outputs)."""
+        V, A = self._parts(flat)
+        return V @ A if self.axes is None else self.axes.T @ (V @ A)
+
+    def shift(self, flat):
+        """Return zero: inputs are not centred."""
+        return 0.0
+
+    def cost_and_gradient(self, flat, alpha, G, to_intercept):
+        """Return the cost, and its gradient with that of the loss in the weights."""
+        V, A = self._parts(flat)
+        if self.axes is not None:
+            G = self.axes @ G
+        to_V = (alpha * V + G @ A.T).ravel()[self.moving]
+        cost = 0.5 * alpha * (np.vdot(V, V) + np.vdot(A, A))
+        return cost, np.concatenate([to_V, (alpha * A + V.T @ G).ravel()])
+
+
+def _linear_weights(problem, network, axes):
+    """Return the linear part of a network as variables of a vector."""
+    if network.linear is None:
+        return _NoLinearWeights()
+    kind = _FreeWeights if network.linear.is_free else _CostlyWeights
+    return kind(problem, network.linear, axes)
+
+
+def _loss_and_gradients(block, rows, weights, A, intercept, linear, problem):
     """Kernel: loss, and its gradients in intercept, output and hidden weights.
 
     Those in hidden weights are without the output weights where there is one output.
     """
     H = block.values(weights)
     np.maximum(H, 0.0, out=H)
-    loss, N = problem.loss.value_and_gradient(
-        H @ A + intercept, problem.Y[rows], problem.weights[rows]
-    )
+    F = H @ A + intercept
+    if linear is not None:
+        F += block.values(linear)
+    loss, N = problem.loss.value_and_gradient(F, problem.Y[rows], problem.weights[rows])
     to_intercept = N.sum(axis=0)
     N = N.astype(H.dtype, copy=False)
-    to_output = H.T @ N
+    to_output, to_linear = H.T @ N, _linear_sums(block, N, linear)
     D = np.greater(H, 0.0, out=H)
     if N.shape[1] == 1:  # no matrix of derivatives is needed
         to_hidden = block.weighted_sums(N, D)
@@ -207,17 +343,25 @@ def _loss_and_gradients(block, rows, weights, A, intercept, problem):
         to_hidden = block.sums(D * (N @ A.T))
     # Sums over blocks are in double: those of many rows would lose what steps gain.
     doubles = (np.asarray(total, np.float64) for total in (to_output, to_hidden))
-    return loss, to_intercept, *doubles
+    return loss, to_intercept, *doubles, to_linear
 
 
-def _tree_loss_and_gradients(block, rows, shape, prepared, A, b, problem):
+def _linear_sums(block, N, linear):
+    """Return the gradient in the weights of a linear part, zero where there is none."""
+    return 0.0 if linear is None else np.asarray(block.sums(N), np.float64)
+
+
+def _tree_loss_and_gradients(block, rows, shape, prepared, A, b, linear, problem):
     """Kernel: loss, and its gradients in intercept, output and leaf vectors."""
     Z = shape.up(block, prepared)
     H = np.maximum(Z[-1][:, 0], 0.0)
-    loss, N = problem.loss.value_and_gradient(
-        H.T @ A + b, problem.Y[rows], problem.weights[rows]
-    )
+    F = H.T @ A + b
+    if linear is not None:
+        F += block.values(linear)
+    loss, N = problem.loss.value_and_gradient(F, problem.Y[rows], problem.weights[rows])
     to_b = N.sum(axis=0)
     N = N.astype(H.dtype, copy=False)
+    to_linear = _linear_sums(block, N, linear)
     to_leaves = shape.down(Z, prepared[1], A @ N.T, block)
-    return loss, to_b, np.asarray(H @ N, np.float64), np.asarray(to_leaves, np.float64)
+    doubles = (np.asarray(total, np.float64) for total in (H @ N, to_leaves))
+    return loss, to_b, *doubles, to_linear

@@ -40,9 +40,13 @@ def first_point(steps, start, scale):
     """
     problem = steps.problem
     none = Point.of(problem, problem.null_network())
+    if problem.linear is not None and not problem.linear.is_free:
+        none = _best(steps, none.network)  # with a linear part to slide
     if start is not None:
-        intercept = none.network.intercept
-        given = _best(steps, replace(start.pruned(), intercept=intercept))
+        given = replace(start.pruned(), intercept=none.network.intercept)
+        if problem.has_free_part:
+            given = replace(given, linear=none.network.linear)
+        given = _best(steps, given)
         if given.objective <= none.objective:
             return given
     if problem.shape.is_tree:
@@ -52,7 +56,7 @@ def first_point(steps, start, scale):
 
 def _best(steps, network):
     """Return the point of the best amplitudes of the neurons of a network."""
-    network = steps.corrected(*network.directions(), network.intercept)
+    network = steps.corrected(network)
     return Point.of(steps.problem, network)
 
 

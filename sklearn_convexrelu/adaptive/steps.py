@@ -4,7 +4,7 @@ Each takes a network and returns one, or a Point: a network with the best interc
 its neurons, and what it predicts. None knows what the round is for, see ``loop.py``.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -14,7 +14,7 @@ from sklearn_convexrelu.model.neurons import Network
 from sklearn_convexrelu.model.pruning import merge_compatible
 from sklearn_convexrelu.pricing.kernels import DISTINCT
 from sklearn_convexrelu.pricing.search import KNOWN
-from sklearn_convexrelu.programmes.amplitudes import Features, best_amplitudes
+from sklearn_convexrelu.programmes.amplitudes import rebalanced
 
 __all__ = ["ENOUGH_CORRECTING", "ENOUGH_SLIDING", "Point", "Steps"]
 
@@ -30,7 +30,7 @@ _LEAST_DECREASE = 1e-12  # times the loss of the best constant: less is rounding
 
 @dataclass(frozen=True)
 class Point:
-    """A network with the best intercept for its neurons.
+    """A network with the best intercept, and free linear part, for its neurons.
 
     Attributes
     ----------
@@ -49,12 +49,8 @@ class Point:
 
     @classmethod
     def of(cls, problem, network):
-        """Return the point of a network, with another intercept."""
-        F = network.forward(problem.rows)
-        if problem.fit_intercept:
-            step = problem.best_intercept(F)
-            network = replace(network, intercept=network.intercept + step)
-            F += step
+        """Return the point of a network, with what is not penalised at its best."""
+        network, F = problem.refitted(network, network.forward(problem.rows))
         objective = problem.objective(network, F)
         return cls(network, None if problem.rows.is_mapped else F, objective)
 
@@ -91,7 +87,7 @@ class Steps:
     def __init__(self, problem, pricer, rng, cap, scale, tell):
         self.problem, self.pricer, self.rng = problem, pricer, rng
         self.cap, self.tell = cap, tell
-        self.leaders = problem.null_network().directions()[0]
+        self.leaders = problem.no_directions()
         self.least_decrease = _LEAST_DECREASE * scale
         self.is_capped = False
 
@@ -155,35 +151,41 @@ class Steps:
             self.pricer.signature,
             self.problem.alpha * (1 + 1e-6),
         )
-        U, A, c = network.directions()
-        U = np.hstack([U, new.directions])
-        A = np.vstack([A, new.outputs])
-        c = np.concatenate([c, np.zeros(len(new.prices))])
-        network = self.corrected(U, A, c, network.intercept, enough)
+        network = self.corrected(network, new, enough)
         self.tell("add", network)
         return network
 
-    def corrected(self, U, A, c, b, enough=None):
+    def corrected(self, network, new=None, enough=None):
         """Return the network of best amplitudes, with no more neurons than allowed.
 
         Parameters
         ----------
-        U, A, c, b : ndarray
-            Directions, outputs, amplitudes and intercept to start from.
+        network : Network or TreeNetwork
+            Where to start.
+        new : Candidates, default=None
+            Directions to add; linear neurons whose price exceeds alpha come with them.
         enough : float, default=None
             The decrease that one more step must promise; None: more than rounding.
         """
-        problem, shape = self.problem, self.problem.shape
         enough = self.least_decrease if enough is None else enough
-        c, b = best_amplitudes(problem, Features(problem, U), A, c, b, enough)
+        U, A, c = network.directions()
+        if new is not None:
+            U, A = np.hstack([U, new.directions]), np.vstack([A, new.outputs])
+            c = np.concatenate([c, np.zeros(len(new.prices))])
+        network, c = rebalanced(self.problem, network, U, A, c, enough)
         kept = np.flatnonzero(c > 1e-8 * c.max(initial=0.0))
         if self.cap is None or len(kept) <= self.cap:
-            return shape.network(U[:, kept], A[kept], c[kept], b)
+            return self._of(network, U[:, kept], A[kept], c[kept])
         self.is_capped = True
         kept = np.sort(kept[np.argsort(-c[kept], kind="stable")[: self.cap]])
         U, A = U[:, kept], A[kept]
-        c, b = best_amplitudes(problem, Features(problem, U), A, c[kept], b, enough)
-        return shape.network(U, A, c, b).pruned()
+        network, c = rebalanced(self.problem, network, U, A, c[kept], enough)
+        return self._of(network, U, A, c).pruned()
+
+    def _of(self, network, U, A, c):
+        """Return the network of units, with the rest of another."""
+        rest = network.intercept, network.linear
+        return self.problem.shape.network(U, A, c, *rest)
 
     def slid(self, network, decrease, rough, watch=None):
         """Slide a network, on the rows as searches have them where that will do."""
@@ -195,8 +197,9 @@ class Steps:
             return slide(problem, network, decrease, _SLIDE_STEPS, rows, watch)
         watched = None if watch is None else lambda along: watch(along.mapped(axes))
         network = network.mapped(axes.T)
-        network = slide(problem, network, decrease, _SLIDE_STEPS, rows, watched)
-        return network.mapped(axes)
+        network = slide(problem, network, decrease, _SLIDE_STEPS, rows, watched, axes)
+        # Rotating back rounds weights of inputs that have no part in a linear part.
+        return problem.with_own_linear(network.mapped(axes))
 
     def merged(self, network, ceiling):
         """Return the point of a network after neurons that act alike were merged.

@@ -5,10 +5,11 @@ penalty in its unconstrained form) is::
 
     max_V -L*(V)   subject to   ||V^T relu(X u)||_2 <= alpha for all ||u||_2 <= 1,
 
-and ``1^T V = 0`` with an unpenalised intercept. The gradient ``N`` of the loss at any
-network, scaled by ``s <= alpha / price``, is feasible once ``price`` is at least the
-maximum of ``||N^T relu(X u)||``. So the certificate is as good as the price: how the
-price was found is its ``kind``.
+and ``1^T V = 0`` with an unpenalised intercept, ``X^T V = 0`` with a free linear part;
+one that is penalised has a price of its own, ``||X^T V|| <= alpha``. The gradient ``N``
+of the loss at any network, scaled by ``s <= alpha / price``, is feasible once ``price``
+is at least the maximum of ``||N^T relu(X u)||``. So the certificate is as good as the
+price: how the price was found is its ``kind``.
 """
 
 from dataclasses import dataclass, replace
@@ -93,13 +94,11 @@ def dual_point(problem, F, overwrites=False):
 
     It may be written over the predictions.
 
-    With an unpenalised intercept the columns of N must sum to zero. The caller refits
-    the intercept; what is left is taken out here.
+    With an unpenalised intercept the columns of N must sum to zero, with a free linear
+    part be orthogonal to those of X. The caller refits these; what is left is taken out
+    here.
     """
-    N = problem.gradient_at(F, overwrites)
-    if problem.fit_intercept:
-        N = problem.balanced(N)
-    return N
+    return problem.balanced(problem.gradient_at(F, overwrites))
 
 
 def certify(problem, network, price, exact_bound=None, known_bound=np.inf):
@@ -172,6 +171,10 @@ def beyond_rounding(problem, N, price):
 def rounding_of_prices(problem, N):
     """Return a price at the dual point N that may be rounding."""
     size = np.sqrt(problem.rows.column_squares().sum())
+    if problem.has_free_part:  # what it left of N may be rounding itself
+        problem = replace(problem, linear=None)
+        constant = problem.null_network().intercept
+        N = problem.gradient_at(np.zeros(problem.Y.shape) + constant)
     length = np.sqrt(problem.rows.reduce(_square, N.shape[1], N)[0])
     return 1e-13 * length * size
 
@@ -210,7 +213,11 @@ def no_bound(N):
 
 
 def lower_bound(problem, N, price):
-    """Return the best dual value along ``N`` when no price exceeds ``price``."""
+    """Return the best dual value along ``N`` when no price exceeds ``price``.
+
+    That is the price of units; a linear part's is added here.
+    """
+    price = max(price, problem.linear_price(N))
     limit = problem.alpha / price if price > 0.0 else np.inf
     return problem.best_dual_value(N, limit)
 

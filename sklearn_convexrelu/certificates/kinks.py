@@ -18,6 +18,7 @@ from sklearn_convexrelu.certificates.certificate import dual_point
 __all__ = ["MOST_CUTS", "constant_dual_point", "least_price_of_constant"]
 
 _TIGHT = 1e-9  # width of smoothing, for the targets: of those that a constant meets
+_INNER = 1e-7  # from a limit of slopes, or of the targets: what is not rounding
 # Of a price, from where on it is close enough to the least. Gaps of the rounds below
 # shrink by tens of percent each: half and double are one or two more or less.
 _CLOSE = 1e-3
@@ -32,8 +33,11 @@ _MOST_KEPT = 400
 def constant_dual_point(problem):
     """Return the dual point of the best constant, or of zero without an intercept.
 
-    Targets that it meets share what their slopes have to add up to.
+    With a free linear part it is that of the best linear fit. Targets that it meets
+    share what their slopes have to add up to.
     """
+    if not problem.loss.is_smooth and problem.has_free_part:
+        return problem.linear_dual_point()
     if not problem.loss.is_smooth:
         problem = _tight(problem)
     return dual_point(problem, problem.null_network().forward(problem.rows))
@@ -79,6 +83,22 @@ def least_price_of_constant(problem, priced):
     return best, best_N
 
 
+def _met(problem, N):
+    """Tell which targets the best constant, or linear fit, meets.
+
+    A linear fit meets them as well as it was solved; there slopes tell too.
+    """
+    largest = max(np.abs(problem.Y).max(), np.finfo(float).tiny)
+    if not problem.has_free_part:
+        constant = _tight(problem).null_network().intercept
+        return np.abs(problem.Y - constant) <= 2.0 * _TIGHT * largest
+    low, high = problem.loss.slopes(problem.Y)
+    slopes = N / problem.weights[:, None]
+    inner = (slopes > low + _INNER) & (slopes < high - _INNER)
+    F = problem.null_network().forward(problem.rows)
+    return inner | (np.abs(problem.Y - F) <= _INNER * largest)
+
+
 def _tight(problem):
     """Return the problem with next to no smoothing."""
     size = np.abs(problem.Y).max()
@@ -89,22 +109,35 @@ class _Ties:
     """The subgradients at targets that a constant meets, and cuts of their prices."""
 
     def __init__(self, problem, N):
-        constant = _tight(problem).null_network().intercept
         low, high = problem.loss.slopes(problem.Y)
-        reach = 2.0 * _TIGHT * max(np.abs(problem.Y).max(), np.finfo(float).tiny)
-        tied = np.abs(problem.Y - constant) <= reach
+        tied = _met(problem, N)
         self.rows, self.outputs = np.nonzero(tied)
         weights = problem.weights[self.rows]
         limits = (np.broadcast_to(side, N.shape)[tied] for side in (low, high))
         self.bounds = np.column_stack([weights * limit for limit in limits])
-        self.N, self.fit_intercept = N, problem.fit_intercept
+        self.N = N
+        self.sums = self._sums(problem.unpenalised)
         self.values, self.limits = [], []
+
+    def _sums(self, columns):
+        """Return the columns that subgradients are orthogonal to, (n_sums, n_free).
+
+        Those of each output are its own.
+        """
+        n_free, n_outputs = len(self.rows), self.N.shape[1]
+        B = columns.at(self.rows) if n_free else np.zeros((0, columns.n_columns))
+        at = np.repeat(np.arange(n_free), B.shape[1])
+        first = self.outputs[at] * B.shape[1]
+        sums = first + np.tile(np.arange(B.shape[1]), n_free)
+        shape = n_outputs * B.shape[1], n_free
+        return sparse.csr_array((B.ravel(), (sums, at)), shape)
 
     @property
     def are_free(self):
         """Whether there is more than one subgradient."""
-        n_sums = len(np.unique(self.outputs)) if self.fit_intercept else 0
-        return len(self.rows) > n_sums
+        counts = np.bincount(self.outputs, minlength=self.N.shape[1])
+        n_columns = self.sums.shape[0] // self.N.shape[1]
+        return len(self.rows) > np.minimum(counts, n_columns).sum()
 
     def cut(self, Phi, A):
         """Take in units: no subgradient has a price below theirs."""
@@ -119,13 +152,11 @@ class _Ties:
         values, fixed = np.vstack(self.values), np.concatenate(self.limits)
         n_free = len(self.rows)
         sums = {}
-        if self.fit_intercept:
-            columns = np.arange(n_free)
-            ones = np.ones(n_free), (self.outputs, columns)
-            n_outputs = self.N.shape[1]
-            A_eq = sparse.csr_array(ones, (n_outputs, n_free + 1))
+        if self.sums.shape[0]:
             g = self.N[self.rows, self.outputs]
-            sums = {"A_eq": A_eq, "b_eq": np.bincount(self.outputs, g, n_outputs)}
+            last = sparse.csr_array((self.sums.shape[0], 1))
+            A_eq = sparse.hstack([self.sums, last], format="csr")
+            sums = {"A_eq": A_eq, "b_eq": self.sums @ g}
         solved = linprog(
             np.append(np.zeros(n_free), 1.0),
             np.hstack([values, -np.ones((len(values), 1))]),

@@ -7,8 +7,10 @@ import numpy as np
 from sklearn_convexrelu.data.cluster import is_spread
 from sklearn_convexrelu.data.rows import Rows
 from sklearn_convexrelu.data.tables import of_rows
+from sklearn_convexrelu.model.linear import LinearPart
 from sklearn_convexrelu.model.neurons import NEURONS, power_of_two
 from sklearn_convexrelu.model.problem import Problem
+from sklearn_convexrelu.model.unpenalised import refuse_free
 
 __all__ = ["are_constant", "standard_scales", "state_problem", "unlike_scales"]
 
@@ -30,13 +32,15 @@ def state_problem(
     shape=NEURONS,
     names=None,
     scales=None,
+    skip=False,
 ):
     """Return the Problem of the data, its alpha still open.
 
     Rows of zero weight are dropped and identical rows merged, in an order that depends
     on the set of rows alone: weights, repetitions and any shuffling of the same data
     give the same problem (to the last bit for integer weights). With ``scales``
-    (n_features,) it is that of the features divided by them.
+    (n_features,) it is that of the features divided by them. ``skip`` is False, True or
+    "free": whether networks have a linear part, and whether that is free.
     """
     rows = Rows.of(X)
     _check_spread(replace(rows, scales=scales), hidden_bias, names)
@@ -48,7 +52,22 @@ def state_problem(
     else:
         rows, Y, weights = _live_rows(rows, Y, sample_weight)
     rows = replace(rows, constant=float(hidden_bias), scales=scales)
-    return Problem(rows, Y, _shares(weights), loss, np.nan, fit_intercept, shape)
+    problem = Problem(rows, Y, _shares(weights), loss, np.nan, fit_intercept, shape)
+    if skip is False:
+        return problem
+    linear = _linear_part(problem, hidden_bias, skip == "free")
+    if linear.is_free:
+        refuse_free(len(linear.indices), problem.n_outputs, loss.is_joint)
+    return replace(problem, linear=linear)
+
+
+def _linear_part(problem, hidden_bias, is_free):
+    """Return the linear part over the features, but for what an intercept does."""
+    rows = problem.rows
+    inputs = np.arange(rows.n_inputs) < rows.n_inputs - bool(hidden_bias)
+    if problem.fit_intercept:
+        inputs &= ~are_constant(rows)
+    return LinearPart(is_free, inputs, problem.shape.norm)
 
 
 def standard_scales(X, sample_weight):

@@ -91,7 +91,10 @@ class Units:
             If the targets have a loss beyond double precision.
         """
         joined = None
-        if problem.shape.norm.is_euclidean:  # which the joint length is of
+        # A linear part has no share in constants where an intercept takes them over.
+        has_own = problem.linear is not None and not problem.fit_intercept
+        # The joint length is that of the 2-norm.
+        if problem.shape.norm.is_euclidean and not has_own:
             joined = _joined_constants(problem, problem.fit_intercept and not gated)
         rows = problem.rows
         if joined is not None:
@@ -132,8 +135,15 @@ class Units:
         rows = problem.rows
         if self.joined is not None:
             rows = rows.with_constant(self.joined.varying, self.joined.constant)
+        linear = problem.linear
+        if linear is not None and self.joined is not None:
+            inputs = linear.inputs[self.joined.varying]
+            linear = linear.on(np.append(inputs, False))
+        elif linear is not None:
+            linear = linear.on(linear.inputs)
         return replace(
             problem,
+            linear=linear,
             rows=rows.divided(self.inputs),
             Y=self.targets.scaled(problem.Y),
             loss=problem.loss.in_units(self.targets.size),

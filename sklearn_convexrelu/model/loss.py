@@ -95,6 +95,9 @@ class Loss(ABC):
     #: Largest eigenvalue of a sample's Hessian, over all predictions.
     smoothness = np.inf
 
+    #: Whether the loss ties the outputs of a sample together.
+    is_joint = False
+
     #: Whether predictions are logarithms of means, for targets that are not negative.
     has_log_link = False
 
@@ -224,6 +227,22 @@ class Loss(ABC):
         np.multiply(N, ratio(least, up), out=out, where=is_up)
         np.multiply(N, ratio(least, down), out=out, where=~is_up)
         return out
+
+    def leeway(self, N, Y, weights):
+        """Return ``(h, q)``: how freely entries of a dual point move in its domain.
+
+        As of ``curvature``, but to be told from N. By default entries move by a part of
+        themselves, which keeps their signs: zero is in the domain, and where outputs
+        are separate so is what is between it and N.
+        """
+        return np.abs(N), None
+
+    def kept_in_domain(self, N, moved, weights, Y):
+        """Return what N was moved to, put back where that left the domain.
+
+        It may need to be scaled down after that, see ``largest_scaling``.
+        """
+        return np.where(N * moved < 0.0, 0.0, moved)
 
     def best_dual_value(self, N, Y, weights, limit):
         """Return ``max_{0 <= s <= limit} -L*(s N)``, the best bound along ``N``.

@@ -72,6 +72,14 @@ class SquaredError(Loss):
         """Return ``(h, None)`` with ``h_i = weights_i`` for every output."""
         return np.broadcast_to(weights[:, None], Y.shape), None
 
+    def leeway(self, N, Y, weights):
+        """Return the weights: the domain has no end."""
+        return np.broadcast_to(weights[:, None], N.shape), None
+
+    def kept_in_domain(self, N, moved, weights, Y):
+        """Return what N was moved to."""
+        return moved
+
     def conjugate(self, G, Y, weights):
         """Return ``L*(G)``."""
         return 0.5 * np.sum(G * G / weights[:, None]) + np.vdot(G, Y)
@@ -292,6 +300,7 @@ class Softmax(Loss):
     whose rows must be probabilities.
     """
 
+    is_joint = True
     smoothness = 0.5
 
     def value_and_gradient(self, F, Y, weights):
@@ -323,6 +332,19 @@ class Softmax(Loss):
     def largest_scaling(self, N, Y, weights):
         """Return the scaling at which a probability reaches zero."""
         return room(Y, -N / weights[:, None])
+
+    def leeway(self, N, Y, weights):
+        """Return the curvature at the probabilities that N is of."""
+        P = np.maximum(Y + N / weights[:, None], 0.0)
+        return weights[:, None] * P, np.sqrt(weights)[:, None] * P
+
+    def kept_in_domain(self, N, moved, weights, Y):
+        """Return what N was moved to, with rows that are probabilities."""
+        P = Y + moved / weights[:, None]
+        if np.min(P) >= 0.0:
+            return moved
+        P = np.maximum(P, 0.0)
+        return weights[:, None] * (P / P.sum(axis=1, keepdims=True) - Y)
 
     def imbalance(self, N, Y, weights):
         """Return the sums over rows of the dual point, and of probabilities."""

@@ -8,6 +8,7 @@ from sklearn.utils import check_array
 
 from sklearn_convexrelu.data.cluster import is_spread
 from sklearn_convexrelu.data.rows import Rows
+from sklearn_convexrelu.model.linear import Linear
 from sklearn_convexrelu.model.norms import EUCLIDEAN, Norm, column_norms
 
 __all__ = [
@@ -15,12 +16,14 @@ __all__ = [
     "GatedNetwork",
     "Network",
     "NeuronShape",
+    "changed",
     "features",
     "mapped",
     "outputs_for",
     "rows_of",
     "unit_values",
     "power_of_two",
+    "with_linear",
 ]
 
 
@@ -38,12 +41,15 @@ class Network:
         Constant added to the output; never penalised.
     norm : Norm, default=EUCLIDEAN
         What measures hidden columns; output rows have the 2-norm.
+    linear : Linear or None, default=None
+        The linear part that is added, where there is one.
     """
 
     hidden: np.ndarray
     output: np.ndarray
     intercept: np.ndarray
     norm: Norm = EUCLIDEAN
+    linear: Linear | None = None
 
     is_gated = False
 
@@ -56,7 +62,7 @@ class Network:
 
     @classmethod
     def from_directions(
-        cls, directions, outputs, amplitudes, intercept, norm=EUCLIDEAN
+        cls, directions, outputs, amplitudes, intercept, norm=EUCLIDEAN, linear=None
     ):
         """Return the balanced network ``sum_j c_j relu(X u_j) a_j + intercept``.
 
@@ -64,7 +70,8 @@ class Network:
         columns and rows; each amplitude c_j > 0 is split evenly over the two layers.
         """
         root = np.sqrt(amplitudes)
-        return cls(directions * root, outputs * root[:, None], intercept, norm)
+        output = outputs * root[:, None]
+        return cls(directions * root, output, intercept, norm, linear)
 
     @property
     def n_neurons(self):
@@ -87,7 +94,7 @@ class Network:
         """
         rows = rows_of(X, self.n_inputs)
         F = outputs_for(rows, self.hidden, self.intercept)
-        return rows.map(
+        F = rows.map(
             _network_values,
             self.n_neurons,
             F,
@@ -95,6 +102,7 @@ class Network:
             self.output,
             self.intercept,
         )
+        return F if self.linear is None else self.linear.added(rows, F)
 
     def penalties(self):
         """Return ``||hidden_j|| ||output_j||`` of every neuron, (n_neurons,)."""
@@ -104,13 +112,15 @@ class Network:
         """Return the path norm ``sum_j ||hidden_j|| ||output_j||``.
 
         It is the least ``sum_j (||hidden_j||^2 + ||output_j||^2) / 2`` over all
-        rescalings of the neurons, and the balanced network attains it.
+        rescalings of the neurons, and the balanced network attains it. A linear part
+        that is not free adds its own.
         """
-        return float(self.penalties().sum())
+        return with_linear(float(self.penalties().sum()), self.linear)
 
     def input_weights(self):
         """Return ``sum_j |hidden_ij| ||output_j||`` of every input i, (n_inputs,)."""
-        return np.abs(self.hidden) @ column_norms(self.output.T)
+        total = np.abs(self.hidden) @ column_norms(self.output.T)
+        return total if self.linear is None else total + self.linear.input_weights()
 
     def directions(self):
         """Return unit hidden columns, unit output rows and the amplitudes."""
@@ -122,7 +132,10 @@ class Network:
         amplitudes = self.penalties()
         keep = amplitudes > smallest * max(amplitudes.max(initial=0.0), 1e-300)
         kept = replace(self, hidden=self.hidden[:, keep], output=self.output[keep])
-        return Network.from_directions(*kept.directions(), self.intercept, self.norm)
+        return replace(
+            Network.from_directions(*kept.directions(), self.intercept, self.norm),
+            linear=self.linear,
+        )
 
     def rescaled(self, path_norm, targets, offset):
         """Return the network with scaled neurons, ``targets`` times intercept, shifted.
@@ -130,8 +143,13 @@ class Network:
         The path norm is multiplied by ``path_norm``, evenly over the two layers.
         """
         root = np.sqrt(path_norm)
-        intercept = self.intercept * targets + offset
-        return Network(self.hidden * root, self.output * root, intercept, self.norm)
+        return replace(
+            self,
+            hidden=self.hidden * root,
+            output=self.output * root,
+            intercept=self.intercept * targets + offset,
+            linear=changed(self.linear, "times", path_norm),
+        )
 
     def mapped(self, basis):
         """Return the network on inputs X that is this one on ``X basis``.
@@ -139,7 +157,8 @@ class Network:
         2-norms stay where the columns of ``basis`` (n_inputs, n_reduced) are
         orthonormal.
         """
-        return replace(self, hidden=basis @ self.hidden)
+        linear = changed(self.linear, "mapped", basis)
+        return replace(self, hidden=basis @ self.hidden, linear=linear)
 
     def lipschitz(self, n_features):
         """Return a bound on how fast outputs change with the first inputs.
@@ -147,13 +166,16 @@ class Network:
         ``||f(x + e) - f(x)||_2 <= bound * ||e||`` in the dual of the norm of weights.
         """
         lengths = self.norm.lengths(self.hidden[:n_features].astype(np.float64))
-        return float(lengths @ column_norms(self.output.T.astype(np.float64)))
+        bound = float(lengths @ column_norms(self.output.T.astype(np.float64)))
+        if self.linear is None:
+            return bound
+        return bound + self.linear.lipschitz(n_features, self.norm)
 
     def astype(self, dtype):
         """Return the network with weights of another precision."""
         arrays = (self.hidden, self.output, self.intercept)
         arrays = (array.astype(dtype, copy=False) for array in arrays)
-        return Network(*arrays, self.norm)
+        return Network(*arrays, self.norm, changed(self.linear, "astype", dtype))
 
     def merged(self, cosine, signature):
         """Replace neurons that act alike by their sum, largest first.
@@ -184,7 +206,8 @@ class Network:
         sizes = self.norm.lengths(hidden), column_norms(output.T)
         U, A = hidden / sizes[0], output / sizes[1][:, None]
         amplitudes = sizes[0] * sizes[1] / (c @ member)
-        return Network.from_directions(U, A, amplitudes, self.intercept, self.norm)
+        merged = Network.from_directions(U, A, amplitudes, self.intercept, self.norm)
+        return replace(merged, linear=self.linear)
 
 
 @dataclass(frozen=True)
@@ -224,10 +247,10 @@ class NeuronShape:
         """Return the values of unit directions at all rows, (n_samples, K)."""
         return features(self, Rows.of(X), directions)
 
-    def network(self, directions, outputs, amplitudes, intercept):
+    def network(self, directions, outputs, amplitudes, intercept, linear=None):
         """Return the balanced network of directions and amplitudes."""
         return Network.from_directions(
-            directions, outputs, amplitudes, intercept, self.norm
+            directions, outputs, amplitudes, intercept, self.norm, linear
         )
 
     def empty(self, n_inputs, intercept):
@@ -252,12 +275,15 @@ class GatedNetwork:
         Constant added to the output; never penalised.
     norm : Norm, default=EUCLIDEAN
         What measures columns of blocks.
+    linear : Linear or None, default=None
+        The linear part that is added, where there is one.
     """
 
     gates: np.ndarray
     blocks: np.ndarray
     intercept: np.ndarray
     norm: Norm = EUCLIDEAN
+    linear: Linear | None = None
 
     is_gated = True
 
@@ -280,7 +306,7 @@ class GatedNetwork:
         F = outputs_for(rows, self.blocks, self.intercept)
         n_gates, n_inputs, n_outputs = self.blocks.shape
         columns = self.blocks.transpose(1, 0, 2).reshape(n_inputs, n_gates * n_outputs)
-        return rows.map(
+        F = rows.map(
             _gated_values,
             n_gates * n_outputs + 1,
             F,
@@ -288,6 +314,7 @@ class GatedNetwork:
             rows.weights(columns),
             self.intercept,
         )
+        return F if self.linear is None else self.linear.added(rows, F)
 
     def unit_values(self, X):
         """Return the values of the units, (n_samples, n_gates, n_outputs)."""
@@ -314,26 +341,46 @@ class GatedNetwork:
 
     def input_weights(self):
         """Return the sums of the 2-norms of rows of the blocks, (n_inputs,)."""
-        return np.linalg.norm(self.blocks, axis=2).sum(axis=0)
+        total = np.linalg.norm(self.blocks, axis=2).sum(axis=0)
+        return total if self.linear is None else total + self.linear.input_weights()
 
     def penalty(self):
-        """Return the sum of the norms of the blocks."""
-        return float(self.penalties().sum())
+        """Return the sum of the norms of the blocks, and of a linear part."""
+        return with_linear(float(self.penalties().sum()), self.linear)
 
     def rescaled(self, path_norm, targets, offset):
         """Return the network with scaled blocks and a scaled, shifted intercept."""
-        intercept = self.intercept * targets + offset
-        return replace(self, blocks=self.blocks * path_norm, intercept=intercept)
+        return replace(
+            self,
+            blocks=self.blocks * path_norm,
+            intercept=self.intercept * targets + offset,
+            linear=changed(self.linear, "times", path_norm),
+        )
 
     def mapped(self, basis):
         """Return the network on inputs X that is this one on ``X basis``."""
         gates, blocks = mapped(basis, self.gates, 1), mapped(basis, self.blocks, 1)
-        return replace(self, gates=gates, blocks=blocks)
+        linear = changed(self.linear, "mapped", basis)
+        return replace(self, gates=gates, blocks=blocks, linear=linear)
 
     def astype(self, dtype):
         """Return the network with weights of another precision; gates keep theirs."""
-        blocks, intercept = self.blocks.astype(dtype), self.intercept.astype(dtype)
-        return replace(self, blocks=blocks, intercept=intercept)
+        return replace(
+            self,
+            blocks=self.blocks.astype(dtype),
+            intercept=self.intercept.astype(dtype),
+            linear=changed(self.linear, "astype", dtype),
+        )
+
+
+def with_linear(penalty, linear):
+    """Return a penalty with that of a linear part, where there is one."""
+    return penalty if linear is None else penalty + linear.penalty()
+
+
+def changed(linear, method, argument):
+    """Return what a method makes of a linear part, where there is one."""
+    return None if linear is None else getattr(linear, method)(argument)
 
 
 def rows_of(X, n_inputs):

@@ -6,6 +6,7 @@ import numpy as np
 
 from sklearn_convexrelu.data.cluster import is_spread
 from sklearn_convexrelu.data.rows import FEW_ROWS, Rows
+from sklearn_convexrelu.model.linear import LinearPart
 from sklearn_convexrelu.model.loss import ROUNDED, Loss
 from sklearn_convexrelu.model.neurons import NEURONS, NeuronShape
 from sklearn_convexrelu.model.spread import (
@@ -14,9 +15,14 @@ from sklearn_convexrelu.model.spread import (
     sums_over_rows,
 )
 from sklearn_convexrelu.model.subnetworks import TreeShape
+from sklearn_convexrelu.model.unpenalised import Unpenalised
 
 __all__ = ["Problem"]
 
+# Of a linear fit of a loss with kinks, for the loss of the best constant: its gap.
+_FITTED = 1e-9
+_MOST_FITS = 60  # smooth problems that it takes, at most; seen were up to some 20
+_WIDTH = 0.3  # of the first smoothing, for the mean size of residuals of a constant
 _ROWS = 16384  # that losses take at a time: an eighth of a megabyte an output
 
 
@@ -41,6 +47,8 @@ class Problem:
         Whether an unpenalised constant is added to the output.
     shape : TreeShape or NeuronShape, default=NEURONS
         What the parallel units of the networks are: neurons, so two layers, or trees.
+    linear : LinearPart or None, default=None
+        The linear part that networks have beside them; None: they have none.
     """
 
     rows: Rows
@@ -50,6 +58,7 @@ class Problem:
     alpha: float
     fit_intercept: bool
     shape: TreeShape | NeuronShape = NEURONS
+    linear: LinearPart | None = None
 
     def __post_init__(self):
         object.__setattr__(self, "rows", Rows.of(self.rows))
@@ -101,6 +110,7 @@ class Problem:
             rows=self.rows.take(index),
             Y=self.Y[index],
             weights=weights / weights.sum(),
+            linear=None if self.linear is None else self.linear.on(self.linear.inputs),
         )
 
     def objective(self, network, F=None):
@@ -152,7 +162,14 @@ class Problem:
         return self.loss.best_intercept(F, self.Y, self.weights)
 
     def balanced(self, N):
-        """Return a dual point next to N whose columns sum to zero."""
+        """Return a point next to N that is dual feasible but for prices.
+
+        It is orthogonal to what is not penalised, and in the conjugate's domain.
+        """
+        if self.has_free_part:
+            return self.unpenalised.balanced(self, N)
+        if not self.fit_intercept:
+            return N
         loss, Y, weights = self.loss, self.Y, self.weights
         if not is_spread(N):
             return loss.balanced(N, Y, weights)
@@ -185,12 +202,148 @@ class Problem:
         Y = self.Y.bounds() if is_spread(self.Y) else self.Y
         return bool((Y == Y[0]).all(axis=0).any())
 
+    @property
+    def has_free_part(self):
+        """Whether networks have a linear part that is not penalised."""
+        return self.linear is not None and self.linear.is_free
+
+    @property
+    def unpenalised(self):
+        """The columns of what is not penalised: the intercept, a free linear part."""
+        if not self.has_free_part:
+            return Unpenalised(self)
+        rows = self.rows
+        sources = rows.table, rows.unit, rows.constant, rows.columns, self.weights
+        return self.linear.memo.recall(
+            "columns", (*sources, self.fit_intercept), lambda: Unpenalised(self)
+        )
+
+    def linear_price(self, N):
+        """Return the price of the linear part at a dual point, zero without one.
+
+        That of a free part is zero: dual points are orthogonal to it.
+        """
+        if self.linear is None or self.linear.is_free:
+            return 0.0
+        return self.linear.price(self.rows, N)
+
+    def no_directions(self):
+        """Return an array of no directions of units."""
+        return self.shape.empty(self.rows.n_inputs, np.zeros(1)).directions()[0]
+
+    def with_linear_units(self, N, values, outputs):
+        """Return values and outputs of units, and those of linear neurons at N.
+
+        Of a penalised linear part, the neurons along which the loss falls the most.
+        """
+        if self.linear is None or self.linear.is_free:
+            return values, outputs
+        U, A = self.linear.steepest(self.rows, N)
+        return np.hstack([values, self.rows.values(U)]), np.vstack([outputs, A])
+
+    def refitted(self, network, F):
+        """Return a network with the best unpenalised part for its units.
+
+        Where the loss has kinks a free linear part stays, and the intercept alone is
+        the best.
+
+        Parameters
+        ----------
+        network : Network
+            The network.
+        F : ndarray of shape (n_samples, n_outputs)
+            Its predictions.
+
+        Returns
+        -------
+        network : Network
+            Of no higher objective.
+        F : ndarray of shape (n_samples, n_outputs)
+            Its predictions.
+        """
+        columns = self.unpenalised
+        if not columns.n_columns:
+            return network, F
+        z = columns.best_step(self, F)
+        return columns.moved(network, z), F + columns.values(z)
+
     def null_network(self):
-        """Return the best network without neurons: a constant, or zero."""
+        """Return the best network without neurons.
+
+        It is a constant, or zero; with a free linear part the best linear fit. Where a
+        linear part is penalised that is zero.
+        """
         intercept = np.zeros(self.n_outputs)
         if self.fit_intercept:
             intercept = self.best_constant()
-        return self.shape.empty(self.rows.n_inputs, intercept)
+        network = self.shape.empty(self.rows.n_inputs, intercept)
+        if self.linear is None:
+            return network
+        network = replace(network, linear=self.linear.zero(self.n_outputs))
+        return self._linear_fit(network)[0] if self.linear.is_free else network
+
+    def with_own_linear(self, network):
+        """Return a network with a linear part if the problem has one, and of its kind.
+
+        It keeps the weights that it has, of inputs that have a part in it.
+        """
+        if self.linear is None:
+            return replace(network, linear=None)
+        linear = self.linear.zero(self.n_outputs)
+        if network.linear is not None:
+            weights = network.linear.weights
+            linear = linear.with_weights(weights * self.linear.inputs[:, None])
+        return replace(network, linear=linear)
+
+    def linear_dual_point(self):
+        """Return a dual point at the best linear fit, where a free part has kinks.
+
+        Slopes of the loss at targets that the fit meets are any that add up.
+        """
+        constant = replace(self, linear=None).null_network()
+        zero = self.linear.zero(self.n_outputs)
+        return self._linear_fit(replace(constant, linear=zero))[1]
+
+    def _linear_fit(self, constant):
+        """Return the network that a linear fit is, and its dual point if known."""
+        sources = self.rows.table, self.rows.unit, self.weights, self.loss, self.Y
+        make = self._smooth_fit if self.loss.is_smooth else self._fit_with_kinks
+        # A smoothed loss is another object each time, so the exact one's is kept apart.
+        name = "fit" if self.loss.is_smooth else "fit with kinks"
+        return self.linear.memo.recall(name, sources, lambda: make(constant))
+
+    def _smooth_fit(self, constant):
+        F = np.zeros(self.Y.shape) + constant.intercept
+        return self.refitted(constant, F)[0], None
+
+    def _fit_with_kinks(self, constant):
+        """Return the linear fit of a loss with kinks, and its dual point.
+
+        By the method of multipliers, as ``adaptive/multipliers.py``: smooth fits about
+        the slopes of the last one.
+        """
+        F = np.zeros(self.Y.shape) + constant.intercept
+        scale, size = self.loss_scale(), np.abs(self.Y - F).mean()
+        width, slopes = _WIDTH * max(size, 1e-300), 0.0
+        network, best, gap = constant, (self.loss_at(F), -np.inf), np.inf
+        found, N_found = constant, np.zeros(self.Y.shape)
+        for _ in range(_MOST_FITS):
+            smooth = self.smoothed(width, slopes)
+            network, F = smooth.refitted(network, F)
+            N = self.unpenalised.balanced(smooth, smooth.gradient_at(F))
+            exact, exact_F = self.refitted(network, F)
+            objective = self.loss_at(exact_F)
+            bound = self.loss.best_dual_value(N, self.Y, self.weights, 1.0)
+            if objective < best[0]:
+                found, best = exact, (objective, best[1])
+            if bound > best[1]:
+                N_found, best = N, (best[0], bound)
+            last, gap = gap, best[0] - best[1]
+            if gap <= _FITTED * scale:
+                break
+            slopes = N / self.weights[:, None]
+            width *= 0.5 if gap > 0.7 * last else 1.0
+        return found, N_found
 
     def best_constant(self):
         """Return the constant prediction of least loss, (n_outputs,)."""

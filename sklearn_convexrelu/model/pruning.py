@@ -62,7 +62,8 @@ def _pruned_once(network, X):
     U, A, c = network.directions()
     is_tree = isinstance(network, TreeNetwork)
     shape = network.shape if is_tree else NeuronShape(network.norm)
-    return shape.network(U[:, kept], A[kept], (c * factors)[kept], network.intercept)
+    rest = network.intercept, network.linear
+    return shape.network(U[:, kept], A[kept], (c * factors)[kept], *rest)
 
 
 def _values(network, X):
@@ -179,6 +180,7 @@ def merge_compatible(network, X):
         lengths[kept],
         network.intercept,
         network.norm,
+        network.linear,
     )
 
 

@@ -26,12 +26,15 @@ from functools import cached_property
 import numpy as np
 
 from sklearn_convexrelu.data.rows import Rows, Weights
+from sklearn_convexrelu.model.linear import Linear
 from sklearn_convexrelu.model.neurons import (
+    changed,
     features,
     mapped,
     outputs_for,
     rows_of,
     unit_values,
+    with_linear,
 )
 from sklearn_convexrelu.model.norms import EUCLIDEAN, Norm, column_norms
 
@@ -203,7 +206,7 @@ class TreeShape:
         """
         return _WIDTH
 
-    def network(self, directions, outputs, amplitudes, intercept):
+    def network(self, directions, outputs, amplitudes, intercept, linear=None):
         """Return the balanced network of directions and amplitudes."""
         root = np.sqrt(amplitudes)
         W, signs = self.unpacked(directions)
@@ -213,6 +216,7 @@ class TreeShape:
             outputs * root[:, None],
             intercept,
             self,
+            linear,
         )
 
     def empty(self, n_inputs, intercept):
@@ -326,6 +330,8 @@ class TreeNetwork:
         Constant added to the output; never penalised.
     shape : TreeShape
         Widths and penalty.
+    linear : Linear or None, default=None
+        The linear part that is added, where there is one.
     """
 
     coordinates: np.ndarray
@@ -333,6 +339,7 @@ class TreeNetwork:
     output: np.ndarray
     intercept: np.ndarray
     shape: TreeShape
+    linear: Linear | None = None
 
     is_gated = False
 
@@ -363,7 +370,7 @@ class TreeNetwork:
         rows, V = rows_of(X, self.n_inputs), self.leaves
         F = outputs_for(rows, V, self.intercept)
         prepared = self.shape.prepared_leaves(rows, V, self.signs)
-        return rows.map(
+        F = rows.map(
             _network_values,
             _WIDTH,
             F,
@@ -372,6 +379,7 @@ class TreeNetwork:
             self.output,
             self.intercept,
         )
+        return F if self.linear is None else self.linear.added(rows, F)
 
     def costs(self):
         """Return the cost of every sub-network, (n_subnetworks,)."""
@@ -385,15 +393,21 @@ class TreeNetwork:
         """
         leaves = self.leaves[..., :n_features].astype(np.float64)
         paths = np.linalg.norm(leaves, axis=2).sum(axis=1)
-        return float(paths @ column_norms(self.output.T.astype(np.float64)))
+        bound = float(paths @ column_norms(self.output.T.astype(np.float64)))
+        if self.linear is None:
+            return bound
+        return bound + self.linear.lipschitz(n_features, EUCLIDEAN)
 
     def penalties(self):
         """Return ``cost_k ||output_k||`` of every sub-network."""
         return self.costs() * column_norms(self.output.T)
 
     def penalty(self):
-        """Return the path norm, or the weight decay, of the whole network."""
-        return float(self.penalties().sum())
+        """Return the path norm, or the weight decay, of the whole network.
+
+        A linear part that is not free adds its own.
+        """
+        return with_linear(float(self.penalties().sum()), self.linear)
 
     def input_weights(self):
         """Return the sums over all paths from every input, (n_inputs,).
@@ -402,7 +416,8 @@ class TreeNetwork:
         output, whatever the layers between make of it.
         """
         lengths = column_norms(self.output.T)
-        return np.einsum("kmd,k->d", np.abs(self.leaves), lengths)
+        total = np.einsum("kmd,k->d", np.abs(self.leaves), lengths)
+        return total if self.linear is None else total + self.linear.input_weights()
 
     def directions(self):
         """Return sub-networks of cost one as columns, unit outputs and amplitudes."""
@@ -428,7 +443,7 @@ class TreeNetwork:
         """
         penalties = self.penalties()
         kept = self.taken(penalties > smallest * max(penalties.max(initial=0.0), _TINY))
-        return self.shape.network(*kept.directions(), self.intercept)
+        return self.shape.network(*kept.directions(), self.intercept, self.linear)
 
     def rescaled(self, path_norm, targets, offset):
         """Return the network with scaled weights, ``targets`` times intercept, shifted.
@@ -441,20 +456,22 @@ class TreeNetwork:
             coordinates=self.coordinates * root ** (1.0 / self.shape.degree),
             output=self.output * root,
             intercept=self.intercept * targets + offset,
+            linear=changed(self.linear, "times", path_norm),
         )
 
     def astype(self, dtype):
         """Return the network with weights of another precision."""
         arrays = {"coordinates": self.coordinates, "signs": self.signs}
         arrays |= {"output": self.output, "intercept": self.intercept}
-        return replace(
-            self, **{name: a.astype(dtype, copy=False) for name, a in arrays.items()}
-        )
+        changes = {name: a.astype(dtype, copy=False) for name, a in arrays.items()}
+        linear = changed(self.linear, "astype", dtype)
+        return replace(self, linear=linear, **changes)
 
     def mapped(self, basis):
         """Return the network on inputs X that is this one on ``X basis``."""
         coordinates = self.shape.coordinates(mapped(basis, self.leaves, 2))
-        return replace(self, coordinates=coordinates)
+        linear = changed(self.linear, "mapped", basis)
+        return replace(self, coordinates=coordinates, linear=linear)
 
     def layers(self):
         """Return weights of an ordinary layered network, block-diagonal.
@@ -530,6 +547,8 @@ class GatedTreeNetwork:
         Constant added to the output; never penalised.
     shape : TreeShape
         Widths and penalty.
+    linear : Linear or None, default=None
+        The linear part that is added, where there is one.
     """
 
     gates: np.ndarray
@@ -537,6 +556,7 @@ class GatedTreeNetwork:
     blocks: np.ndarray
     intercept: np.ndarray
     shape: TreeShape
+    linear: Linear | None = None
 
     is_gated = True
 
@@ -587,7 +607,7 @@ class GatedTreeNetwork:
         prepared = self.shape.prepared_leaves(
             rows, self.gates, self.signs.astype(np.float64)
         )
-        return rows.map(
+        F = rows.map(
             _gated_values,
             n_gates * n_leaves * n_outputs,
             F,
@@ -596,6 +616,7 @@ class GatedTreeNetwork:
             self._columns(rows),
             self.intercept,
         )
+        return F if self.linear is None else self.linear.added(rows, F)
 
     def penalties(self):
         """Return the norms of the units, or sums of those of their blocks."""
@@ -617,11 +638,12 @@ class GatedTreeNetwork:
 
     def input_weights(self):
         """Return the sums of the 2-norms of rows of the blocks, (n_inputs,)."""
-        return np.linalg.norm(self.blocks, axis=3).sum(axis=(0, 1))
+        total = np.linalg.norm(self.blocks, axis=3).sum(axis=(0, 1))
+        return total if self.linear is None else total + self.linear.input_weights()
 
     def penalty(self):
-        """Return the sum of the norms."""
-        return float(self.penalties().sum())
+        """Return the sum of the norms, and of that of a linear part."""
+        return with_linear(float(self.penalties().sum()), self.linear)
 
     def scaled(self, factors):
         """Return the network with units multiplied by ``factors``, zeros dropped."""
@@ -635,18 +657,27 @@ class GatedTreeNetwork:
 
     def rescaled(self, path_norm, targets, offset):
         """Return the network with scaled blocks and a scaled, shifted intercept."""
-        intercept = self.intercept * targets + offset
-        return replace(self, blocks=self.blocks * path_norm, intercept=intercept)
+        return replace(
+            self,
+            blocks=self.blocks * path_norm,
+            intercept=self.intercept * targets + offset,
+            linear=changed(self.linear, "times", path_norm),
+        )
 
     def mapped(self, basis):
         """Return the network on inputs X that is this one on ``X basis``."""
         gates, blocks = mapped(basis, self.gates, 2), mapped(basis, self.blocks, 2)
-        return replace(self, gates=gates, blocks=blocks)
+        linear = changed(self.linear, "mapped", basis)
+        return replace(self, gates=gates, blocks=blocks, linear=linear)
 
     def astype(self, dtype):
         """Return the network with weights of another precision; gates keep theirs."""
-        blocks, intercept = self.blocks.astype(dtype), self.intercept.astype(dtype)
-        return replace(self, blocks=blocks, intercept=intercept)
+        return replace(
+            self,
+            blocks=self.blocks.astype(dtype),
+            intercept=self.intercept.astype(dtype),
+            linear=changed(self.linear, "astype", dtype),
+        )
 
 
 def _leaf_columns(V):

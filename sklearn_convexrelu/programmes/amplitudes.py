@@ -1,14 +1,15 @@
 """The best amplitudes of neurons whose directions are fixed, by Newton steps."""
 
+from dataclasses import replace
+
 import numpy as np
-from scipy.linalg import cholesky, solve_triangular
+from scipy.linalg import cho_factor, cho_solve, cholesky, solve_triangular
 from scipy.linalg.lapack import dposv
 from scipy.optimize import nnls
 
 from sklearn_convexrelu.data.rows import FEW_ROWS
-from sklearn_convexrelu.model.neurons import features
 
-__all__ = ["Features", "best_amplitudes"]
+__all__ = ["Features", "best_amplitudes", "rebalanced"]
 
 # Rows that a Hessian is estimated from. On 20000 and 6000 rows (log loss, 40 and 60
 # neurons) it takes 6 and 5 Newton steps; with half 7 and 7, with double 6 and 5.
@@ -17,6 +18,8 @@ _HESSIAN_ROWS = 2 * FEW_ROWS
 # 60, as 550 units have otherwise, adding up squares took longer than they did.
 _SQUARES_WIDTH = 64
 _FEW_BYTES = 1 << 23  # of values that are kept however small the data
+_MOST_EIGENVALUES = 100
+_WORTH = 1.0 + 1e-6  # times alpha: prices of linear neurons to add, beyond rounding
 # A Hessian is lifted by little, as a part of what it is for the squared loss, to be
 # definite; by so many times more where the line search finds no decrease. On eleven
 # problems of five losses, two with dependent neurons, neither half nor double of either
@@ -40,24 +43,31 @@ class Features:
         Whose rows and shape.
     directions : ndarray of shape (n_inputs, n_units)
         Unit directions.
+    linear : ndarray of shape (n_inputs, n_linear), default=None
+        Those of linear neurons, which come last.
     """
 
-    def __init__(self, problem, directions):
+    def __init__(self, problem, directions, linear=None):
         self.rows, self.shape = problem.rows, problem.shape
         self.n_units = directions.shape[1]
         self.prepared = self.shape.prepared(self.rows, directions)
-        self._kept = None
+        self._linear = self._kept = None
+        if linear is not None and linear.shape[1]:
+            self.n_units += linear.shape[1]
+            self._linear = self.rows.weights(linear)
         size = self.rows.size * self.rows.dtype.itemsize
         most = 0 if self.rows.is_mapped else max(size / 4, _FEW_BYTES)
         if 8 * self.n_units * len(self.rows) <= most:
-            self._kept = features(self.shape, self.rows, directions)
+            values = self.rows.empty(self.n_units)
+            width = self.shape.width(self.n_units)
+            self._kept = self.rows.map(_unit_values, width, values, self)
 
     @classmethod
     def given(cls, problem, values):
         """Return features that are known, (n_samples, n_units)."""
         made = object.__new__(cls)
         made.rows, made.shape, made.prepared = problem.rows, problem.shape, None
-        made.n_units, made._kept = values.shape[1], values
+        made.n_units, made._kept, made._linear = values.shape[1], values, None
         return made
 
     def reduce(self, kernel, *args, squares=False):
@@ -70,16 +80,109 @@ class Features:
             width *= min(1.0, _SQUARES_WIDTH / max(self.n_units, 1))
         return self.rows.reduce(_of_values, width, self, kernel, args)
 
+    def taken(self, index):
+        """Return the features at some of the rows, which are kept."""
+        if self._kept is not None:
+            return self._kept[index]
+        rows = self.rows.take(index)
+        values = rows.empty(self.n_units)
+        width = self.shape.width(self.n_units)
+        return rows.map(_unit_values, width, values, self)
+
     def block(self, block, rows):
         """Return the values at a block, (n, n_units)."""
         if self._kept is not None:
             return self._kept[rows]
-        return self.shape.block_values(block, self.prepared)
+        return self.made(block)
+
+    def made(self, block):
+        """Return the same, worked out."""
+        values = self.shape.block_values(block, self.prepared)
+        if self._linear is None:
+            return values
+        return np.hstack([values, block.values(self._linear)])
 
 
 def _of_values(block, rows, features, kernel, args):
     """Kernel: that of another of the values of units."""
-    return kernel(features.block(block, rows), rows, *args)
+    return kernel(features.block(block, rows), block, rows, *args)
+
+
+def _unit_values(block, rows, features):
+    """Kernel: the values of units."""
+    return features.made(block)
+
+
+def rebalanced(problem, network, units, A, c, tol):
+    """Return a network's rest, and amplitudes, that are best for given directions.
+
+    A penalised linear part takes part as its atoms, and those that are worth their
+    cost; what is not penalised is solved for.
+
+    Parameters
+    ----------
+    problem : Problem
+        What is minimised.
+    network : Network, TreeNetwork or a gated one
+        What to start from.
+    units : ndarray or Features
+        Directions, or known values, of its units, and of others with amplitudes of
+        zero.
+    A, c : ndarray
+        Outputs and amplitudes of all of them, as ``Network.directions`` has them.
+    tol : float
+        That of ``best_amplitudes``.
+
+    Returns
+    -------
+    network : Network, TreeNetwork or a gated one
+        The one given, with another intercept and linear part.
+    c : ndarray of shape (n_units,)
+        Amplitudes.
+    """
+    linear, columns = network.linear, problem.unpenalised
+    if linear is None or linear.is_free:
+        features = units
+        if not isinstance(units, Features):
+            features = Features(problem, units)
+        z = columns.coordinates(network.intercept, linear)
+        c, z = _minimised(problem, features, A, c, z, tol)
+        return _with_rest(network, columns, z), c
+    V, B, a = _linear_neurons(problem, network)
+    features, K = _with_linear_neurons(problem, units, V), len(c)
+    z = columns.coordinates(network.intercept, None)
+    A, c = np.vstack([A, B]), np.concatenate([c, a])
+    c, z = _minimised(problem, features, A, c, z, tol)
+    linear = linear.of_atoms(V, A[K:], c[K:])
+    return _with_rest(replace(network, linear=linear), columns, z), c[:K]
+
+
+def _with_rest(network, columns, z):
+    """Return a network with another intercept and free linear part."""
+    intercept, weights = columns.affine(z)
+    if not columns.has_intercept:
+        intercept = network.intercept
+    linear = network.linear
+    if weights is not None:
+        linear = linear.with_weights(weights)
+    return replace(network, intercept=intercept, linear=linear)
+
+
+def _with_linear_neurons(problem, units, V):
+    """Return the features of units, directions or known values, and linear neurons."""
+    if not isinstance(units, Features):
+        return Features(problem, units, V)
+    values = units.taken(slice(None))
+    return Features.given(problem, np.hstack([values, problem.rows.values(V)]))
+
+
+def _linear_neurons(problem, network):
+    """Return the linear neurons of a network, and those that are worth their cost."""
+    V, B, a = network.linear.atoms()
+    N = problem.gradient_at(network.forward(problem.rows), overwrites=True)
+    new, outputs = problem.linear.steepest(problem.rows, N, problem.alpha * _WORTH)
+    a = np.concatenate([a, np.zeros(len(outputs))])
+    return np.hstack([V, new]), np.vstack([B, outputs]), a
 
 
 def best_amplitudes(problem, features, A, amplitudes, intercept, tol, max_iter=30):
@@ -93,7 +196,7 @@ def best_amplitudes(problem, features, A, amplitudes, intercept, tol, max_iter=3
     Parameters
     ----------
     problem : Problem
-        What is minimised.
+        What is minimised, without a free linear part.
     features : Features
         Values phi of the units of cost one.
     A : ndarray of shape (n_neurons, n_outputs)
@@ -110,26 +213,32 @@ def best_amplitudes(problem, features, A, amplitudes, intercept, tol, max_iter=3
     tuple of ndarray
         Amplitudes, with exact zeros, and intercept.
     """
-    c, b = amplitudes, intercept
+    z = problem.unpenalised.coordinates(intercept, None)
+    c, z = _minimised(problem, features, A, amplitudes, z, tol, max_iter)
+    return c, z[0] if len(z) else intercept
+
+
+def _minimised(problem, features, A, c, z, tol, max_iter=30):
+    """Return the best amplitudes c, and coordinates z of what is not penalised."""
     model = _Model(problem, features, A)
     lift = _LEAST_LIFT
-    value, F = model.objective(c, b)
+    value, F = model.objective(c, z)
     for i in range(max_iter):
         direction, decrease = model.newton_step(c, F, lift)
         if decrease <= (tol if i else 0.0) and lift == _LEAST_LIFT:
             break
-        found = _searched(model, (c, b), direction, value, decrease)
+        found = _searched(model, (c, z), direction, value, decrease)
         if found is None:  # the model is far too flat, or no decrease is left
             lift *= _MORE_LIFT
             if problem.loss.is_quadratic or lift > 1.0:
                 break
             continue
         lift = max(lift / _MORE_LIFT, _LEAST_LIFT)
-        (c, b), (new_value, F) = found
+        (c, z), (new_value, F) = found
         drop, value = value - new_value, new_value
         if problem.loss.is_quadratic and abs(drop - decrease) <= 1e-3 * decrease:
             break  # the model was exact
-    return c, b
+    return c, z
 
 
 def _searched(model, point, direction, value, decrease):
@@ -156,130 +265,165 @@ def _searched(model, point, direction, value, decrease):
 
 
 def _moved(point, direction, step):
-    """Return amplitudes, at least zero, and intercept after a step."""
-    (c, b), (step_c, step_b) = point, direction
-    return np.maximum(c + step * step_c, 0.0), b + step * step_b
+    """Return amplitudes, at least zero, and coordinates after a step."""
+    (c, z), (step_c, step_z) = point, direction
+    return np.maximum(c + step * step_c, 0.0), z + step * step_z
 
 
 class _Model:
-    """The objective in amplitudes and intercept, and its second order model."""
+    """The objective in amplitudes and what is not penalised, to second order."""
 
     def __init__(self, problem, features, A):
         self.problem, self.features, self.A = problem, features, A
-        self._hessian = None
+        self.columns, self._hessian = problem.unpenalised, None
 
-    def objective(self, c, b):
+    def objective(self, c, z):
         """Return the objective and the predictions."""
         problem = self.problem
         F = self.features.rows.empty(problem.n_outputs)
-        (loss,) = self.features.reduce(_loss, c[:, None] * self.A, b, problem, F)
+        args = c[:, None] * self.A, z, self.columns, problem, F
+        (loss,) = self.features.reduce(_loss, *args)
         return loss + problem.alpha * c.sum(), F
 
     def newton_step(self, c, F, lift):
-        """Return the steps of c and b to the quadratic model's minimiser, and its drop.
+        """Return the steps of c and z to the quadratic model's minimiser, and its drop.
 
         ``lift`` times what second derivatives are for the squared loss is added to
-        those in the amplitudes and in the intercept.
+        those in the amplitudes and in the coordinates.
         """
         problem, A = self.problem, self.A
-        slopes, gradient_b, size, (S, H_mixed, H_b) = self.derivatives(F)
+        slopes, gradient_z, size, (S, H_mixed, H_z) = self.derivatives(F)
         gradient = np.einsum("kc,kc->k", slopes, A) + problem.alpha
-        lift_c = lift * size
-        if not problem.fit_intercept:
+        lift_c, shape = lift * size, gradient_z.T.shape
+        if not gradient_z.size:
             S = _lifted(S, lift_c)
             step_c = _nonnegative_quadratic(S, S @ c - gradient, c) - c
-            step_b = np.zeros(problem.n_outputs)
-            return (step_c, step_b), -(gradient + 0.5 * S @ step_c) @ step_c
-        # Eliminate the intercept: its best step is linear in that of the amplitudes.
-        H_b = _lifted(H_b, lift)
-        inverse = np.linalg.pinv(H_b, rcond=1e-12, hermitian=True)
+            return (step_c, gradient_z), -(gradient + 0.5 * S @ step_c) @ step_c
+        # Eliminate what is not penalised: its best step is linear in that of the
+        # amplitudes. Coordinates are by output.
+        gradient_z = gradient_z.T.ravel()
+        H_z = _lifted(H_z, lift)
+        inverse = _inverse(H_z)
         S = _lifted(S - H_mixed @ inverse @ H_mixed.T, lift_c)
-        gradient -= H_mixed @ (inverse @ gradient_b)
+        gradient -= H_mixed @ (inverse @ gradient_z)
         step_c = _nonnegative_quadratic(S, S @ c - gradient, c) - c
-        step_b = -inverse @ (gradient_b + H_mixed.T @ step_c)
-        drop = 0.5 * gradient_b @ inverse @ gradient_b
-        return (step_c, step_b), drop - (gradient + 0.5 * S @ step_c) @ step_c
+        step_z = -inverse @ (gradient_z + H_mixed.T @ step_c)
+        drop = 0.5 * gradient_z @ inverse @ gradient_z
+        drop -= (gradient + 0.5 * S @ step_c) @ step_c
+        return (step_c, step_z.reshape(shape).T), drop
 
     def derivatives(self, F):
         """Return what ``_slopes`` does, and second derivatives at predictions F.
 
-        These are of amplitudes (K, K), mixed (K, C), and of the intercept (C, C). Those
-        of the squared loss are the same everywhere. Where steps are not exact anyway,
+        These are of amplitudes (K, K), mixed, and of coordinates. Those of the squared
+        loss are the same everywhere. Where steps are not exact anyway,
         some of many rows do. Rows come sorted, so every so many of them are a fair
         sample.
         """
-        problem, A = self.problem, self.A
+        problem, A, columns = self.problem, self.A, self.columns
         if problem.loss.is_quadratic:
             if self._hessian is None:
-                sums = self.features.reduce(_moments, problem.weights, squares=True)
+                args = problem.weights, columns
+                sums = self.features.reduce(_moments, *args, squares=True)
                 self._hessian = _of_moments(A, *sums)
-            return *self.features.reduce(_slopes, F, problem), self._hessian
+            first = self.features.reduce(_slopes, F, columns, problem)
+            return *first, self._hessian
         step = max(len(F) // _HESSIAN_ROWS, 1)
-        *first, total, H, H_mixed, H_b = self.features.reduce(
-            _derivatives, F, problem, A, step, squares=step == 1
+        *first, total, H, H_mixed, H_z = self.features.reduce(
+            _derivatives, F, columns, problem, A, step, squares=step == 1
         )
-        return *first, (H / total, H_mixed / total, H_b / total)
+        return *first, (H / total, H_mixed / total, H_z / total)
 
 
-def _loss(values, rows, outputs, b, problem, F):
+def _loss(values, block, rows, outputs, z, columns, problem, F):
     """Kernel: the loss at predictions, which are written to F."""
-    F[rows] = values @ outputs + b
+    F[rows] = values @ outputs + columns.values_at(block, z)
     loss = problem.loss.value(F[rows], problem.Y[rows], problem.weights[rows])
     return (loss,)
 
 
-def _slopes(values, rows, F, problem):
-    """Kernel: gradients of the loss in features and intercept, and their mean square.
+def _slopes(values, block, rows, F, columns, problem):
+    """Kernel: gradients of the loss in features and columns, and their mean square.
 
     The last is what second derivatives are to be compared with.
     """
     weights = problem.weights[rows]
     N = problem.loss.gradient(F[rows], problem.Y[rows], weights)
     size = weights @ np.einsum("ij,ij->i", values, values)
-    return values.T @ N, N.sum(axis=0), size
+    return values.T @ N, columns.sums_at(block, N), size
 
 
-def _moments(values, rows, weights):
-    """Kernel: weighted second and first moments of the values."""
-    weights = weights[rows]
+def _moments(values, block, rows, weights, columns):
+    """Kernel: weighted second moments of the values, with and of the columns."""
+    weights, B = weights[rows], columns.of_block(block)
     weighted = values * np.sqrt(weights)[:, None]
-    return weights.sum(), weighted.T @ weighted, weights @ values
+    of_columns = weights[:, None] * B
+    return weighted.T @ weighted, values.T @ of_columns, B.T @ of_columns
 
 
-def _of_moments(A, total, squares, sums):
+def _of_moments(A, squares, mixed, of_columns):
     """Return second derivatives where all outputs have the curvature of the weights."""
-    return squares * (A @ A.T), sums[:, None] * A, total * np.eye(A.shape[1])
+    n_outputs = A.shape[1]
+    H_mixed = (A[:, :, None] * mixed[:, None, :]).reshape(
+        len(A), mixed.shape[1] * n_outputs
+    )
+    return squares * (A @ A.T), H_mixed, np.kron(np.eye(n_outputs), of_columns)
 
 
-def _derivatives(values, rows, F, problem, A, step):
+def _derivatives(values, block, rows, F, columns, problem, A, step):
     """Kernel: ``_slopes``, and weight and second derivatives of every so many rows."""
     few = slice(rows.start, rows.stop, step)
+    B = columns.of_block(block)[::step]
     return (
-        *_slopes(values, rows, F, problem),
+        *_slopes(values, block, rows, F, columns, problem),
         problem.weights[few].sum(),
-        *_second_derivatives(values[::step], few, F, A, problem),
+        *_second_derivatives(values[::step], few, B, F, A, problem),
     )
 
 
-def _second_derivatives(values, rows, F, A, problem):
-    """Return second derivatives of the loss in amplitudes and intercept."""
+def _second_derivatives(values, rows, B, F, A, problem):
+    """Return second derivatives of the loss in amplitudes and coordinates."""
     weights = problem.weights[rows]
     h, q = problem.loss.curvature(F[rows], problem.Y[rows], weights)
+    n_outputs, n_columns = problem.n_outputs, B.shape[1]
     # Most rows of a loss that is linear in pieces have none.
-    bent = [np.flatnonzero(h[:, k]) for k in range(problem.n_outputs)]
+    bent = [np.flatnonzero(h[:, k]) for k in range(n_outputs)]
     roots = [
         values[on] * np.sqrt(h[:, k][on])[:, None] * A[:, k]
         for k, on in enumerate(bent)
     ]
     Z = np.vstack(roots)
-    H, H_mixed = Z.T @ Z, (values.T @ h) * A
-    H_b = np.diag(h.sum(axis=0))
+    H = Z.T @ Z
+    H_mixed = np.empty((len(A), n_outputs, n_columns))
+    H_z = np.zeros((n_outputs, n_columns, n_outputs, n_columns))
+    for j, column in enumerate(B.T):
+        H_mixed[:, :, j] = (values.T @ (h * column[:, None])) * A
+    outputs = np.arange(n_outputs)
+    if n_columns == 1:  # sums as of the squares below, from which they may cancel
+        H_z[outputs, 0, outputs, 0] = (h * B * B).sum(axis=0)
+    else:
+        for k in outputs:
+            H_z[k, :, k] = (B.T * h[:, k]) @ B
+    H_mixed = H_mixed.reshape(len(A), n_outputs * n_columns)
+    H_z = H_z.reshape(n_outputs * n_columns, n_outputs * n_columns)
     if q is not None:
         projected = values * (q @ A.T)
+        Q = (q[:, :, None] * B[:, None, :]).reshape(len(B), n_outputs * n_columns)
         H -= projected.T @ projected
-        H_mixed -= projected.T @ q
-        H_b = H_b - q.T @ q
-    return H, H_mixed, H_b
+        H_mixed -= projected.T @ Q
+        H_z -= Q.T @ Q
+    return H, H_mixed, H_z
+
+
+def _inverse(H):
+    """Return the inverse of second derivatives in the coordinates, or a pseudoinverse.
+
+    That takes eigenvalues, which beyond so many coordinates is ten times as slow.
+    """
+    if len(H) <= _MOST_EIGENVALUES:
+        return np.linalg.pinv(H, rcond=1e-12, hermitian=True)
+    factor = cho_factor(_lifted(H, 1e-12 * np.diagonal(H).max()))
+    return cho_solve(factor, np.eye(len(H)))
 
 
 def _lifted(S, lift):

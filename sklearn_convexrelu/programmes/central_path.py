@@ -8,7 +8,7 @@ accuracy. The bounds t and their duals are eliminated, which leaves for each uni
 block ``B`` of the size of its unknowns, and the Newton system ``A^T H A + B``.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.linalg import LinAlgError
@@ -60,7 +60,9 @@ class CentralPath:
         self.target, self.max_steps = target, max_steps
         self.alpha = self.problem.alpha
         self.operator = Operator(programme)
-        self.intercept = self.problem.null_network().intercept
+        self.columns, null = self.problem.unpenalised, self.problem.null_network()
+        self.B = self.columns.array()
+        self.affine = self.columns.coordinates(null.intercept, null.linear)[:, 0]
         n_units, size = programme.n_units, self.operator.size
         self.z = np.zeros((n_units, size))
         self.degree = n_parts = n_units * programme.n_parts
@@ -132,12 +134,16 @@ class CentralPath:
 
     def predictions(self):
         """Return predictions, (n_samples, 1)."""
-        return self.operator.values(self.z)[:, None] + self.intercept
+        return (self.operator.values(self.z) + self.B @ self.affine)[:, None]
 
     def blocks(self, z):
         """Return a point of the programme."""
         V = z.reshape(len(z), self.programme.n_paths, -1, 1)
-        return Blocks(V.copy(), self.intercept.copy())
+        intercept, weights = self.columns.affine(self.affine[:, None].copy())
+        linear = None
+        if weights is not None:
+            linear = self.problem.linear.of_weights(weights)
+        return Blocks(V.copy(), intercept, linear)
 
     def run(self):
         """Run until the gap is met or no progress is made; return the steps taken."""
@@ -185,15 +191,15 @@ class CentralPath:
             violation = np.abs(cone_residual).max() / np.abs(self.slacks).max()
         lengths = np.linalg.norm(self.parts(self.z), axis=1)
         balanced = N
-        if problem.fit_intercept:
-            balanced = problem.loss.balanced(N, problem.Y, problem.weights)
+        if self.columns.n_columns:
+            balanced = problem.balanced(N)
             gradient = self.operator.adjoint(balanced[:, 0])
         price = np.linalg.norm(self.parts(gradient - from_cones), axis=1).max()
         bound = lower_bound(problem, balanced, price)
         return _State(
             F=F,
             residual=residual,
-            intercept_residual=N.sum() if problem.fit_intercept else 0.0,
+            affine_residual=self.B.T @ N[:, 0],
             cone_residual=cone_residual,
             violation=violation,
             mean=total / self.degree,
@@ -233,7 +239,7 @@ class CentralPath:
 
     def proposed(self, state, h, blocks):
         """Return the predictor-corrector step for a curvature h, and its length."""
-        self.system = NewtonSystem(self.operator, h, blocks, self.problem.fit_intercept)
+        self.system = NewtonSystem(self.operator, h, blocks, self.B)
         # Predictor (Mehrotra, SIAM Journal on Optimization 1992): straight to products
         # of zero. How far that can go tells how much to centre: a fixed amount would
         # be too much far from the path or too little near it.
@@ -260,7 +266,8 @@ class CentralPath:
     def slopes(self, state, move, length):
         """Return the mean curvature of the loss along a step, for each sample."""
         loss, Y, weights = self.problem.loss, self.problem.Y, self.problem.weights
-        change = length * (self.operator.values(move.z)[:, None] + move.intercept)
+        change = self.operator.values(move.z) + self.B @ move.affine
+        change = length * change[:, None]
         change = np.where(change == 0.0, 1e-12, change)
         rise = loss.gradient(state.F + change, Y, weights)
         rise -= loss.gradient(state.F, Y, weights)
@@ -272,7 +279,7 @@ class CentralPath:
         self.z = self.z + length * move.z
         self.t = self.t + length * move.t
         self.w = self.w + length * move.w
-        self.intercept = self.intercept + length * move.intercept
+        self.affine = self.affine + length * move.affine
         if self.has_cones:
             self.slacks = self.slacks + length * move.slacks
             self.multipliers = self.multipliers + length * move.multipliers
@@ -288,23 +295,22 @@ class CentralPath:
         problem = self.problem
         if problem.loss.is_quadratic:
             return length
-        z, w, intercept = self.z, self.w, self.intercept
+        z, w, affine = self.z, self.w, self.affine
         multipliers = self.multipliers if self.has_cones else None
         # Judged by the residual, not by a merit function: the objective need not
         # fall along a primal-dual direction.
         slack = 0.1 * self.alpha * min(1.0, state.gap / problem.loss_scale())
-        before = max(np.abs(state.residual).max(), abs(state.intercept_residual))
+        before = np.abs(state.affine_residual).max(initial=np.abs(state.residual).max())
         for tried in (length, 0.5 * length):
-            F = self.operator.values(z + tried * move.z)[:, None]
-            F = F + intercept + tried * move.intercept
+            F = self.operator.values(z + tried * move.z)
+            F = (F + self.B @ (affine + tried * move.affine))[:, None]
             N = problem.loss.gradient(F, problem.Y, problem.weights)
             residual = self.operator.adjoint(N[:, 0])
             residual -= self.units(w + tried * move.w)
             if self.has_cones:
                 residual -= self.cone_adjoint(multipliers + tried * move.multipliers)
             after = np.abs(residual).max()
-            if problem.fit_intercept:
-                after = max(after, abs(N.sum()))
+            after = np.abs(self.B.T @ N[:, 0]).max(initial=after)
             if after <= max((1.0 - 0.1 * tried) * before, slack):
                 return tried
         return None
@@ -358,7 +364,7 @@ class CentralPath:
             rhs = rhs + self.cone_adjoint(wanted)
         # The bounds t and duals w are eliminated: each depends on the z of its own part
         # alone, and the system would have twice as many unknowns.
-        z, intercept = self.system.solve(rhs, -state.intercept_residual, rough)
+        z, affine = self.system.solve(rhs, -state.affine_residual, rough)
         t, w = scaling.completed(self.parts(z), pulled[0], constant)
         slacks = multipliers = None
         if self.has_cones:
@@ -366,7 +372,7 @@ class CentralPath:
             multipliers = (cone_target - self.multipliers * slacks) / self.slacks
             slacks[~self.constrained] = 0.0
             multipliers[~self.constrained] = 0.0
-        return _Direction(z, t, w, intercept, slacks, multipliers)
+        return _Direction(z, t, w, affine, slacks, multipliers)
 
     def longest(self, move):
         """Return how far a direction can be followed inside all cones."""
@@ -392,9 +398,8 @@ class CentralPath:
         whole = self.programme.pushed_inside(self.blocks(self.z))
         lengths = np.sqrt(np.sum(whole.V**2, axis=(1, 2, 3)))
         negligible = lengths <= _NEGLIGIBLE * lengths.max(initial=0.0)
-        sparse = Blocks(
-            np.where(negligible[:, None, None, None], 0.0, whole.V), whole.intercept
-        )
+        few = np.where(negligible[:, None, None, None], 0.0, whole.V)
+        sparse = replace(whole, V=few)
         whole, F = self.programme.with_best_intercept(whole)
         objective = self.programme.objective(whole, F)
         sparse, F = self.programme.with_best_intercept(sparse)
@@ -407,7 +412,7 @@ class CentralPath:
 class _State:
     F: np.ndarray
     residual: np.ndarray
-    intercept_residual: float
+    affine_residual: np.ndarray
     cone_residual: np.ndarray
     violation: float
     mean: float
@@ -419,6 +424,6 @@ class _Direction:
     z: np.ndarray
     t: np.ndarray
     w: np.ndarray
-    intercept: float
+    affine: np.ndarray
     slacks: np.ndarray
     multipliers: np.ndarray

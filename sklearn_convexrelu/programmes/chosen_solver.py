@@ -94,6 +94,9 @@ class Method:
         ProgrammeSolution
             What was reached.
         """
+        solved = self._by_cvxpy_first(programme, watch)
+        if solved is not None:
+            return solved
         started = time.perf_counter()
         if programme.problem.loss.is_smooth or self._is_cvxpy(programme):
             solved = self._record(programme).solve(programme, watch)
@@ -117,6 +120,25 @@ class Method:
         if watch is not None and further is not solved:
             watch(further.history[-1], further.blocks)
         return further
+
+    def _by_cvxpy_first(self, programme, watch):
+        """Return what CVXPY finds, where "auto" does well to ask it first, or None.
+
+        That is for losses with kinks and a linear part, if small: Newton's method
+        overshoots where a linear part can leave all samples on flat pieces. The hinge
+        of 9 rows over all patterns took 534 and 578 steps, the latter without an end,
+        for 35 without a linear part; CVXPY takes 0.3 s.
+        """
+        problem = programme.problem
+        if self.name != "auto" or problem.loss.is_smooth or problem.linear is None:
+            return None
+        if not self._is_small(programme):
+            return None
+        try:
+            solved = CvxpyBackend(tol=self.tol).solve(programme, watch)
+        except (ValueError, NotImplementedError):  # nobody asked for CVXPY
+            return None
+        return solved if solved.status is Status.CONVERGED else None
 
     def _record(self, programme):
         """Return the record of the solver for a programme."""
@@ -143,7 +165,11 @@ class Method:
     def _asks_again(self, solved, programme):
         """Tell whether to turn to CVXPY: on small programmes, after a stall."""
         stalled = self.name == "auto" and solved.status is Status.STALLED
-        return stalled and programme.masks.size * programme.problem.X.shape[1] < _SMALL
+        return stalled and self._is_small(programme)
+
+    def _is_small(self, programme):
+        """Tell whether CVXPY takes a programme in little time."""
+        return programme.masks.size * programme.problem.X.shape[1] < _SMALL
 
 
 def _continued(stalled, again, passed):

@@ -57,9 +57,9 @@ class CvxpyBackend:
         import cvxpy as cp  # slow to import, so only where it is asked for
 
         started = time.perf_counter()
-        blocks, intercept, constraints = _variables(cp, programme)
+        blocks, affine, constraints = _variables(cp, programme)
         problem = programme.problem
-        F = _predictions(programme, blocks, intercept)
+        F = _predictions(programme, blocks, affine)
         tied = None
         if not problem.loss.is_smooth:  # predictions do not tell the dual point
             free = cp.Variable(problem.Y.shape)
@@ -67,15 +67,14 @@ class CvxpyBackend:
         loss = problem.loss.cvxpy_value(F, problem.Y, problem.weights)
         penalty = sum(_norm(cp, programme, unit) for unit in blocks)
         every = constraints if tied is None else [*constraints, tied]
+        every = every + _of_own_inputs(programme, blocks)
         stated = cp.Problem(cp.Minimize(loss + problem.alpha * penalty), every)
         _solve(cp, stated, self.options)
         point = Blocks(
             np.array(
                 [[block.value for block in unit] for unit in blocks], dtype=float
             ).reshape(programme.zero().V.shape),
-            problem.null_network().intercept
-            if intercept is None
-            else np.asarray(intercept.value, dtype=float).reshape(-1),
+            *_affine(problem, affine),
         )
         multipliers = _multipliers(programme, constraints)
         N = None if tied is None else _dual_point_of(problem, tied)
@@ -132,13 +131,31 @@ def _dual_point_of(problem, tied):
         return dual_point(problem, problem.null_network().forward(problem.X))
     slopes = -np.reshape(tied.dual_value, problem.Y.shape) / problem.weights[:, None]
     N = np.clip(slopes, *problem.loss.slopes(problem.Y)) * problem.weights[:, None]
-    if problem.fit_intercept:
-        N = problem.loss.balanced(N, problem.Y, problem.weights)
-    return N
+    return problem.balanced(N)
+
+
+def _affine(problem, affine):
+    """Return the intercept, and a free linear part, of the solution."""
+    n_columns = problem.unpenalised.n_columns
+    z = np.zeros((n_columns, problem.n_outputs))
+    if affine is not None:
+        z = np.asarray(affine.value, dtype=float).reshape(z.shape)
+    intercept, weights = problem.unpenalised.affine(z)
+    return intercept, None if weights is None else problem.linear.of_weights(weights)
+
+
+def _of_own_inputs(programme, blocks):
+    """Return the constraints that the linear part has weights of its inputs alone."""
+    constraints = []
+    for g in np.flatnonzero(programme.are_linear):
+        others = np.flatnonzero(~programme.problem.linear.inputs)
+        if len(others):
+            constraints.append(blocks[g][0][others] == 0)
+    return constraints
 
 
 def _variables(cp, programme):
-    """Return variables of units and paths, that of the intercept, and constraints."""
+    """Return variables of units and paths, of what is not penalised, and cones."""
     problem = programme.problem
     X, n_outputs = problem.X, problem.n_outputs
     blocks = [
@@ -159,8 +176,9 @@ def _variables(cp, programme):
                     )
                     >= 0
                 )
-    intercept = cp.Variable((1, n_outputs)) if problem.fit_intercept else None
-    return blocks, intercept, constraints
+    n_columns = problem.unpenalised.n_columns
+    affine = cp.Variable((n_columns, n_outputs)) if n_columns else None
+    return blocks, affine, constraints
 
 
 def _multipliers(programme, constraints):
@@ -179,7 +197,7 @@ def _multipliers(programme, constraints):
     return multipliers
 
 
-def _predictions(programme, blocks, intercept):
+def _predictions(programme, blocks, affine):
     """Return the expression of the predictions, (n_samples, n_outputs)."""
     X = programme.problem.X
     F = sum(
@@ -187,7 +205,7 @@ def _predictions(programme, blocks, intercept):
         for unit, masks in zip(blocks, programme.masks, strict=True)
         for block, mask in zip(unit, masks, strict=True)
     )
-    return F if intercept is None else F + np.ones((len(X), 1)) @ intercept
+    return F if affine is None else F + programme.problem.unpenalised.array() @ affine
 
 
 def _solve(cp, stated, options):

@@ -8,6 +8,7 @@ Networks", ICML 2022, section 4: "Approximating the ReLU by Cone Decompositions"
 """
 
 import warnings
+from dataclasses import replace
 
 import numpy as np
 
@@ -61,12 +62,12 @@ def cone_decomposition(network, X):
                     hidden.append(part)
                     outputs.append(sign * output)
     if not hidden:
-        return Network.empty(len(X.T), network.intercept, norm)
+        none = Network.empty(len(X.T), network.intercept, norm)
+        return replace(none, linear=network.linear)
     hidden = np.array(hidden).T
     lengths = norm.lengths(hidden)
-    return Network.from_directions(
-        hidden / lengths, np.array(outputs), lengths, network.intercept, norm
-    )
+    rest = network.intercept, norm, network.linear
+    return Network.from_directions(hidden / lengths, np.array(outputs), lengths, *rest)
 
 
 def _terms(block, norm):

@@ -131,14 +131,17 @@ class FixedPatterns:
         if problem.shape.is_tree:
             recover = gated_trees if self.gated else tree_network
             programme = GroupLasso.trees(problem, chosen, gated=self.gated)
-            return programme, partial(recover, cells=chosen, shape=problem.shape)
+            recover = partial(recover, cells=chosen, shape=problem.shape)
+            return programme, partial(programme.network, recover=recover)
         (patterns, gates), norm = chosen, problem.shape.norm
         if self.gated:
             programme = GroupLasso.gated(problem, patterns)
-            return programme, partial(gated_network, gates=gates, norm=norm)
+            recover = partial(gated_network, gates=gates, norm=norm)
+            return programme, partial(programme.network, recover=recover)
         programme = GroupLasso.relu(problem, patterns, gates)
         signs = programme.output_signs
-        return programme, partial(relu_network, signs=signs, norm=norm)
+        recover = partial(relu_network, signs=signs, norm=norm)
+        return programme, partial(programme.network, recover=recover)
 
     def constant(self, problem):
         """Return the best constant as a network of its kind, its certificate, and None.

@@ -9,7 +9,9 @@ one pattern a path (deeper); its unknowns are blocks ``v_gj``, one a path. With 
 
 where a part is a whole unit (path norm) or one of its blocks (weight decay), or, for
 the 1-norm of the first layer, a single weight. Under the path norm of sub-networks that
-one has ``sqrt(sum_j ||v_gj||_1^2)`` of a unit instead of a sum over parts. Without
+one has ``sqrt(sum_j ||v_gj||_1^2)`` of a unit instead of a sum over parts. A penalised
+linear part is a unit whose mask is one, without cones; a free one is solved for beside
+the intercept. Without
 cones it is the gated ReLU programme; with the cones of the patterns it is that of ReLU
 networks (Pilanci & Ergen, ICML 2020, Theorem 1; Ergen & Pilanci, ICML 2021, Theorem 1;
 Mishkin, Sahiner & Pilanci, ICML 2022, section 3).
@@ -26,6 +28,7 @@ from scipy.optimize import linprog, nnls
 
 from sklearn_convexrelu.certificates.kinks import MOST_CUTS, least_price_of_constant
 from sklearn_convexrelu.model.chunks import chunks
+from sklearn_convexrelu.model.linear import Linear
 from sklearn_convexrelu.model.problem import Problem
 from sklearn_convexrelu.model.solution import Status
 
@@ -56,10 +59,13 @@ class Blocks:
         The blocks.
     intercept : ndarray of shape (n_outputs,)
         Constant added to the output.
+    linear : Linear or None, default=None
+        A free linear part. One that is penalised is a unit.
     """
 
     V: np.ndarray
     intercept: np.ndarray
+    linear: Linear | None = None
 
     @property
     def active(self):
@@ -83,6 +89,9 @@ class GroupLasso:
         A point strictly inside the cones of each unit.
     split : bool
         Whether every block has a norm of its own (weight decay), not every unit.
+    linear : ndarray of bool, (n_units,), or None
+        Which unit is the penalised linear part, where there is one: it passes all
+        samples, in its first block, without cones.
     """
 
     problem: Problem
@@ -90,11 +99,12 @@ class GroupLasso:
     cones: np.ndarray | None = None
     interiors: np.ndarray | None = None
     split: bool = False
+    linear: np.ndarray | None = None
 
     @classmethod
     def gated(cls, problem, patterns):
         """Return the gated ReLU programme over ``patterns`` (n_patterns, n_samples)."""
-        return cls(problem, patterns.astype(np.int8)[:, None])
+        return cls(problem, patterns.astype(np.int8)[:, None]).with_linear_unit()
 
     @classmethod
     def relu(cls, problem, patterns, gates, signs=None):
@@ -111,7 +121,8 @@ class GroupLasso:
         masks = signs.astype(np.int8)[:, None] * patterns
         sides = 2 * patterns - 1
         sides[:, ~problem.X.any(axis=1)] = 0  # a zero row has no side
-        return cls(problem, masks[:, None], sides[:, None, None], gates[:, None])
+        programme = cls(problem, masks[:, None], sides[:, None, None], gates[:, None])
+        return programme.with_linear_unit()
 
     @classmethod
     def trees(cls, problem, cells, *, gated):
@@ -121,15 +132,53 @@ class GroupLasso:
         """
         split = problem.shape.decays
         if gated:
-            return cls(problem, cells.masks, split=split)
+            return cls(problem, cells.masks, split=split).with_linear_unit()
         refuse_several_outputs(problem)
-        return cls(
+        programme = cls(
             problem,
             np.concatenate([cells.masks, -cells.masks]),
             np.concatenate([cells.cones, cells.cones]),
             np.concatenate([cells.gates, cells.gates]),
             split=split,
         )
+        return programme.with_linear_unit()
+
+    def with_linear_unit(self):
+        """Return the programme with a last unit that is a penalised linear part."""
+        part = self.problem.linear
+        if part is None or part.is_free:
+            return self
+        mask = np.zeros((1, *self.masks.shape[1:]), np.int8)
+        mask[0, 0] = 1
+        cones, interiors = self.cones, self.interiors
+        if cones is not None:
+            none = np.zeros((1, *cones.shape[1:]), cones.dtype)
+            inside = np.zeros((1, *interiors.shape[1:]))
+            inside[0, 0] = part.inputs  # any point will do
+            inside[0, 0, 0] += not part.inputs.any()
+            cones = np.concatenate([cones, none])
+            interiors = np.concatenate([interiors, inside])
+        linear = np.append(np.zeros(len(self.masks), dtype=bool), True)
+        masks = np.concatenate([self.masks, mask])
+        return replace(
+            self, masks=masks, cones=cones, interiors=interiors, linear=linear
+        )
+
+    def network(self, blocks, recover):
+        """Return what ``recover`` makes of the units, and the linear part beside them.
+
+        Parameters
+        ----------
+        blocks : Blocks
+            A point of the programme, of all its units.
+        recover : callable
+            Takes Blocks of units that are not linear.
+        """
+        part, linear = self.problem.linear, blocks.linear
+        if self.linear is not None:
+            linear = part.of_weights(blocks.V[-1, 0])
+            blocks = replace(blocks, V=blocks.V[:-1])
+        return replace(recover(blocks), linear=linear)
 
     @property
     def n_units(self):
@@ -140,6 +189,13 @@ class GroupLasso:
     def output_signs(self):
         """Sign of every unit's masks, zero where they are empty: (n_units,)."""
         return np.sign(self.masks.sum(axis=(1, 2), dtype=int))
+
+    @property
+    def are_linear(self):
+        """Which units are a linear part, (n_units,)."""
+        if self.linear is None:
+            return np.zeros(self.n_units, dtype=bool)
+        return self.linear
 
     @property
     def n_paths(self):
@@ -170,13 +226,16 @@ class GroupLasso:
             masks=self.masks[units],
             cones=None if self.cones is None else self.cones[units],
             interiors=None if self.interiors is None else self.interiors[units],
+            linear=None if self.linear is None else self.linear[units],
         )
 
     def zero(self):
-        """Return the point without units: the best constant."""
+        """Return the point without units: the best constant, or linear fit."""
         problem = self.problem
         shape = self.n_units, self.n_paths, problem.X.shape[1], problem.n_outputs
-        return Blocks(np.zeros(shape), problem.null_network().intercept)
+        null = problem.null_network()
+        linear = null.linear if problem.has_free_part else None
+        return Blocks(np.zeros(shape), null.intercept, linear)
 
     def predictions(self, blocks):
         """Return predictions at the samples, (n_samples, n_outputs)."""
@@ -188,6 +247,8 @@ class GroupLasso:
             H = np.tensordot(X[rows], V, axes=(1, 2))  # rows, units, paths, outputs
             masks = self.masks[active][:, :, rows]
             F[rows] = np.einsum("rgjc,gjr->rc", H, masks)
+        if blocks.linear is not None:
+            F += X @ blocks.linear.weights
         return F + blocks.intercept
 
     def adjoint(self, N):
@@ -198,6 +259,12 @@ class GroupLasso:
             masks = self.masks[units].astype(float)
             for c in range(N.shape[1]):
                 G[units, :, :, c] = (masks * N[:, c]) @ X
+        return self.of_own_inputs(G)
+
+    def of_own_inputs(self, G):
+        """Return gradients in units, zero where the linear one has no weights."""
+        if self.linear is not None:
+            G[np.ix_(self.linear, [0], ~self.problem.linear.inputs)] = 0.0
         return G
 
     def cone_values(self, V):
@@ -264,12 +331,11 @@ class GroupLasso:
         return loss + problem.alpha * self.penalty(blocks)
 
     def with_best_intercept(self, blocks):
-        """Return the point with the best intercept for its blocks, and predictions."""
-        F, problem = self.predictions(blocks), self.problem
-        if problem.fit_intercept:
-            step = problem.loss.best_intercept(F, problem.Y, problem.weights)
-            blocks, F = replace(blocks, intercept=blocks.intercept + step), F + step
-        return blocks, F
+        """Return the point with the best intercept for its blocks, and predictions.
+
+        A free linear part is the best one too, as ``Problem.refitted`` has it.
+        """
+        return self.problem.refitted(blocks, self.predictions(blocks))
 
     def prices(self, N, multipliers=None, among=None, *, one_over=False):
         """Return for each unit what its part of the dual constraint takes, or more.
@@ -301,7 +367,7 @@ class GroupLasso:
         prices = self.dual_norms(G).max(axis=1)
         if self.cones is None:
             return prices
-        over = prices > self.problem.alpha
+        over = (prices > self.problem.alpha) & ~self.are_linear
         if multipliers is not None:
             over[among] = False
         for g in sorted(np.flatnonzero(over), key=lambda g: -prices[g]):
@@ -405,7 +471,10 @@ class GroupLasso:
             if plain[g] <= largest:  # cones only take away from it
                 break
             looked_at.append(g)
-            largest = max(largest, float(self._projected_price(g, -G[g, :, :, 0])))
+            price = plain[g]
+            if not self.are_linear[g]:
+                price = self._projected_price(g, -G[g, :, :, 0])
+            largest = max(largest, float(price))
         return largest, lambda: self._steepest(G, looked_at)
 
     def _steepest(self, G, units):
@@ -415,7 +484,7 @@ class GroupLasso:
         """
         X, values, outputs = self.problem.X, [], []
         for g in units:
-            if self.cones is not None:
+            if self.cones is not None and not self.are_linear[g]:
                 v, a = self._projection(g, -G[g, :, :, 0])[0], np.ones(1)
                 cost = np.linalg.norm(v.reshape(self.n_parts, -1), axis=1).sum()
                 if cost <= _NOTHING * np.linalg.norm(G[g]):

@@ -6,7 +6,7 @@ the others are priced in between: those whose price exceeds alpha join.
 """
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -14,7 +14,6 @@ from sklearn_convexrelu.certificates.certificate import dual_point, lower_bound
 from sklearn_convexrelu.model.solution import Status, history_record
 from sklearn_convexrelu.programmes.central_path import CentralPath
 from sklearn_convexrelu.programmes.group_lasso import (
-    Blocks,
     ProgrammeSolution,
     refuse_nested,
 )
@@ -86,7 +85,9 @@ class _WorkingSet:
         self.tolerance = solver.tol * programme.problem.loss_scale()
         self.started, self.history = time.perf_counter(), []
         self.stopped, self.n_steps = False, 0
-        self.best, self.units = programme.zero(), np.array([], dtype=int)
+        self.best = programme.zero()
+        # The linear part is in from the start: bounds count its price.
+        self.units = np.flatnonzero(programme.are_linear)
         F = programme.predictions(self.best)
         N = dual_point(programme.problem, F)
         # Projecting on the cones is costly, and the first set does not need it.
@@ -135,7 +136,7 @@ class _WorkingSet:
         found = run.finished()
         V = np.zeros_like(self.best.V)
         V[self.units] = found.V
-        blocks, F = programme.with_best_intercept(Blocks(V, found.intercept))
+        blocks, F = programme.with_best_intercept(replace(found, V=V))
         objective = programme.objective(blocks, F)
         before = self.objective, self.bound
         if objective < self.objective:

@@ -30,6 +30,7 @@ class Operator:
         self.X, masks = programme.problem.X, programme.masks
         self.n_units, self.size = len(masks), masks.shape[1] * self.X.shape[1]
         self.n_unknowns = self.n_units * self.size
+        self.programme = programme
         self.masks = masks.reshape(-1, len(self.X))
         if self.masks.size <= ENTRIES:
             self.masks = self.masks.astype(float)
@@ -39,6 +40,18 @@ class Operator:
     def inner_products(self):
         """``X X^T``, (n_samples, n_samples)."""
         return self.X @ self.X.T
+
+    @property
+    def linear_unit(self):
+        """Index of the unit that is a linear part, None without one."""
+        found = np.flatnonzero(self.programme.are_linear)
+        return int(found[0]) if len(found) else None
+
+    @cached_property
+    def linear_products(self):
+        """The same of the inputs of the linear part."""
+        X = self.X[:, self.programme.problem.linear.inputs]
+        return X @ X.T
 
     @property
     def n_samples(self):
@@ -55,7 +68,11 @@ class Operator:
 
     def _made(self, rows):
         masks = self.masks[:, None, rows].astype(float, copy=False)
-        return (masks * self.X[rows].T).reshape(self.n_unknowns, -1)
+        made = masks * self.X[rows].T
+        if self.linear_unit is not None:  # its first block comes first
+            first = self.linear_unit * (len(masks) // self.n_units)
+            made[first, ~self.programme.problem.linear.inputs] = 0.0
+        return made.reshape(self.n_unknowns, -1)
 
     def chunks(self, width=None):
         """Return slices of samples of which ``width`` floats each fit the memory cap.
@@ -82,6 +99,9 @@ class Operator:
         for rows in self.chunks(len(self.masks)):
             for c in range(N.shape[1]):
                 G[:, :, c] += (self.masks[:, rows] * N[rows, c]) @ self.X[rows]
+        d = self.X.shape[1]
+        G = G.reshape(self.n_units, self.size // d, d, N.shape[1])
+        G = self.programme.of_own_inputs(G)
         return G.reshape(self.n_units, self.size, *v.shape[1:])
 
     def moments(self, weights):

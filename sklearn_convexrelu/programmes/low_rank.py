@@ -290,7 +290,10 @@ class Reduction:
 
     def __init__(self, problem, basis):
         self.basis, X = basis, problem.X @ basis
-        self.problem = replace(problem, rows=X)
+        linear = problem.linear
+        if linear is not None:  # the bias, where there is one, has no part in it
+            linear = linear.on(basis[linear.inputs].any(axis=0))
+        self.problem = replace(problem, rows=X, linear=linear)
         self.reach = problem.shape.reach
         self.roots = np.sqrt(problem.weights)[:, None]
         rest = problem.X - X @ basis.T

@@ -53,9 +53,16 @@ class PlainBlocks:
         across, along = 1.0 / (self.across + floor), 1.0 / (self.along + floor)
         values = self.direction.reshape(*masks.shape[:2], -1) @ X.T
         values = (masks * values).sum(axis=1) * np.sqrt(along - across)[:, None]
-        weighted = (masks * np.sqrt(across)[:, None, None]).reshape(-1, n)
+        weighted = masks * np.sqrt(across)[:, None, None]
+        linear, apart = operator.linear_unit, 0.0
+        if linear is not None:  # it has inputs of its own
+            part = linear * (n_parts // operator.n_units)
+            weighted[part, 0] = 0.0
+            apart = across[part] * operator.linear_products
+        weighted = weighted.reshape(-1, n)
         S = operator.inner_products * (weighted.T @ weighted)
         S += values.T @ values
+        S += apart
         return S
 
     def add_to(self, H):
@@ -140,7 +147,7 @@ class DenseBlocks:
 
 
 class NewtonSystem:
-    """The Newton system ``A^T diag(h) A + B``, with an intercept's column.
+    """The Newton system ``A^T diag(h) A + B``, with the columns of an intercept, say.
 
     With few unknowns it is factored as it stands; with more unknowns than samples by
     Woodbury's identity, as a matrix of the size of the samples. B is nearly singular
@@ -148,7 +155,7 @@ class NewtonSystem:
     refined away.
     """
 
-    def __init__(self, operator, h, B, fit_intercept):
+    def __init__(self, operator, h, B, columns):
         self.operator, self.h, self.B = operator, h, B
         self.is_small = operator.n_unknowns <= operator.n_samples
         if self.is_small:
@@ -160,10 +167,16 @@ class NewtonSystem:
             self.floor = _REGULARISED * h.sum() * row
             self.root = np.sqrt(h)
             self.factor = self.dual_factor()
-        self.column = None
-        if fit_intercept:
-            self.column = operator.adjoint(h)
-            self.solved_column = self.refined(self.column)
+        # What is not penalised is eliminated by the system's solutions for it.
+        self.n_columns = columns.shape[1]
+        if self.n_columns:
+            weighted = h[:, None] * columns
+            mixed = operator.adjoint(weighted)
+            self.mixed = np.moveaxis(mixed, -1, 0)
+            self.solved = np.array([self.refined(column) for column in self.mixed])
+            S = columns.T @ weighted
+            self.left = S - np.einsum("ius,jus->ij", self.mixed, self.solved)
+            self.left[np.diag_indices_from(self.left)] += 1e-300
 
     def dual_factor(self):
         """Return the factor of ``I + sqrt(h) A (B + floor)^-1 A^T sqrt(h)``."""
@@ -172,14 +185,14 @@ class NewtonSystem:
         S[np.diag_indices_from(S)] += 1.0
         return cho_factor(S, overwrite_a=True, check_finite=False)
 
-    def solve(self, rhs, intercept_rhs, rough):
-        """Return the changes of the unknowns and of the intercept."""
+    def solve(self, rhs, columns_rhs, rough):
+        """Return the changes of the unknowns and of what is not penalised."""
         z = self.rough(rhs) if rough else self.refined(rhs)
-        if self.column is None:
-            return z, 0.0
-        curvature = self.h.sum() - np.sum(self.column * self.solved_column)
-        change = (intercept_rhs - np.sum(self.column * z)) / max(curvature, 1e-300)
-        return z - change * self.solved_column, change
+        if not self.n_columns:
+            return z, columns_rhs
+        wanted = columns_rhs - np.einsum("jus,us->j", self.mixed, z)
+        change = np.linalg.solve(self.left, wanted)
+        return z - np.einsum("j,jus->us", change, self.solved), change
 
     def refined(self, rhs):
         """Solve without the intercept, and refine once where that helps.

@@ -12,7 +12,7 @@ import numpy as np
 from sklearn_convexrelu.model.neurons import GatedNetwork, Network
 from sklearn_convexrelu.model.norms import EUCLIDEAN
 from sklearn_convexrelu.model.subnetworks import GatedTreeNetwork
-from sklearn_convexrelu.programmes.amplitudes import Features, best_amplitudes
+from sklearn_convexrelu.programmes.amplitudes import Features, rebalanced
 
 __all__ = [
     "gated_network",
@@ -154,18 +154,17 @@ def with_few_units(problem, network):
     if network.is_gated:
         c, A = network.penalties(), np.ones((network.n_neurons, 1))
         values = network.unit_values(problem.X)[:, :, 0] / c
-        known = Features.given(problem, values)
+        units = Features.given(problem, values)
     else:
-        U, A, c = network.directions()
-        known = Features(problem, U)
+        units, A, c = network.directions()
     before = problem.objective(network)
-    best, b = best_amplitudes(problem, known, A, c, network.intercept, 1e-14 * before)
+    better, best = rebalanced(problem, network, units, A, c, 1e-14 * before)
     factors = np.where(best > 1e-8 * best.max(initial=0.0), best / c, 0.0)
     if network.is_gated:
-        few = replace(network.scaled(factors), intercept=b)
+        few = better.scaled(factors)
     else:
-        kept = factors > 0.0
-        few = problem.shape.network(U[:, kept], A[kept], best[kept], b)
+        kept, rest = factors > 0.0, (better.intercept, better.linear)
+        few = problem.shape.network(units[:, kept], A[kept], best[kept], *rest)
     return few if problem.objective(few) <= before else network
 
 
