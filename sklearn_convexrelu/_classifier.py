@@ -103,6 +103,14 @@ class ConvexReLUClassifier(ClassifierMixin, BaseConvexReLU):
         leaves out features that do not matter: their weights are exactly zero, neuron
         by neuron. Networks of the 2-norm pay for every useless feature. What leaves a
         neuron keeps the 2-norm.
+    monotonic_cst : array-like of int of shape (n_features,), dict or None, \
+            default=None
+        Which way outputs go with each feature, as in scikit-learn's histogram gradient
+        boosting: 1 up, -1 down, 0 either; a dict has them by feature names, 0 where one
+        is left out. Then along every path from such a feature to the output the product
+        of the weights has that sign or is zero, so that ``decision_function`` is
+        monotone everywhere. It is for two classes, ReLUs and no ``rank``. Two layers
+        have no S shapes then, see Notes; ``subnetwork_widths=(2,)`` has.
     activation : {"relu", "gated_relu"}, default="relu"
         ``"gated_relu"`` fixes the gates: a unit is ``1[g^T x > 0] v^T x``, penalised by
         ``||v||`` (several outputs: the nuclear norm of the matrix V), and the model is
@@ -236,6 +244,14 @@ class ConvexReLUClassifier(ClassifierMixin, BaseConvexReLU):
     MLPClassifier. Samples of zero weight count as absent, and so do classes that only
     they have.
 
+    With ``monotonic_cst`` two layers are, along a constrained feature, the sum of a
+    convex and a concave function that both go the right way. Of one feature those are
+    the curves that are at one end no less steep than the sum of all falls of their
+    steepness on the way to the other. So they are nowhere steeper than at both ends
+    together, and flat at both ends only if they are constant. Certificates are of the
+    networks that have these signs; ``certify`` proves a bound of all networks, which
+    is one of those too.
+
     References
     ----------
     .. [1] Pilanci & Ergen (2020), "Neural Networks are Convex Regularizers: Exact
@@ -282,6 +298,7 @@ class ConvexReLUClassifier(ClassifierMixin, BaseConvexReLU):
         subnetwork_widths=(),
         penalty="path",
         norm="l2",
+        monotonic_cst=None,
         activation="relu",
         patterns="adaptive",
         n_patterns=200,
@@ -308,6 +325,7 @@ class ConvexReLUClassifier(ClassifierMixin, BaseConvexReLU):
             subnetwork_widths=subnetwork_widths,
             penalty=penalty,
             norm=norm,
+            monotonic_cst=monotonic_cst,
             activation=activation,
             patterns=patterns,
             n_patterns=n_patterns,
@@ -416,6 +434,13 @@ class ConvexReLUClassifier(ClassifierMixin, BaseConvexReLU):
         kind = type_of_target(y)
         if kind.startswith("multilabel") and not np.isin(y, (0, 1)).all():
             raise ValueError("Multilabel targets must be indicators, zeros and ones.")
+        if kind != "binary" and self.monotonic_cst is not None:
+            # The first sentence is that of HistGradientBoostingClassifier.
+            raise ValueError(
+                "monotonic constraints are not supported for multiclass "
+                "classification. Only binary classification is supported. The type of "
+                f"the target is {kind}."
+            )
         if kind != "binary" and not self._takes_several_outputs():
             raise ValueError(
                 "Only binary classification is supported. The type of the target is "

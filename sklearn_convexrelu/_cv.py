@@ -369,6 +369,14 @@ class ConvexReLURegressorCV(_CrossValidated, ConvexReLURegressor):
         leaves out features that do not matter: their weights are exactly zero, neuron
         by neuron. Networks of the 2-norm pay for every useless feature. What leaves a
         neuron keeps the 2-norm.
+    monotonic_cst : array-like of int of shape (n_features,), dict or None, \
+            default=None
+        Which way outputs go with each feature, as in scikit-learn's histogram gradient
+        boosting: 1 up, -1 down, 0 either; a dict has them by feature names, 0 where one
+        is left out. Then along every path from such a feature to the output the product
+        of the weights has that sign or is zero, so that ``predict`` is monotone
+        everywhere. It is for one output, ReLUs and no ``rank``. Two layers have no S
+        shapes then, as that class says; ``subnetwork_widths=(2,)`` has.
     activation : {"relu", "gated_relu"}, default="relu"
         ``"gated_relu"`` fixes the gates: a unit is ``1[g^T x > 0] v^T x``, penalised by
         ``||v||`` (several outputs: the nuclear norm of the matrix V), and the model is
@@ -523,6 +531,7 @@ class ConvexReLURegressorCV(_CrossValidated, ConvexReLURegressor):
         subnetwork_widths=(),
         penalty="path",
         norm="l2",
+        monotonic_cst=None,
         activation="relu",
         patterns="adaptive",
         n_patterns=200,
@@ -550,6 +559,7 @@ class ConvexReLURegressorCV(_CrossValidated, ConvexReLURegressor):
             subnetwork_widths=subnetwork_widths,
             penalty=penalty,
             norm=norm,
+            monotonic_cst=monotonic_cst,
             activation=activation,
             patterns=patterns,
             n_patterns=n_patterns,
@@ -636,6 +646,14 @@ class ConvexReLUClassifierCV(_CrossValidated, ConvexReLUClassifier):
         leaves out features that do not matter: their weights are exactly zero, neuron
         by neuron. Networks of the 2-norm pay for every useless feature. What leaves a
         neuron keeps the 2-norm.
+    monotonic_cst : array-like of int of shape (n_features,), dict or None, \
+            default=None
+        Which way outputs go with each feature, as in scikit-learn's histogram gradient
+        boosting: 1 up, -1 down, 0 either; a dict has them by feature names, 0 where one
+        is left out. Then along every path from such a feature to the output the product
+        of the weights has that sign or is zero, so that ``decision_function`` is
+        monotone everywhere. It is for two classes, ReLUs and no ``rank``. Two layers
+        have no S shapes then, as that class says; ``subnetwork_widths=(2,)`` has.
     activation : {"relu", "gated_relu"}, default="relu"
         ``"gated_relu"`` fixes the gates: a unit is ``1[g^T x > 0] v^T x``, penalised by
         ``||v||`` (several outputs: the nuclear norm of the matrix V), and the model is
@@ -796,6 +814,7 @@ class ConvexReLUClassifierCV(_CrossValidated, ConvexReLUClassifier):
         subnetwork_widths=(),
         penalty="path",
         norm="l2",
+        monotonic_cst=None,
         activation="relu",
         patterns="adaptive",
         n_patterns=200,
@@ -822,6 +841,7 @@ class ConvexReLUClassifierCV(_CrossValidated, ConvexReLUClassifier):
             subnetwork_widths=subnetwork_widths,
             penalty=penalty,
             norm=norm,
+            monotonic_cst=monotonic_cst,
             activation=activation,
             patterns=patterns,
             n_patterns=n_patterns,

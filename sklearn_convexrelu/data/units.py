@@ -90,8 +90,9 @@ class Units:
         ValueError
             If the targets have a loss beyond double precision.
         """
-        joined = None
-        if problem.shape.norm.is_euclidean:  # which the joint length is of
+        joined, shape = None, problem.shape
+        # The joint length is that of the 2-norm, and of columns of any sign.
+        if shape.norm.is_euclidean and shape.monotone is None:
             joined = _joined_constants(problem, problem.fit_intercept and not gated)
         rows = problem.rows
         if joined is not None:

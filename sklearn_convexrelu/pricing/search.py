@@ -12,8 +12,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from sklearn_convexrelu.data.rows import FEW_ROWS, Rows
+from sklearn_convexrelu.model.monotone import centre_of
 from sklearn_convexrelu.model.norms import EUCLIDEAN
-from sklearn_convexrelu.patterns.geometry import Geometry
+from sklearn_convexrelu.patterns.geometry import Geometry, unit
 from sklearn_convexrelu.pricing.ascent import ascend
 from sklearn_convexrelu.pricing.exact import ExactPricing, serves_rows
 from sklearn_convexrelu.pricing.kernels import BATCH, Candidates, Prices
@@ -118,8 +119,9 @@ class Pricer:
     #: Distinct directions that a round adds at most, or hands to the next.
     n_handed = BATCH
 
-    def __init__(self, X, n_outputs, *, exact=True, norm=EUCLIDEAN):
-        self.rows, self.norm = Rows.of(X), norm
+    def __init__(self, X, n_outputs, *, exact=True, norm=EUCLIDEAN, monotone=None):
+        self.rows, self.norm, self.monotone = Rows.of(X), norm, monotone
+        self.centre = None if monotone is None else centre_of(self.rows)
         self.precision = search_precision(self.rows)
         self.geometry = self._geometry()
         self.rough = self.rows.along(self.geometry.axes, self.precision)
@@ -127,14 +129,23 @@ class Pricer:
         self._exact = self._exact_pricing(n_outputs) if exact else None
 
     def _geometry(self):
-        """Return the geometry of the rows; only the 2-norm is one of any axes."""
-        return Geometry.of(self.rows, self.norm.is_euclidean)
+        """Return the geometry of the rows; only the 2-norm is one of any axes.
+
+        Signs are those of weights of inputs, which are the axes then.
+        """
+        rotates = self.norm.is_euclidean and self.monotone is None
+        return Geometry.of(self.rows, rotates)
 
     def _exact_pricing(self, n_outputs):
         """Return the exact pricing of the rows, or None where it is too much."""
-        if self.norm.is_euclidean and serves_rows(self.rows, n_outputs):
+        is_plain = self.norm.is_euclidean and self.monotone is None
+        if is_plain and serves_rows(self.rows, n_outputs):
             return ExactPricing(self.rows.array())
         return None
+
+    def _prices(self, rows, N):
+        """Return the prices at a dual point, on rows like those of the pricer."""
+        return Prices(rows, N, self.monotone)
 
     def signature(self, directions):
         """Return vectors that are close where directions act alike on the data."""
@@ -142,8 +153,25 @@ class Pricer:
 
     def random_units(self, count, rng):
         """Return random unit columns that rows lie on both sides of."""
-        units = self.geometry.random_units(count, rng)
+        units = self._random(count, rng)
         return self.norm.unit(self.geometry.directions(units))
+
+    def _random(self, count, rng):
+        """Return unit coordinates of random units, on either side at random."""
+        units = self.geometry.random_units(count, rng)
+        if self.monotone is None:
+            return units
+        sides = _drawn_sides(count, rng)
+        return unit(self.monotone.turned(units, sides, self.centre))
+
+    def _near(self, V, smallest, largest, rng):
+        """Return unit coordinates near ``V``, on its sides where it has one."""
+        near = self.geometry.near(V, smallest, largest, rng)
+        if self.monotone is None:
+            return near
+        sides = self.monotone.sides(V)
+        sides = np.where(sides == 0.0, _drawn_sides(len(sides), rng), sides)
+        return unit(self.monotone.within(near, sides))
 
     def price(self, N, known, rng, effort, enough=_never):
         """Return candidates, and what no price exceeds (None: a search cannot tell).
@@ -176,7 +204,7 @@ class Pricer:
             return searched, None
         exact = self._exact.price(N, n_best=_HOP_LEADERS).directions.T
         U = np.hstack([exact, searched.directions])
-        candidates = Candidates.sorted(U, Prices(self.rows, N).totals(U))
+        candidates = Candidates.sorted(U, self._prices(self.rows, N).totals(U))
         return candidates, candidates.best + self._exact.slack(N)
 
     @np.errstate(over="ignore", invalid="ignore")  # flags of lanes not used, in BLAS
@@ -195,7 +223,7 @@ class Pricer:
         rough, scale = self.rough, max(N.max(initial=0.0), -N.min(initial=0.0), 1e-300)
         rough_N = np.empty(N.shape, self.precision)
         np.divide(N, scale, out=rough_N, casting="same_kind")
-        exact, starts = Prices(self.rows, N), self.geometry.coordinates(known)
+        exact, starts = self._prices(self.rows, N), self.geometry.coordinates(known)
 
         def found_enough(found):
             best = found.directions[:, :1].astype(np.float64)
@@ -203,15 +231,16 @@ class Pricer:
 
         if len(rough) <= 2 * FEW_ROWS:
             found = self._search(
-                Prices(rough, rough_N), starts, effort, rng, found_enough
+                self._prices(rough, rough_N), starts, effort, rng, found_enough
             )
         else:
             index = np.sort(rng.choice(len(rough), FEW_ROWS, replace=False))
             sampled = replace(effort, n_hops=min(effort.n_hops, _SAMPLED_HOPS))
-            few = Prices(rough.take(index), rough_N[index])
+            few = self._prices(rough.take(index), rough_N[index])
             found = self._search(few, starts, sampled, rng)
             leaders = self._leaders(found, _SAMPLED_LEADERS)
-            V, prices = np.hstack([starts, leaders]), Prices(rough, rough_N)
+            prices = self._prices(rough, rough_N)
+            V = np.hstack([starts, leaders])
             n_steps = effort.n_steps // 2
             found = Candidates.sorted(*self._ascended(prices, V, n_steps, _LEADER_STEP))
             if effort.certifies and not found_enough(found):
@@ -235,16 +264,16 @@ class Pricer:
         if known.shape[1]:
             near = known[:, rng.integers(known.shape[1], size=effort.n_polished)]
             near = self.geometry.coordinates(near)
-            starts = self.geometry.near(near, _CLOSEST, 1.0, rng)
+            starts = self._near(near, _CLOSEST, 1.0, rng)
             along = self.rows.along(self.geometry.axes, np.float64)
-            along = Prices(along, prices.N)
+            along = self._prices(along, prices.N)
             V, _ = self._ascended(along, starts, effort.n_steps, _HOP_STEP)
             U = self.norm.unit(self.geometry.directions(V))
             found = found.joined(U, prices.totals(U))
         best = found.distinct(effort.n_polished, _POLISH_COSINE, self.signature)
         if not self.norm.is_euclidean:
             return found
-        U = polish(prices.rows, prices.N, best.directions, best.outputs)
+        U = polish(prices.rows, prices.N, best.directions, best.outputs, self.monotone)
         return found.joined(U, prices.totals(U))
 
     def _search(self, prices, known, effort, rng, enough=_never):
@@ -261,13 +290,13 @@ class Pricer:
         pools = []
         if known.shape[1]:
             near = known[:, rng.integers(known.shape[1], size=n_near)]
-            near = self.geometry.near(near, 0.1, 1.0, rng)
+            near = self._near(near, 0.1, 1.0, rng)
             steps = np.full(known.shape[1] + n_near, _FRESH_STEP)
             steps[: known.shape[1]] = _KNOWN_STEP
             starts = np.hstack([known, near])
             pools.append(self._found(prices, starts, effort, steps))
         if count > n_near or not pools:
-            starts = self.geometry.random_units(max(count - n_near, BATCH), rng)
+            starts = self._random(max(count - n_near, BATCH), rng)
             pools.append(self._found(prices, starts, effort, _FRESH_STEP))
         for k in range(effort.n_hops):
             if any(enough(pool) for pool in pools):
@@ -295,7 +324,11 @@ class Pricer:
         """Return perturbed copies of the leaders."""
         leaders = self._leaders(found, _HOP_LEADERS)
         copies = max(BATCH // max(leaders.shape[1], 1), 1)
-        return self.geometry.near(np.repeat(leaders, copies, axis=1), 0.1, 0.5, rng)
+        return self._near(np.repeat(leaders, copies, axis=1), 0.1, 0.5, rng)
+
+
+def _drawn_sides(count, rng):
+    return rng.choice([-1.0, 1.0], count)
 
 
 def search_precision(rows):

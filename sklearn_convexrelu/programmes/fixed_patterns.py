@@ -101,7 +101,7 @@ class FixedPatterns:
         return Method(self.method, self.options or {}, self.tol, self.max_iter)
 
     def chosen(self, problem):
-        """Return the patterns (n_patterns, n_samples) and their gates, or TreeCells.
+        """Return the patterns, their gates and output signs, or TreeCells.
 
         The last choice is kept: a fit asks for ``largest_alpha`` first and states its
         problem anew, but listing patterns may take longer than all the rest.
@@ -132,13 +132,13 @@ class FixedPatterns:
             recover = gated_trees if self.gated else tree_network
             programme = GroupLasso.trees(problem, chosen, gated=self.gated)
             return programme, partial(recover, cells=chosen, shape=problem.shape)
-        (patterns, gates), norm = chosen, problem.shape.norm
+        (patterns, gates, outputs), norm = chosen, problem.shape.norm
         if self.gated:
             programme = GroupLasso.gated(problem, patterns)
             return programme, partial(gated_network, gates=gates, norm=norm)
-        programme = GroupLasso.relu(problem, patterns, gates)
-        signs = programme.output_signs
-        return programme, partial(relu_network, signs=signs, norm=norm)
+        programme = GroupLasso.relu(problem, patterns, gates, outputs)
+        recover = partial(relu_network, norm=norm, monotone=problem.shape.monotone)
+        return programme, partial(recover, signs=programme.output_signs)
 
     def constant(self, problem):
         """Return the best constant as a network of its kind, its certificate, and None.
