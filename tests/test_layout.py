@@ -37,6 +37,7 @@ ORDER = [
     "pricing.polish",
     "pricing.kernels",
     "pricing.ascent",
+    "pricing.sided",
     "pricing.search",
     "pricing.rays",
     "pricing.l1",

@@ -56,7 +56,11 @@ class Monotone:
 
     def sides(self, U):
         """Return the sides of units, by the majority of their constrained weights."""
-        return np.sign(np.sum(self.signs.astype(U.dtype) * U[self.inputs], axis=0))
+        return np.sign(self.held(U))
+
+    def held(self, U):
+        """Return the sums of constrained weights, each in its direction, (K,)."""
+        return np.sum(self.signs.astype(U.dtype) * U[self.inputs], axis=0)
 
     def within(self, U, sides):
         """Return the units with weights of a wrong sign at zero: the nearest ones."""

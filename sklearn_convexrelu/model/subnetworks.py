@@ -170,9 +170,8 @@ class TreeShape:
 
     def sides(self, W, signs):
         """Return the sides of sub-networks, (K,), as ``Monotone.sides``."""
-        monotone, columns = self.monotone, _leaf_columns(W)
-        held = np.sum(monotone.signs.astype(W.dtype) * columns[monotone.inputs], axis=0)
-        return np.sign(np.sum(held.reshape(W.shape[:2]) * self.path_signs(signs), 1))
+        held = self.monotone.held(_leaf_columns(W)).reshape(W.shape[:2])
+        return np.sign(np.sum(held * self.path_signs(signs), axis=1))
 
     def leaf_sides(self, signs, sides):
         """Return the sides of all leaves, (K n_leaves,), from those of sub-networks."""
@@ -183,10 +182,10 @@ class TreeShape:
         leaves = self.leaf_sides(signs, sides)
         return self.monotone.within(_leaf_columns(W), leaves).T.reshape(W.shape)
 
-    def turned(self, W, signs, sides, centre=None):
+    def turned(self, W, signs, sides, *centre):
         """Return coordinates with weights of a wrong sign turned over."""
-        leaves = self.leaf_sides(signs, sides)
-        return self.monotone.turned(_leaf_columns(W), leaves, centre).T.reshape(W.shape)
+        columns, leaves = _leaf_columns(W), self.leaf_sides(signs, sides)
+        return self.monotone.turned(columns, leaves, *centre).T.reshape(W.shape)
 
     def tangent(self, W, G, signs, sides):
         """Return gradients without what leads out of the cones at once."""

@@ -12,13 +12,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from sklearn_convexrelu.data.rows import FEW_ROWS, Rows
-from sklearn_convexrelu.model.monotone import centre_of
 from sklearn_convexrelu.model.norms import EUCLIDEAN
 from sklearn_convexrelu.patterns.geometry import Geometry, unit
 from sklearn_convexrelu.pricing.ascent import ascend
 from sklearn_convexrelu.pricing.exact import ExactPricing, serves_rows
 from sklearn_convexrelu.pricing.kernels import BATCH, Candidates, Prices
 from sklearn_convexrelu.pricing.polish import polish
+from sklearn_convexrelu.pricing.sided import sided_along
 
 __all__ = [
     "FAIR",
@@ -121,20 +121,17 @@ class Pricer:
 
     def __init__(self, X, n_outputs, *, exact=True, norm=EUCLIDEAN, monotone=None):
         self.rows, self.norm, self.monotone = Rows.of(X), norm, monotone
-        self.centre = None if monotone is None else centre_of(self.rows)
         self.precision = search_precision(self.rows)
         self.geometry = self._geometry()
+        #: Signs of weights as searches keep them, along the axes of the geometry.
+        self.sided = sided_along(monotone, self.geometry, self.rows)
         self.rough = self.rows.along(self.geometry.axes, self.precision)
         self._squares = self.geometry.squares[:, None].astype(self.precision)
         self._exact = self._exact_pricing(n_outputs) if exact else None
 
     def _geometry(self):
-        """Return the geometry of the rows; only the 2-norm is one of any axes.
-
-        Signs are those of weights of inputs, which are the axes then.
-        """
-        rotates = self.norm.is_euclidean and self.monotone is None
-        return Geometry.of(self.rows, rotates)
+        """Return the geometry of the rows; only the 2-norm is one of any axes."""
+        return Geometry.of(self.rows, self.norm.is_euclidean)
 
     def _exact_pricing(self, n_outputs):
         """Return the exact pricing of the rows, or None where it is too much."""
@@ -143,9 +140,11 @@ class Pricer:
             return ExactPricing(self.rows.array())
         return None
 
-    def _prices(self, rows, N):
-        """Return the prices at a dual point, on rows like those of the pricer."""
-        return Prices(rows, N, self.monotone)
+    def _within(self, directions):
+        """Return directions without what rounding left of weights of a wrong sign."""
+        if self.monotone is None:
+            return directions
+        return self.monotone.within(directions, self.monotone.sides(directions))
 
     def signature(self, directions):
         """Return vectors that are close where directions act alike on the data."""
@@ -153,8 +152,8 @@ class Pricer:
 
     def random_units(self, count, rng):
         """Return random unit columns that rows lie on both sides of."""
-        units = self._random(count, rng)
-        return self.norm.unit(self.geometry.directions(units))
+        units = self.geometry.directions(self._random(count, rng))
+        return self.norm.unit(self._within(units))
 
     def _random(self, count, rng):
         """Return unit coordinates of random units, on either side at random."""
@@ -162,16 +161,16 @@ class Pricer:
         if self.monotone is None:
             return units
         sides = _drawn_sides(count, rng)
-        return unit(self.monotone.turned(units, sides, self.centre))
+        return unit(self.sided.turned(units, sides))
 
     def _near(self, V, smallest, largest, rng):
         """Return unit coordinates near ``V``, on its sides where it has one."""
         near = self.geometry.near(V, smallest, largest, rng)
         if self.monotone is None:
             return near
-        sides = self.monotone.sides(V)
+        sides = self.sided.sides(V)
         sides = np.where(sides == 0.0, _drawn_sides(len(sides), rng), sides)
-        return unit(self.monotone.within(near, sides))
+        return unit(self.sided.within(near, sides))
 
     def price(self, N, known, rng, effort, enough=_never):
         """Return candidates, and what no price exceeds (None: a search cannot tell).
@@ -204,7 +203,7 @@ class Pricer:
             return searched, None
         exact = self._exact.price(N, n_best=_HOP_LEADERS).directions.T
         U = np.hstack([exact, searched.directions])
-        candidates = Candidates.sorted(U, self._prices(self.rows, N).totals(U))
+        candidates = Candidates.sorted(U, Prices(self.rows, N, self.monotone).totals(U))
         return candidates, candidates.best + self._exact.slack(N)
 
     @np.errstate(over="ignore", invalid="ignore")  # flags of lanes not used, in BLAS
@@ -223,23 +222,27 @@ class Pricer:
         rough, scale = self.rough, max(N.max(initial=0.0), -N.min(initial=0.0), 1e-300)
         rough_N = np.empty(N.shape, self.precision)
         np.divide(N, scale, out=rough_N, casting="same_kind")
-        exact, starts = self._prices(self.rows, N), self.geometry.coordinates(known)
+        exact, starts = (
+            Prices(self.rows, N, self.monotone),
+            self.geometry.coordinates(known),
+        )
 
         def found_enough(found):
             best = found.directions[:, :1].astype(np.float64)
-            return enough(np.linalg.norm(exact.totals(self.geometry.directions(best))))
+            best = self._within(self.geometry.directions(best))
+            return enough(np.linalg.norm(exact.totals(best)))
 
         if len(rough) <= 2 * FEW_ROWS:
             found = self._search(
-                self._prices(rough, rough_N), starts, effort, rng, found_enough
+                Prices(rough, rough_N, self.sided), starts, effort, rng, found_enough
             )
         else:
             index = np.sort(rng.choice(len(rough), FEW_ROWS, replace=False))
             sampled = replace(effort, n_hops=min(effort.n_hops, _SAMPLED_HOPS))
-            few = self._prices(rough.take(index), rough_N[index])
+            few = Prices(rough.take(index), rough_N[index], self.sided)
             found = self._search(few, starts, sampled, rng)
             leaders = self._leaders(found, _SAMPLED_LEADERS)
-            prices = self._prices(rough, rough_N)
+            prices = Prices(rough, rough_N, self.sided)
             V = np.hstack([starts, leaders])
             n_steps = effort.n_steps // 2
             found = Candidates.sorted(*self._ascended(prices, V, n_steps, _LEADER_STEP))
@@ -247,7 +250,7 @@ class Pricer:
                 hops = self._hops(found, rng)
                 found = found.joined(*self._ascended(prices, hops, n_steps, _HOP_STEP))
         best = found.directions[:, :_KEPT].astype(np.float64)
-        U = self.norm.unit(self.geometry.directions(best))
+        U = self.norm.unit(self._within(self.geometry.directions(best)))
         found = Candidates.sorted(U, exact.totals(U))
         if effort.certifies:
             found = found.joined(known, exact.totals(known))
@@ -266,9 +269,9 @@ class Pricer:
             near = self.geometry.coordinates(near)
             starts = self._near(near, _CLOSEST, 1.0, rng)
             along = self.rows.along(self.geometry.axes, np.float64)
-            along = self._prices(along, prices.N)
+            along = Prices(along, prices.N, self.sided)
             V, _ = self._ascended(along, starts, effort.n_steps, _HOP_STEP)
-            U = self.norm.unit(self.geometry.directions(V))
+            U = self.norm.unit(self._within(self.geometry.directions(V)))
             found = found.joined(U, prices.totals(U))
         best = found.distinct(effort.n_polished, _POLISH_COSINE, self.signature)
         if not self.norm.is_euclidean:

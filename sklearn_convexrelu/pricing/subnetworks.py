@@ -7,7 +7,7 @@ Gaussian ones, perturbed copies of those known, copies with a leaf exchanged for
 another, gradients at random patterns, and the neurons of the two-layer search.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -128,6 +128,8 @@ class TreePricer:
         )
         self.precision = self.neurons.precision
         self.geometry = self.neurons.geometry
+        #: The same with signs of weights as searches keep them, along the axes.
+        self.along = replace(shape, monotone=self.neurons.sided)
         # Along the axes of the geometry, as the search of neurons.
         self.rough = self.neurons.rough
         self.squares = self.geometry.squares.astype(self.precision)
@@ -169,7 +171,7 @@ class TreePricer:
         """
         effort, scale = _EFFORTS[effort], max(np.abs(N).max(initial=0.0), 1e-300)
         rough_N = (N / scale).astype(self.precision)
-        prices = _TreePrices(self.rough, rough_N, self.shape, self.squares)
+        prices = _TreePrices(self.rough, rough_N, self.along, self.squares)
         W, signs = self._along_axes(known)
         if effort.n_batches:
             W, signs = self._with_neurons(W, signs, N, rng)
@@ -186,10 +188,12 @@ class TreePricer:
                 n_leaders = _HOP_LEADERS[i % len(_HOP_LEADERS)]
                 starts = self._hops(prices, found, n_leaders, effort, rng)
             found = found.joined(_Found.ascended(prices, *starts, effort))
-        W = found.W.astype(np.float64)
+        W, signs = found.W.astype(np.float64), found.signs.astype(np.float64)
         if self.geometry.axes is not None:
             W = W @ self.geometry.axes.T
-        signs = found.signs.astype(np.float64)
+        if self.shape.monotone is not None:  # but for rounding they are
+            W = self.shape.within(W, signs, self.shape.sides(W, signs))
+            W /= self.shape.costs(W)[:, None, None] ** (1.0 / self.shape.degree)
         totals = _TreePrices(self.rows, N, self.shape).totals(W, signs)
         directions = np.vstack([W.reshape(len(W), -1).T, signs.T])
         return Candidates.sorted(directions, totals), None
@@ -242,7 +246,7 @@ class TreePricer:
                 starts = self._swapped(W[j], signs[j], W[i], signs[i], rng)
             else:
                 starts = self._gaussian(count, rng)
-                peaks = self.shape.peaks(prices.totals_and_ascents(*starts)[1])
+                peaks = self.along.peaks(prices.totals_and_ascents(*starts)[1])
                 starts = _unit(self._kept(peaks, *starts, rng)), starts[1]
             n_best = int(np.ceil(effort.n_ascended * share / total))
             chosen.append(_best(prices, *starts, n_best))
@@ -264,12 +268,12 @@ class TreePricer:
 
     def _gaussian(self, count, rng):
         """Return random sub-networks, their leaves of different length."""
-        m = self.shape.n_leaves
+        m = self.along.n_leaves
         W = self.geometry.random_units(count * m, rng).T.reshape(count, m, -1)
         W *= rng.uniform(0.0, 1.0, (count, m, 1))
-        if self.shape.is_bent:
+        if self.along.is_bent:
             W[::2] = self._shifted(W[::2], rng)
-        signs = rng.choice([-1.0, 1.0], (count, self.shape.n_signs))
+        signs = rng.choice([-1.0, 1.0], (count, self.along.n_signs))
         W = self._sided(W, signs, rng)
         return _unit(W.astype(self.precision)), signs.astype(self.precision)
 
@@ -281,38 +285,38 @@ class TreePricer:
 
     def _sides(self, W, signs, rng):
         """Return the sides of sub-networks, drawn where they may have either."""
-        sides = self.shape.sides(W, signs)
+        sides = self.along.sides(W, signs)
         return np.where(sides == 0.0, rng.choice([-1.0, 1.0], len(W)), sides)
 
     def _kept(self, moved, W, signs, rng):
         """Return what coordinates W moved to, on the sides of these."""
-        if self.shape.monotone is None:
+        if self.along.monotone is None:
             return moved
-        return self.shape.within(moved, signs, self._sides(W, signs, rng))
+        return self.along.within(moved, signs, self._sides(W, signs, rng))
 
     def _sided(self, W, signs, rng):
         """Return random coordinates turned over where they are of another side."""
-        if self.shape.monotone is None:
+        if self.along.monotone is None:
             return W
         sides = self._sides(W, signs, rng)
-        return self.shape.turned(W, signs, sides, self.neurons.centre)
+        return self.along.turned(W, signs, sides)
 
     def _swapped(self, W, signs, others, other_signs, rng):
         """Return copies with one leaf of another sub-network, resized."""
         W, signs, k = W.copy(), signs.copy(), np.arange(len(W))
-        p, q = rng.integers(self.shape.n_leaves, size=(2, len(W)))
+        p, q = rng.integers(self.along.n_leaves, size=(2, len(W)))
         # A leaf that is zero gives nothing: take the other's largest instead.
         lengths = np.einsum("kmd,kmd->km", others, others)
         q = np.where(lengths[k, q] > 0.0, q, lengths.argmax(axis=1))
         size = np.exp(rng.uniform(-1.0, 1.0, len(W))).astype(W.dtype)
         sides = None
-        if self.shape.monotone is not None:
+        if self.along.monotone is not None:
             sides = self._sides(W, signs, rng), self._sides(others, other_signs, rng)
         W[k, p] = others[k, q] * size[:, None]
         signs[k, p] = other_signs[k, q]
         if sides is not None:  # a leaf keeps its side, whatever the path above it
-            own = sides[0] * self.shape.path_signs(signs)[k, p]
-            other = sides[1] * self.shape.path_signs(other_signs)[k, q]
+            own = sides[0] * self.along.path_signs(signs)[k, p]
+            other = sides[1] * self.along.path_signs(other_signs)[k, q]
             signs[k, p] *= (own * other).astype(signs.dtype)
         return _unit(W), signs
 
