@@ -17,11 +17,10 @@ __all__ = ["polish"]
 # Tangents. One takes half the time of a finish and lost nothing on four small fits;
 # three stay, since who asks for such tolerances asks for the bound.
 _ROUNDS = 3
-_STEPS = 150  # accelerated gradient steps for each
 _MOST_ENTRIES = 2_000_000  # activations at a time, 16 MB: fewer directions on many rows
 
 
-def polish(X, N, directions, outputs, monotone=None):
+def polish(X, N, directions, outputs, n_steps, monotone=None):
     """Return unit directions of higher price than ``directions``, or as high.
 
     Parameters
@@ -34,6 +33,8 @@ def polish(X, N, directions, outputs, monotone=None):
         Unit columns, best first; only as many are polished as memory is meant for.
     outputs : ndarray of shape (n_directions, n_outputs)
         Their unit output weights, ``-N^T relu(X u)`` normalised.
+    n_steps : int
+        Accelerated gradient steps for each tangent.
     monotone : Monotone, default=None
         Of one output: the signs that weights are to have.
 
@@ -53,14 +54,14 @@ def polish(X, N, directions, outputs, monotone=None):
 
     for _ in range(_ROUNDS):
         V = -N @ A.T
-        U = _best_of_tangent(X, V, U, within)
+        U = _best_of_tangent(X, V, U, n_steps, within)
         if N.shape[1] > 1:  # one output keeps its sign
             totals = N.T @ np.maximum(X.values(U), 0.0)
             A = -(totals / np.maximum(column_norms(totals), 1e-300)).T
     return U
 
 
-def _best_of_tangent(X, V, U, within):
+def _best_of_tangent(X, V, U, n_steps, within):
     """Maximise the minorant of ``v^T relu(X u)`` at every column of U and V.
 
     With c the tangent of the convex part and m = max(-v, 0) it is the maximum over the
@@ -75,7 +76,7 @@ def _best_of_tangent(X, V, U, within):
     step = 1.0 / np.maximum(_curvatures(X, M), 1e-300)
     T = active.astype(float)
     Y, momentum = T, np.ones(U.shape[1])
-    for _ in range(_STEPS):
+    for _ in range(n_steps):
         residual = within(C - X.sums(M * Y))
         new = np.clip(Y + step * M * X.values(residual), 0.0, 1.0)
         # Accelerated, and restarted where the step turns back (O'Donoghue & Candes).
