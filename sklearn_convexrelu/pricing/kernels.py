@@ -120,10 +120,14 @@ class Prices:
         return settled_sides(self.monotone.sides(U), totals)
 
     def within(self, U, totals, moved):
-        """Return where steps from U end, that units stay on their sides."""
+        """Return where steps from U end, that units stay on their sides.
+
+        They stay where they are if nothing would be left of them.
+        """
         if self.monotone is None:
             return moved
-        return self.monotone.within(moved, self.sides(U, totals))
+        within = self.monotone.within(moved, self.sides(U, totals))
+        return np.where(within.any(axis=0), within, U)
 
     def totals_and_ascents(self, U, outputs=None, widths=None):
         """Return totals and the gradients of the prices themselves, (n_inputs, K).

@@ -190,7 +190,8 @@ class Pricer:
             return near
         sides = self.sided.sides(V)
         sides = np.where(sides == 0.0, _drawn_sides(len(sides), rng), sides)
-        return unit(self.sided.within(near, sides))
+        within = self.sided.within(near, sides)
+        return unit(np.where(within.any(axis=0), within, V))
 
     def price(self, N, known, rng, effort, enough=_never):
         """Return candidates, and what no price exceeds (None: a search cannot tell).

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from sklearn_convexrelu.model.monotone import Monotone, centre_of
+from sklearn_convexrelu.model.norms import column_norms
 from sklearn_convexrelu.patterns.geometry import STIFFNESS, positive
 
 __all__ = ["SidedAlong", "sided_along"]
@@ -59,10 +60,15 @@ class SidedAlong:
         return np.sum(self.monotone.signs.astype(V.dtype) * held, axis=0)
 
     def within(self, V, sides):
-        """Return the units with weights of a wrong sign at zero."""
+        """Return the units with weights of a wrong sign at zero.
+
+        Units that have no others are zero, not what rounding leaves of them.
+        """
         held = self._weights(V)
         wrong = np.where(self._are_wrong(held, sides), held, V.dtype.type(0))
-        return V - self._least(wrong, V)
+        within = V - self._least(wrong, V)
+        some = column_norms(within) > _HELD * column_norms(V)
+        return np.where(some, within, V.dtype.type(0))
 
     def turned(self, V, sides):
         """Return the units with weights of a wrong sign turned over."""
