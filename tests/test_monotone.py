@@ -761,18 +761,18 @@ class RisingRegressor(ConvexReLURegressor):
         return (1,) * self.n_features_in_
 
 
-class RisingClassifier(ConvexReLUClassifier):
-    """The same for two classes."""
+class SidedClassifier(ConvexReLUClassifier):
+    """The same for two classes, up and down in turn: the checks' blobs lie so."""
 
     def _directions(self):
-        return (1,) * self.n_features_in_
+        return tuple(1 - 2 * (k % 2) for k in range(self.n_features_in_))
 
 
 @pytest.mark.filterwarnings("ignore")
 @parametrize_with_checks(
     [
         RisingRegressor(0.05, tol=1e-2, monotonic_cst=[]),
-        RisingClassifier(0.05, tol=1e-2, monotonic_cst=[]),
+        SidedClassifier(0.05, tol=1e-2, monotonic_cst=[]),
         RisingRegressor(0.05, tol=1e-2, subnetwork_widths=(2,), monotonic_cst=[]),
     ]
 )
