@@ -471,6 +471,17 @@ def test_sparse_rows_and_weights(norm, widths):
         assert_keeps_signs(model, [1, -1])
 
 
+def test_memory_maps_keep_the_signs(tmp_path, monkeypatch):
+    monkeypatch.setattr("sklearn_convexrelu.data.rows._CHUNK_ROWS", 70)
+    monkeypatch.setattr("sklearn_convexrelu.data.rows._MOST_ENTRIES", 100)
+    X, y = table(20, n=400)
+    np.save(tmp_path / "X.npy", X)
+    mapped = np.load(tmp_path / "X.npy", mmap_mode="r")
+    model, known = fitted(mapped, y, tol=1e-2), fitted(X, y, tol=1e-2)
+    assert abs(model.objective_ - known.objective_) <= known.tolerance_
+    assert_keeps_signs(model, [1, -1])
+
+
 @pytest.mark.parametrize("norm", ["l2", "l1"])
 @pytest.mark.parametrize("widths", [(), (2,)])
 def test_single_precision_and_standardised_features(norm, widths):
@@ -721,6 +732,19 @@ def test_sides_along_axes_are_those_of_inputs():
     along = sided.tangent(geometry.coordinates(kept), geometry.coordinates(G), sides)
     there = geometry.directions(along)
     assert_allclose(there, monotone.tangent(kept, G, sides), atol=1e-12)
+
+
+def test_units_that_are_all_of_the_other_side_are_zero():
+    """Not what rounding leaves of them, which has any side once it is scaled."""
+    rng = np.random.default_rng(3)
+    X = rng.standard_normal((30, 3)).astype(np.float32)
+    rows = Prices(X, np.ones((30, 1))).rows
+    geometry, monotone = Geometry.of(rows), Monotone((1, 1, -1))
+    U = np.abs(rng.standard_normal((3, 100))) * [[1.0], [1.0], [-1.0]]
+    V = geometry.coordinates(unit(U)).astype(np.float32)
+    sided = sided_along(monotone, geometry, rows)
+    assert not sided.within(V, -np.ones(100)).any()
+    assert_allclose(sided.within(V, np.ones(100)), V, atol=1e-6)
 
 
 def test_turned_units_keep_their_values_at_the_centre():

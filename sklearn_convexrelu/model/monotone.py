@@ -7,9 +7,9 @@ it: those of a unit of side t lie in the cone ``t s_i u_i >= 0``, where s_i is 1
 input that the output rises with and -1 for one that it falls with. A leaf of a
 sub-network has the side of the sub-network times the signs on its path.
 
-With several outputs a neuron would need weights of one sign to all of them, since it is
-shared, and one without constrained inputs would not: that is a programme of another
-kind, which is refused (``data`` that have it are asked for one output at a time).
+Several outputs share their neurons. One that takes in constrained inputs would need
+output weights of one sign, one that does not could have any: units of three kinds, with
+another price each. That is not offered; estimators ask for one output at a time.
 """
 
 from dataclasses import dataclass
