@@ -34,6 +34,7 @@ ORDER = [
     "patterns.planes",
     "pricing.sweeps",
     "pricing.exact",
+    "pricing.arcs",
     "pricing.polish",
     "pricing.kernels",
     "pricing.ascent",

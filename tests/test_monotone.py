@@ -29,6 +29,7 @@ from sklearn_convexrelu import (
 )
 from sklearn_convexrelu.model.monotone import Monotone, centre_of
 from sklearn_convexrelu.patterns.geometry import Geometry, unit
+from sklearn_convexrelu.pricing.arcs import ArcPricing
 from sklearn_convexrelu.pricing.kernels import Prices
 from sklearn_convexrelu.pricing.polish import polish
 from sklearn_convexrelu.pricing.sided import sided_along
@@ -712,6 +713,44 @@ def test_far_features_are_warned_of():
 
 
 # --- Parts
+
+
+@pytest.mark.parametrize("directions", [(1, 0), (-1, 0), (0, 1), (1, -1)])
+def test_arcs_have_the_largest_price(directions):
+    """Against a grid of angles, between whose points prices change by little."""
+    monotone = Monotone(directions)
+    angles = np.linspace(0, 2 * np.pi, 200_001)[:-1]
+    U = np.stack([np.cos(angles), np.sin(angles)])
+    U[np.abs(U) < 1e-15] = 0.0
+    sided = (monotone.within(U, monotone.sides(U)) == U).all(axis=0)
+    for seed in range(10):
+        rng = np.random.default_rng(seed)
+        X = np.c_[rng.integers(-3, 4, 15) + 0.1 * seed, np.ones(15)]
+        N = rng.standard_normal((15, 1))
+        pricing = ArcPricing(X, monotone)
+        found = pricing.price(N, 3)
+        grid = np.abs(Prices(X, N, monotone).totals(U[:, sided])).max()
+        steepness = np.linalg.norm(X, axis=1) @ np.abs(N[:, 0]) * np.pi / 200_000
+        assert grid <= found.prices[0] + pricing.slack(N) <= grid + steepness
+        own = Prices(X, N, monotone).totals(found.directions.T)
+        assert_allclose(np.abs(own[:, 0]), found.prices, atol=1e-12)
+        assert_allclose(np.linalg.norm(found.directions, axis=1), 1.0)
+
+
+def test_fits_of_one_feature_are_certified_exactly():
+    X, y = table(21, n=60, d=1)
+    model = ConvexReLURegressor(0.01, monotonic_cst=[1], random_state=0).fit(X, y)
+    assert model.certificate_.kind == "exact"
+    own = ConvexReLURegressor(
+        model.alpha_,
+        relative_alpha=False,
+        monotonic_cst=[1],
+        patterns="exact",
+        tol=1e-6,
+    ).fit(X, y)
+    assert_allclose(model.alpha_max_, own.alpha_max_)
+    assert model.lower_bound_ <= own.objective_
+    assert model.objective_ >= own.lower_bound_ - 1e-12
 
 
 def test_sides_along_axes_are_those_of_inputs():

@@ -133,7 +133,7 @@ def supports(rank, n_samples, n_outputs=1):
 def serves(problem):
     """Tell whether :class:`ExactPricing` serves the networks of a Problem."""
     shape = problem.shape
-    # Of a cone the maximum may be where weights vanish, which no sweep visits.
+    # Of a cone the maximum may be where weights vanish, which no sweep visits; arcs do.
     if shape.is_tree or not shape.norm.is_euclidean or shape.monotone is not None:
         return False
     return serves_rows(problem.rows, problem.n_outputs)

@@ -14,6 +14,7 @@ import numpy as np
 from sklearn_convexrelu.data.rows import FEW_ROWS, Rows
 from sklearn_convexrelu.model.norms import EUCLIDEAN
 from sklearn_convexrelu.patterns.geometry import Geometry, unit
+from sklearn_convexrelu.pricing.arcs import ArcPricing, has_few_arcs
 from sklearn_convexrelu.pricing.ascent import ascend
 from sklearn_convexrelu.pricing.exact import ExactPricing, serves_rows
 from sklearn_convexrelu.pricing.kernels import BATCH, Candidates, Prices
@@ -155,8 +156,11 @@ class Pricer:
 
     def _exact_pricing(self, n_outputs):
         """Return the exact pricing of the rows, or None where it is too much."""
-        is_plain = self.norm.is_euclidean and self.monotone is None
-        if is_plain and serves_rows(self.rows, n_outputs):
+        if not self.norm.is_euclidean:
+            return None
+        if has_few_arcs(self.rows, n_outputs, self.monotone):
+            return ArcPricing(self.rows.array(), self.monotone)
+        if self.monotone is None and serves_rows(self.rows, n_outputs):
             return ExactPricing(self.rows.array())
         return None
 

@@ -14,6 +14,7 @@ import numpy as np
 from sklearn_convexrelu.data.rows import FEW_ROWS, Rows
 from sklearn_convexrelu.model.norms import ONE_NORM
 from sklearn_convexrelu.patterns.geometry import positive, steepest, unit
+from sklearn_convexrelu.pricing.arcs import ArcPricing, has_few_arcs
 from sklearn_convexrelu.pricing.exact import ExactPricing, serves
 from sklearn_convexrelu.pricing.kernels import (
     BATCH,
@@ -99,8 +100,13 @@ def exact_pricing_of(problem):
     if serves(problem):
         return ExactPricing(problem.rows.array())
     shape, rows = problem.shape, problem.rows
-    if not shape.is_tree and shape.norm == ONE_NORM and has_few_rays(rows):
+    if shape.is_tree:
+        return None
+    if shape.norm == ONE_NORM and has_few_rays(rows):
         return RayPricing(rows.array(), shape.monotone)
+    few_arcs = has_few_arcs(rows, problem.n_outputs, shape.monotone)
+    if shape.norm.is_euclidean and few_arcs:
+        return ArcPricing(rows.array(), shape.monotone)
     return None
 
 
