@@ -29,6 +29,11 @@ from sklearn_convexrelu.model.losses import CLASSIFICATION_LOSSES, classificatio
 
 __all__ = ["ConvexReLUClassifier"]
 
+# The first sentence is that of HistGradientBoostingClassifier.
+_NOT_MONOTONE = (
+    "monotonic constraints are not supported for multiclass classification. Only "
+    "binary classification is supported. The type of the target is {}."
+)
 _NO_CLASSES = (
     "class_weight names classes, of which multilabel targets have none; use "
     "'balanced', or weigh the samples with sample_weight."
@@ -431,6 +436,9 @@ class ConvexReLUClassifier(ClassifierMixin, BaseConvexReLU):
             "_fitted_loss": self.loss,
         }
         n_outputs = len(classes) if multilabel or len(classes) > 2 else 1
+        if n_outputs > 1 and self.monotonic_cst is not None:
+            kind = "multilabel-indicator" if multilabel else "multiclass"
+            raise ValueError(_NOT_MONOTONE.format(kind))
         loss = self._loss(n_outputs, multilabel)
         self._refuse_on_workers(loss)
         Y = y.cluster.map(_indicators, (n_outputs,), np.float64, y, known)
@@ -483,12 +491,7 @@ class ConvexReLUClassifier(ClassifierMixin, BaseConvexReLU):
         if kind.startswith("multilabel") and not np.isin(y, (0, 1)).all():
             raise ValueError("Multilabel targets must be indicators, zeros and ones.")
         if kind != "binary" and self.monotonic_cst is not None:
-            # The first sentence is that of HistGradientBoostingClassifier.
-            raise ValueError(
-                "monotonic constraints are not supported for multiclass "
-                "classification. Only binary classification is supported. The type of "
-                f"the target is {kind}."
-            )
+            raise ValueError(_NOT_MONOTONE.format(kind))
         if kind != "binary" and not self._takes_several_outputs():
             raise ValueError(
                 "Only binary classification is supported. The type of the target is "

@@ -394,6 +394,7 @@ class ConvexReLURegressor(RegressorMixin, BaseConvexReLU):
             self, X, y, sample_weight, multi_output=True, y_numeric=True
         )
         tail = y.tail or (1,)
+        self._refuse_monotone(tail[0])
         Y = y.cluster.map(_as_columns, tail, np.float64, y)
         if _has_log_link(self.loss):
             self._settled_counts(Y.bounds(), X.dtype, False)
@@ -417,6 +418,16 @@ class ConvexReLURegressor(RegressorMixin, BaseConvexReLU):
             )
         return np.where(zero, np.log(np.finfo(dtype).tiny) / 2, np.nan)
 
+    def _refuse_monotone(self, n_outputs):
+        """Refuse several outputs that are to be monotone."""
+        if self.monotonic_cst is not None and n_outputs > 1:
+            raise ValueError(
+                "monotonic_cst is for one output: several share neurons, whose output "
+                "weights would all have to be of one sign. Fit one target and one "
+                "level of a quantile at a time (sklearn.multioutput."
+                "MultiOutputRegressor)."
+            )
+
     def _repeated(self, targets):
         """Return the targets of the outputs: one target as often as there are levels.
 
@@ -427,13 +438,7 @@ class ConvexReLURegressor(RegressorMixin, BaseConvexReLU):
             are to be monotone.
         """
         n_levels = self._n_levels()
-        if self.monotonic_cst is not None and max(n_levels, targets.shape[1]) > 1:
-            raise ValueError(
-                "monotonic_cst is for one output: several share neurons, whose output "
-                "weights would all have to be of one sign. Fit one target and one "
-                "level of a quantile at a time (sklearn.multioutput."
-                "MultiOutputRegressor)."
-            )
+        self._refuse_monotone(max(n_levels, targets.shape[1]))
         if n_levels == 1:
             return targets
         if targets.shape[1] > 1:
