@@ -29,6 +29,11 @@ from sklearn_convexrelu.model.losses import CLASSIFICATION_LOSSES, classificatio
 
 __all__ = ["ConvexReLUClassifier"]
 
+# The first sentence is that of HistGradientBoostingClassifier.
+_NOT_MONOTONE = (
+    "monotonic constraints are not supported for multiclass classification. Only "
+    "binary classification is supported. The type of the target is {}."
+)
 _NO_CLASSES = (
     "class_weight names classes, of which multilabel targets have none; use "
     "'balanced', or weigh the samples with sample_weight."
@@ -123,6 +128,14 @@ class ConvexReLUClassifier(ClassifierMixin, BaseConvexReLU):
         the nuclear norm, or the sum of the 2-norms of rows). ``"free"`` does not, as
         the intercept is not; ``alpha_max_`` is then the least strength at which the
         linear fit is the best network.
+    monotonic_cst : array-like of int of shape (n_features,), dict or None, \
+            default=None
+        Which way outputs go with each feature, as in scikit-learn's histogram gradient
+        boosting: 1 up, -1 down, 0 either; a dict has them by feature names, 0 where one
+        is left out. Then along every path from such a feature to the output the product
+        of the weights has that sign or is zero, so that ``decision_function`` is
+        monotone everywhere. It is for two classes, ReLUs and no ``rank``. Two layers
+        have no S shapes then, see Notes; ``subnetwork_widths=(2,)`` has.
     activation : {"relu", "gated_relu"}, default="relu"
         ``"gated_relu"`` fixes the gates: a unit is ``1[g^T x > 0] v^T x``, penalised by
         ``||v||`` (several outputs: the nuclear norm of the matrix V), and the model is
@@ -259,6 +272,14 @@ class ConvexReLUClassifier(ClassifierMixin, BaseConvexReLU):
     MLPClassifier. Samples of zero weight count as absent, and so do classes that only
     they have.
 
+    With ``monotonic_cst`` two layers are, along a constrained feature, the sum of a
+    convex and a concave function that both go the right way. Of one feature those are
+    the curves that are at one end no less steep than the sum of all falls of their
+    steepness on the way to the other. So they are nowhere steeper than at both ends
+    together, and flat at both ends only if they are constant. Certificates are of the
+    networks that have these signs; ``certify`` proves a bound of all networks, which
+    is one of those too.
+
     References
     ----------
     .. [1] Pilanci & Ergen (2020), "Neural Networks are Convex Regularizers: Exact
@@ -306,6 +327,7 @@ class ConvexReLUClassifier(ClassifierMixin, BaseConvexReLU):
         penalty="path",
         norm="l2",
         skip_connection=False,
+        monotonic_cst=None,
         activation="relu",
         patterns="adaptive",
         n_patterns=200,
@@ -333,6 +355,7 @@ class ConvexReLUClassifier(ClassifierMixin, BaseConvexReLU):
             penalty=penalty,
             norm=norm,
             skip_connection=skip_connection,
+            monotonic_cst=monotonic_cst,
             activation=activation,
             patterns=patterns,
             n_patterns=n_patterns,
@@ -426,6 +449,9 @@ class ConvexReLUClassifier(ClassifierMixin, BaseConvexReLU):
             "_fitted_loss": self.loss,
         }
         n_outputs = len(classes) if multilabel or len(classes) > 2 else 1
+        if n_outputs > 1 and self.monotonic_cst is not None:
+            kind = "multilabel-indicator" if multilabel else "multiclass"
+            raise ValueError(_NOT_MONOTONE.format(kind))
         loss = self._loss(n_outputs, multilabel)
         self._refuse_on_workers(loss)
         Y = y.cluster.map(_indicators, (n_outputs,), np.float64, y, known)
@@ -477,6 +503,8 @@ class ConvexReLUClassifier(ClassifierMixin, BaseConvexReLU):
         kind = type_of_target(y)
         if kind.startswith("multilabel") and not np.isin(y, (0, 1)).all():
             raise ValueError("Multilabel targets must be indicators, zeros and ones.")
+        if kind != "binary" and self.monotonic_cst is not None:
+            raise ValueError(_NOT_MONOTONE.format(kind))
         if kind != "binary" and not self._takes_several_outputs():
             raise ValueError(
                 "Only binary classification is supported. The type of the target is "

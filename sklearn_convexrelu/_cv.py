@@ -381,6 +381,14 @@ class ConvexReLURegressorCV(_CrossValidated, ConvexReLURegressor):
         the nuclear norm, or the sum of the 2-norms of rows). ``"free"`` does not, as
         the intercept is not; ``alpha_max_`` is then the least strength at which the
         linear fit is the best network.
+    monotonic_cst : array-like of int of shape (n_features,), dict or None, \
+            default=None
+        Which way outputs go with each feature, as in scikit-learn's histogram gradient
+        boosting: 1 up, -1 down, 0 either; a dict has them by feature names, 0 where one
+        is left out. Then along every path from such a feature to the output the product
+        of the weights has that sign or is zero, so that ``predict`` is monotone
+        everywhere. It is for one output, ReLUs and no ``rank``. Two layers have no S
+        shapes then, as that class says; ``subnetwork_widths=(2,)`` has.
     activation : {"relu", "gated_relu"}, default="relu"
         ``"gated_relu"`` fixes the gates: a unit is ``1[g^T x > 0] v^T x``, penalised by
         ``||v||`` (several outputs: the nuclear norm of the matrix V), and the model is
@@ -536,6 +544,7 @@ class ConvexReLURegressorCV(_CrossValidated, ConvexReLURegressor):
         penalty="path",
         norm="l2",
         skip_connection=False,
+        monotonic_cst=None,
         activation="relu",
         patterns="adaptive",
         n_patterns=200,
@@ -564,6 +573,7 @@ class ConvexReLURegressorCV(_CrossValidated, ConvexReLURegressor):
             penalty=penalty,
             norm=norm,
             skip_connection=skip_connection,
+            monotonic_cst=monotonic_cst,
             activation=activation,
             patterns=patterns,
             n_patterns=n_patterns,
@@ -657,6 +667,14 @@ class ConvexReLUClassifierCV(_CrossValidated, ConvexReLUClassifier):
         the nuclear norm, or the sum of the 2-norms of rows). ``"free"`` does not, as
         the intercept is not; ``alpha_max_`` is then the least strength at which the
         linear fit is the best network.
+    monotonic_cst : array-like of int of shape (n_features,), dict or None, \
+            default=None
+        Which way outputs go with each feature, as in scikit-learn's histogram gradient
+        boosting: 1 up, -1 down, 0 either; a dict has them by feature names, 0 where one
+        is left out. Then along every path from such a feature to the output the product
+        of the weights has that sign or is zero, so that ``decision_function`` is
+        monotone everywhere. It is for two classes, ReLUs and no ``rank``. Two layers
+        have no S shapes then, as that class says; ``subnetwork_widths=(2,)`` has.
     activation : {"relu", "gated_relu"}, default="relu"
         ``"gated_relu"`` fixes the gates: a unit is ``1[g^T x > 0] v^T x``, penalised by
         ``||v||`` (several outputs: the nuclear norm of the matrix V), and the model is
@@ -818,6 +836,7 @@ class ConvexReLUClassifierCV(_CrossValidated, ConvexReLUClassifier):
         penalty="path",
         norm="l2",
         skip_connection=False,
+        monotonic_cst=None,
         activation="relu",
         patterns="adaptive",
         n_patterns=200,
@@ -845,6 +864,7 @@ class ConvexReLUClassifierCV(_CrossValidated, ConvexReLUClassifier):
             penalty=penalty,
             norm=norm,
             skip_connection=skip_connection,
+            monotonic_cst=monotonic_cst,
             activation=activation,
             patterns=patterns,
             n_patterns=n_patterns,

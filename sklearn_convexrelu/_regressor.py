@@ -103,6 +103,14 @@ class ConvexReLURegressor(RegressorMixin, BaseConvexReLU):
         the nuclear norm, or the sum of the 2-norms of rows). ``"free"`` does not, as
         the intercept is not; ``alpha_max_`` is then the least strength at which the
         linear fit is the best network.
+    monotonic_cst : array-like of int of shape (n_features,), dict or None, \
+            default=None
+        Which way outputs go with each feature, as in scikit-learn's histogram gradient
+        boosting: 1 up, -1 down, 0 either; a dict has them by feature names, 0 where one
+        is left out. Then along every path from such a feature to the output the product
+        of the weights has that sign or is zero, so that ``predict`` is monotone
+        everywhere. It is for one output, ReLUs and no ``rank``. Two layers have no S
+        shapes then, see Notes; ``subnetwork_widths=(2,)`` has.
     activation : {"relu", "gated_relu"}, default="relu"
         ``"gated_relu"`` fixes the gates: a unit is ``1[g^T x > 0] v^T x``, penalised by
         ``||v||`` (several outputs: the nuclear norm of the matrix V), and the model is
@@ -239,6 +247,14 @@ class ConvexReLURegressor(RegressorMixin, BaseConvexReLU):
     the certificate a proof. The
     ``alpha_max_`` of other data is the best that a fixed search finds.
 
+    With ``monotonic_cst`` two layers are, along a constrained feature, the sum of a
+    convex and a concave function that both go the right way. Of one feature those are
+    the curves that are at one end no less steep than the sum of all falls of their
+    steepness on the way to the other. So they are nowhere steeper than at both ends
+    together, and flat at both ends only if they are constant. Certificates are of the
+    networks that have these signs; ``certify`` proves a bound of all networks, which
+    is one of those too.
+
     References
     ----------
     .. [1] Pilanci & Ergen (2020), "Neural Networks are Convex Regularizers: Exact
@@ -287,6 +303,7 @@ class ConvexReLURegressor(RegressorMixin, BaseConvexReLU):
         penalty="path",
         norm="l2",
         skip_connection=False,
+        monotonic_cst=None,
         activation="relu",
         patterns="adaptive",
         n_patterns=200,
@@ -314,6 +331,7 @@ class ConvexReLURegressor(RegressorMixin, BaseConvexReLU):
             penalty=penalty,
             norm=norm,
             skip_connection=skip_connection,
+            monotonic_cst=monotonic_cst,
             activation=activation,
             patterns=patterns,
             n_patterns=n_patterns,
@@ -389,6 +407,7 @@ class ConvexReLURegressor(RegressorMixin, BaseConvexReLU):
             self, X, y, sample_weight, multi_output=True, y_numeric=True
         )
         tail = y.tail or (1,)
+        self._refuse_monotone(tail[0])
         Y = y.cluster.map(_as_columns, tail, np.float64, y)
         if _has_log_link(self.loss):
             self._settled_counts(Y.bounds(), X.dtype, False)
@@ -412,15 +431,27 @@ class ConvexReLURegressor(RegressorMixin, BaseConvexReLU):
             )
         return np.where(zero, np.log(np.finfo(dtype).tiny) / 2, np.nan)
 
+    def _refuse_monotone(self, n_outputs):
+        """Refuse several outputs that are to be monotone."""
+        if self.monotonic_cst is not None and n_outputs > 1:
+            raise ValueError(
+                "monotonic_cst is for one output: several share neurons, whose output "
+                "weights would all have to be of one sign. Fit one target and one "
+                "level of a quantile at a time (sklearn.multioutput."
+                "MultiOutputRegressor)."
+            )
+
     def _repeated(self, targets):
         """Return the targets of the outputs: one target as often as there are levels.
 
         Raises
         ------
         ValueError
-            If there are several levels of several targets.
+            If there are several levels of several targets, or several outputs that
+            are to be monotone.
         """
         n_levels = self._n_levels()
+        self._refuse_monotone(max(n_levels, targets.shape[1]))
         if n_levels == 1:
             return targets
         if targets.shape[1] > 1:

@@ -19,6 +19,7 @@ PICTURED = {
     "choosing_features",
     "classification",
     "deeper_subnetworks",
+    "monotone",
     "robustness",
     "skip_connection",
 }

@@ -69,7 +69,7 @@ def best_over_cells(problem, directions, signs, tol, rng):
     Network
         Balanced, without neurons that are next to zero or can be merged.
     """
-    gates = _interiors(problem.X, directions, rng)
+    gates = _interiors(problem, directions, signs, rng)
     patterns = gates @ problem.X.T > 0.0
     keys = np.packbits(np.column_stack([signs > 0.0, patterns]), axis=1)
     kept = np.sort(np.unique(keys, axis=0, return_index=True)[1])
@@ -77,18 +77,23 @@ def best_over_cells(problem, directions, signs, tol, rng):
     programme = GroupLasso.relu(problem, patterns[kept], gates[kept], signs[kept])
     blocks = InteriorPoint(tol=tol).solve(programme).blocks
     signs, norm = programme.output_signs, problem.shape.norm
-    recover = partial(relu_network, signs=signs, norm=norm)
+    recover = partial(
+        relu_network, signs=signs, norm=norm, monotone=problem.shape.monotone
+    )
     network = programme.network(blocks, recover).pruned(_SMALLEST)
     network = without_dust(problem, network, _DUST * tol * problem.loss_scale())
     return merge_compatible(network, problem.X)
 
 
-def _interiors(X, U, rng):
+def _interiors(problem, U, signs, rng):
     """Return points strictly inside cells that have the columns of U in their closure.
 
-    Each is a column moved a little, along a random way.
+    Each is a column moved a little, along a random way; of monotone networks along one
+    with the signs that weights must have.
     """
-    ways = rng.standard_normal(U.shape)
+    X, ways = problem.X, rng.standard_normal(U.shape)
+    if problem.shape.monotone is not None:
+        ways = problem.shape.monotone.turned(ways, signs)
     ways /= column_norms(ways)
     H, V = X @ U, X @ ways
     lengths = np.sqrt(np.einsum("ij,ij->i", X, X))[:, None]

@@ -52,7 +52,9 @@ class _WeightObjective:
         self.given, self.intercept = network, network.intercept
         hidden, output = self.weights_of(network)
         self.shapes, self.n_moving = (hidden.shape, output.shape), hidden.size
-        self.signs = self.moving = None
+        self.signs = self.moving = self.held = None
+        if problem.shape.monotone is not None:
+            self.held = problem.shape.weight_sides(network)
         if problem.shape.norm.has_kinks:
             self.take_sides(hidden, output)
 
@@ -66,23 +68,34 @@ class _WeightObjective:
         Orthants are chosen as in OWL-QN (Andrew & Gao, "Scalable training of
         L1-regularized log-linear models", ICML 2007); within one the penalty is smooth,
         and L-BFGS-B keeps the bounds exactly, which projecting its steps does not.
-        Weights of zero that nothing draws away from it stay.
+        Weights of zero that nothing draws away from it stay. Those of monotone networks
+        have one side.
         """
         linear = self.linear.weights(self.linear.start)
         falls = -self.loss_and_sums(hidden, output, self.intercept, linear)[3]
         self.signs = np.where(hidden != 0.0, np.sign(hidden), np.sign(falls))
+        if self.held is not None:
+            self.signs = np.where(self.held != 0.0, self.held, self.signs)
         costs = self.problem.alpha * np.abs(self.squared_costs(hidden)[1])
-        drawn = np.abs(falls) > _DRAWN * costs
+        drawn = self.signs * falls > _DRAWN * costs
         self.moving = np.flatnonzero((hidden != 0.0) | drawn)
         self.n_moving = len(self.moving)
 
     def bounds(self):
         """Return the bounds of the vector, or None."""
-        if self.signs is None:
+        if self.signs is None and self.held is None:
             return None
         least = np.full(len(self.start()), -np.inf)
-        least[: self.n_moving] = 0.0
-        return Bounds(least)
+        most, moving = -least, slice(self.n_moving)
+        if self.signs is not None:
+            least[moving] = 0.0
+        else:
+            least[moving], most[moving] = _half_lines(self.held)
+        if self.held is not None:  # the signs of hidden weights are by those of outputs
+            output = self.weights_of(self.given)[1]
+            outputs = slice(self.n_moving, self.n_moving + output.size)
+            least[outputs], most[outputs] = _half_lines(np.sign(output))
+        return Bounds(least, most)
 
     def start(self):
         """Return the vector of the given network."""
@@ -180,6 +193,13 @@ class _WeightObjective:
         if linear is None:
             return None
         return self.rows.weights(linear.astype(self.dtype, copy=False))
+
+
+def _half_lines(sides):
+    """Return the bounds of numbers of given signs, of any where that is zero."""
+    sides = sides.ravel()
+    least = np.where(sides > 0.0, 0.0, -np.inf)
+    return least, np.where(sides < 0.0, 0.0, np.inf)
 
 
 class _TreeObjective(_WeightObjective):

@@ -69,6 +69,9 @@ def _random(steps, none, scale):
     problem, rng, count = steps.problem, steps.rng, _FIRST_NEURONS
     hidden = steps.pricer.random_units(count, rng) * _FIRST_SIZE
     output = rng.standard_normal((count, problem.n_outputs))
+    if problem.shape.monotone is not None:
+        sides = problem.shape.monotone.sides(hidden)[:, None]
+        output = np.where(sides == 0.0, output, sides * np.abs(output))
     hidden, output = hidden / np.sqrt(count), output / np.sqrt(count)
     network = replace(none.network, hidden=hidden, output=output)
     decrease = max(ENOUGH_SLIDING * scale, steps.least_decrease)

@@ -190,7 +190,9 @@ class Steps:
     def slid(self, network, decrease, rough, watch=None):
         """Slide a network, on the rows as searches have them where that will do."""
         problem, axes = self.problem, self.pricer.geometry.axes
-        if not rough:
+        # A slide keeps the signs of weights of inputs, along which these rows are not.
+        is_turned = problem.shape.monotone is not None and axes is not None
+        if is_turned or not rough:
             return slide(problem, network, decrease, _SLIDE_STEPS, watch=watch)
         rows = self.pricer.rough
         if axes is None:

@@ -233,7 +233,7 @@ def price_bound(problem, N):
     times the largest 2-norm of u. Both signs of v are taken, and columns are combined
     by their squares. Under the 1-norm the convex part at single inputs is a bound too,
     and the smaller one is taken. Values of sub-networks of cost one are at most
-    ``reach ||X||_2`` in length.
+    ``reach ||X||_2`` in length. Signs of weights, of monotone networks, leave fewer.
     """
     rows = problem.rows
     if problem.shape.is_tree:

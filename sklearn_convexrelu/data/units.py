@@ -90,11 +90,11 @@ class Units:
         ValueError
             If the targets have a loss beyond double precision.
         """
-        joined = None
+        joined, shape = None, problem.shape
         # A linear part has no share in constants where an intercept takes them over.
         has_own = problem.linear is not None and not problem.fit_intercept
-        # The joint length is that of the 2-norm.
-        if problem.shape.norm.is_euclidean and not has_own:
+        # The joint length is that of the 2-norm, and of columns of any sign.
+        if shape.norm.is_euclidean and shape.monotone is None and not has_own:
             joined = _joined_constants(problem, problem.fit_intercept and not gated)
         rows = problem.rows
         if joined is not None:

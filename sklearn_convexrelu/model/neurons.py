@@ -9,6 +9,7 @@ from sklearn.utils import check_array
 from sklearn_convexrelu.data.cluster import is_spread
 from sklearn_convexrelu.data.rows import Rows
 from sklearn_convexrelu.model.linear import Linear
+from sklearn_convexrelu.model.monotone import Monotone
 from sklearn_convexrelu.model.norms import EUCLIDEAN, Norm, column_norms
 
 __all__ = [
@@ -218,9 +219,12 @@ class NeuronShape:
     ----------
     norm : Norm, default=EUCLIDEAN
         What measures the weights that enter a neuron.
+    monotone : Monotone, default=None
+        Which way the output goes with the inputs; None: any.
     """
 
     norm: Norm = EUCLIDEAN
+    monotone: Monotone | None = None
 
     is_tree = False
     reach = 1.0
@@ -229,6 +233,16 @@ class NeuronShape:
     def __repr__(self):
         measured = "" if self.norm.is_euclidean else f" of {self.norm!r}"
         return f"neurons{measured}"
+
+    def weight_sides(self, network):
+        """Return the signs that hidden weights of a network must have; 0: any."""
+        return np.outer(self.monotone.directions, np.sign(network.output[:, 0]))
+
+    def is_kept_by(self, network):
+        """Tell whether the weights of a network have the signs that they must have."""
+        if self.monotone is None:
+            return True
+        return bool((self.weight_sides(network) * network.hidden >= 0.0).all())
 
     def prepared(self, rows, directions):
         """Return unit directions as ``block_values`` takes them."""

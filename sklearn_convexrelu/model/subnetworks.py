@@ -27,6 +27,7 @@ import numpy as np
 
 from sklearn_convexrelu.data.rows import Rows, Weights
 from sklearn_convexrelu.model.linear import Linear
+from sklearn_convexrelu.model.monotone import Monotone
 from sklearn_convexrelu.model.neurons import (
     changed,
     features,
@@ -60,11 +61,14 @@ class TreeShape:
         Whether the penalty is weight decay; else it is the path norm.
     norm : Norm, default=EUCLIDEAN
         What measures the weights that enter a leaf.
+    monotone : Monotone, default=None
+        Which way the output goes with the inputs; None: any.
     """
 
     widths: tuple
     decays: bool = False
     norm: Norm = EUCLIDEAN
+    monotone: Monotone | None = None
 
     is_tree = True
 
@@ -158,6 +162,51 @@ class TreeShape:
         per_length = np.broadcast_to(per_length, sizes.shape).ravel()
         slopes = self.norm.rises(_leaf_columns(W), _leaf_columns(G), per_length)
         return slopes.T.reshape(W.shape)
+
+    def path_signs(self, signs):
+        """Return the products of the signs on the way up from leaves, (K, n_leaves)."""
+        products = np.ones((len(signs), self.n_leaves), signs.dtype)
+        for level in self.split(signs):
+            above = np.arange(self.n_leaves) // (self.n_leaves // level.shape[1])
+            products *= level[:, above]
+        return products
+
+    def sides(self, W, signs):
+        """Return the sides of sub-networks, (K,), as ``Monotone.sides``."""
+        held = self.monotone.held(_leaf_columns(W)).reshape(W.shape[:2])
+        return np.sign(np.sum(held * self.path_signs(signs), axis=1))
+
+    def leaf_sides(self, signs, sides):
+        """Return the sides of all leaves, (K n_leaves,), from those of sub-networks."""
+        return (self.path_signs(signs) * sides[:, None]).ravel()
+
+    def within(self, W, signs, sides):
+        """Return coordinates with weights of a wrong sign at zero."""
+        leaves = self.leaf_sides(signs, sides)
+        return self.monotone.within(_leaf_columns(W), leaves).T.reshape(W.shape)
+
+    def turned(self, W, signs, sides, *centre):
+        """Return coordinates with weights of a wrong sign turned over."""
+        columns, leaves = _leaf_columns(W), self.leaf_sides(signs, sides)
+        return self.monotone.turned(columns, leaves, *centre).T.reshape(W.shape)
+
+    def tangent(self, W, G, signs, sides):
+        """Return gradients without what leads out of the cones at once."""
+        columns, leaves = _leaf_columns(W), self.leaf_sides(signs, sides)
+        tangent = self.monotone.tangent(columns, _leaf_columns(G), leaves)
+        return tangent.T.reshape(W.shape)
+
+    def weight_sides(self, network):
+        """Return the signs that coordinates of a network must have; 0: any."""
+        sides = self.leaf_sides(network.signs, np.sign(network.output[:, 0]))
+        shape = network.coordinates.shape
+        return np.outer(sides, self.monotone.directions).reshape(shape)
+
+    def is_kept_by(self, network):
+        """Tell whether the weights of a network have the signs that they must have."""
+        if self.monotone is None:
+            return True
+        return bool((self.weight_sides(network) * network.coordinates >= 0.0).all())
 
     def features(self, X, directions):
         """Return the values of directions at all rows, (n_samples, K)."""

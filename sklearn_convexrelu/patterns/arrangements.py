@@ -21,7 +21,13 @@ from sklearn_convexrelu.model.neurons import power_of_two
 from sklearn_convexrelu.patterns.geometry import second_moment_roots
 from sklearn_convexrelu.patterns.planes import merge_parallel, row_space
 
-__all__ = ["count_patterns", "enumerate_patterns", "patterns_of", "sample_patterns"]
+__all__ = [
+    "count_patterns",
+    "enumerate_patterns",
+    "middle",
+    "patterns_of",
+    "sample_patterns",
+]
 
 # By default. To list 68560 patterns (60 rows of rank four) takes 3 s, so this is some
 # 10 s, and half or double that; more is likelier to be a mistake than a wish.
@@ -327,13 +333,13 @@ def _with_true_gates(X, patterns, gates):
     for chunk in chunks(len(patterns), len(X)):
         made[chunk] = (_patterns(X, gates[chunk]) == patterns[chunk]).all(axis=1)
     for k in np.flatnonzero(~made):
-        gate = _middle(X, patterns[k])
+        gate = middle(X, patterns[k])
         if gate is not None:
             gates[k], made[k] = gate, True
     return patterns[made], gates[made]
 
 
-def _middle(X, pattern):
+def middle(X, pattern):
     """Return a gate of a pattern far from all hyperplanes, None where there is none.
 
     It is looked for in units in which the data vary alike in all directions.

@@ -17,7 +17,14 @@ from scipy.linalg import LinAlgError, cholesky, solve_triangular
 from sklearn_convexrelu.data.rows import FEW_ROWS, Rows
 from sklearn_convexrelu.model.norms import column_norms
 
-__all__ = ["Geometry", "positive", "second_moment_roots", "steepest", "unit"]
+__all__ = [
+    "STIFFNESS",
+    "Geometry",
+    "positive",
+    "second_moment_roots",
+    "steepest",
+    "unit",
+]
 
 # Inputs of a sparse matrix up to which axes are worth it, however few entries it has.
 _FEW_INPUTS = 128
@@ -33,7 +40,7 @@ _NULL = 1e-20  # of the largest square: no value to speak of along such an axis
 # What a relative change of the values counts for beside a turn, in squares: the price
 # bends with the values. On 32 dual points of 16 kinds of tables searches lacked 2.7
 # thousandths of the largest price known; with 1 3.3, with 0.25 4.5, with 16 2.9.
-_STIFFNESS = 4.0
+STIFFNESS = 4.0
 
 
 @dataclass(frozen=True)
@@ -141,7 +148,7 @@ def steepest(squares, V, slope, moves, momentum):
     A step w from the unit v turns it by ``||w||``, and changes its values at a typical
     row by ``sqrt(squares @ w^2)`` while they are ``sqrt(squares @ v^2)`` themselves.
     Moves are steepest, and of length one, in the sum of the squares of the turn and of
-    the relative change, ``_STIFFNESS`` times: short steps where the unit cuts rows that
+    the relative change, ``STIFFNESS`` times: short steps where the unit cuts rows that
     stand close together, and long ones, as on the plain sphere, where they do not.
 
     Parameters
@@ -164,7 +171,7 @@ def steepest(squares, V, slope, moves, momentum):
     changes : ndarray of shape (n_directions,)
         Root mean square change of the values along them.
     """
-    softness = positive(np.einsum("ij,ij->j", squares * V, V)) / _STIFFNESS
+    softness = positive(np.einsum("ij,ij->j", squares * V, V)) / STIFFNESS
     stiffness = squares / softness
     stiffness += 1.0
     steep = slope / stiffness

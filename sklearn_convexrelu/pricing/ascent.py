@@ -44,7 +44,8 @@ def ascend(prices, U, n_steps, first, squares, norm=EUCLIDEAN):
     last = n_steps - max(n_steps // 4, 1)  # values of more blur do not compare
     for k, part in enumerate(parts[:-1].astype(V.dtype)):
         ways, changes = steepest(squares, V, norm.slopes(V, G), ways, _MOMENTUM)
-        V = unit(norm.clipped(V, V + steps * ways))
+        moved = norm.clipped(V, V + steps * ways)
+        V = unit(prices.within(V, totals, moved))
         outputs = totals / positive(sizes)[:, None]
         widths = positive(part * steps * changes)
         totals, G = prices.totals_and_ascents(V, outputs, widths)

@@ -132,7 +132,9 @@ def supports(rank, n_samples, n_outputs=1):
 
 def serves(problem):
     """Tell whether :class:`ExactPricing` serves the networks of a Problem."""
-    if problem.shape.is_tree or not problem.shape.norm.is_euclidean:
+    shape = problem.shape
+    # Of a cone the maximum may be where weights vanish, which no sweep visits; arcs do.
+    if shape.is_tree or not shape.norm.is_euclidean or shape.monotone is not None:
         return False
     return serves_rows(problem.rows, problem.n_outputs)
 

@@ -7,7 +7,7 @@ import numpy as np
 from sklearn_convexrelu.data.rows import Rows, kept
 from sklearn_convexrelu.patterns.geometry import positive, unit
 
-__all__ = ["BATCH", "DISTINCT", "Candidates", "Prices"]
+__all__ = ["BATCH", "DISTINCT", "Candidates", "Prices", "settled_sides"]
 
 # Directions of a batch of starts, and at most that a round adds or hands to the next.
 # On four fits (diabetes, friedman1, breast cancer; three seeds) half and double as many
@@ -90,11 +90,13 @@ class Candidates:
 class Prices:
     """Prices and their gradients at one dual point ``N``.
 
-    The products with all rows are done in the precision of the rows and of ``N``.
+    The products with all rows are done in the precision of the rows and of ``N``. Of
+    ``monotone`` networks a unit has one side alone: where its output weight of that
+    sign would not lower the loss its total is zero, and so is its price.
     """
 
-    def __init__(self, X, N):
-        self.rows, self.N = Rows.of(X), N
+    def __init__(self, X, N, monotone=None):
+        self.rows, self.N, self.monotone = Rows.of(X), N, monotone
         self.dtype = np.result_type(self.rows.dtype, N.dtype)
         # One output: the price is linear in the pattern, so one product gives both the
         # price and its gradient, and the activations themselves are never needed.
@@ -108,7 +110,24 @@ class Prices:
 
     def totals(self, U):
         """Return ``N^T relu(X u)`` for every column of ``U``, (n_directions, C)."""
-        return self.totals_and_gradients(U, None)[0]
+        totals = self.totals_and_gradients(U, None)[0]
+        if self.monotone is None:
+            return totals
+        return self.monotone.allowed(self.monotone.sides(U), totals)
+
+    def sides(self, U, totals):
+        """Return the sides of units; those that may have either lower the loss."""
+        return settled_sides(self.monotone.sides(U), totals)
+
+    def within(self, U, totals, moved):
+        """Return where steps from U end, that units stay on their sides.
+
+        They stay where they are if nothing would be left of them.
+        """
+        if self.monotone is None:
+            return moved
+        within = self.monotone.within(moved, self.sides(U, totals))
+        return np.where(within.any(axis=0), within, U)
 
     def totals_and_ascents(self, U, outputs=None, widths=None):
         """Return totals and the gradients of the prices themselves, (n_inputs, K).
@@ -121,8 +140,12 @@ class Prices:
         """
         if self._is_linear:
             G = self._pattern_sums(U, widths)
-            totals = np.einsum("ij,ij->j", G, U)
-            return totals[:, None], G * np.sign(totals)
+            totals = np.einsum("ij,ij->j", G, U)[:, None]
+            if self.monotone is None:
+                return totals, G * np.sign(totals[:, 0])
+            sides = self.sides(U, totals)
+            ascents = self.monotone.tangent(U, -G * sides.astype(G.dtype), sides)
+            return self.monotone.allowed(sides, totals), ascents
         if outputs is None:
             outputs = unit(self.totals(U).T).T
         return self.totals_and_gradients(U, outputs, widths)
@@ -157,6 +180,11 @@ class Prices:
         (G,) = self.rows.reduce(kernel, self._width(U), weights, self.N, self._weighted)
         # Activations are clipped to +-1/2; the other half is that of all rows.
         return G if widths is None else G + self._half_sum
+
+
+def settled_sides(sides, totals):
+    """Return sides of units with those that may be either chosen to lower the loss."""
+    return np.where(sides == 0.0, -np.sign(totals[:, 0]), sides)
 
 
 def _passed_sums(block, rows, weights, N, weighted):

@@ -59,7 +59,9 @@ class OneNormPricer(Pricer):
         return SparseGeometry(**vars(Geometry.of(self.rows, rotates=False)))
 
     def _exact_pricing(self, n_outputs):
-        return RayPricing(self.rows.array()) if has_few_rays(self.rows) else None
+        if not has_few_rays(self.rows):
+            return None
+        return RayPricing(self.rows.array(), self.monotone)
 
     def search(self, N, known, effort, rng, *enough):
         """Search from the best single inputs too; see ``Pricer.search``."""
@@ -68,7 +70,12 @@ class OneNormPricer(Pricer):
 
     def _best_inputs(self, N):
         """Return the single inputs of the largest prices, with their signs."""
-        prices = np.linalg.norm(self.rows.input_totals(N), axis=2)
+        totals = self.rows.input_totals(N)
+        if self.monotone is not None:
+            sides = np.outer([1.0, -1.0], self.monotone.directions).ravel()
+            allowed = self.monotone.allowed(sides, totals.reshape(-1, N.shape[1]))
+            totals = allowed.reshape(totals.shape)
+        prices = np.linalg.norm(totals, axis=2)
         best = np.argsort(-prices, axis=None, kind="stable")[:_BEST_INPUTS]
         signs, inputs = np.unravel_index(best, prices.shape)
         U = np.zeros((prices.shape[1], len(best)))

@@ -4,7 +4,8 @@ On a cell of the planes ``x_i^T u = 0`` and ``u_j = 0`` the vector ``N^T relu(X 
 linear in u, so its length is convex, and the part of the unit ball in a cell is a
 simplex or a cut of one: the maximum is at a vertex of the arrangement on the ball, for
 any number of outputs. With two inputs (one feature and the bias) the vertices are on
-the planes; with three each is where two planes meet. All of them are priced.
+the planes; with three each is where two planes meet. All of them are priced. Signs of
+weights only leave some of the cells out, whose vertices are among the others'.
 
 A vertex is off by rounding, the more the smaller the angle of its planes. What the
 price may change by that is added to it, so that the largest sum is a bound.
@@ -22,6 +23,7 @@ __all__ = ["RayPricing", "has_few_rays"]
 # 7000 for two; twice as many take twice as long, each time a network is to be accepted.
 _MOST_PRODUCTS = 1e8
 _CHUNK = 4096  # rays at a time
+_SAME_PLANE = 1e-12  # of a ray: weights on the plane of another that was merged with it
 _ROUNDING = 8.0 * np.finfo(float).eps  # of a vertex, over the sine of its planes
 
 
@@ -43,27 +45,48 @@ class RayPricing:
     ----------
     X : ndarray of shape (n_samples, n_inputs)
         The inputs: one, two or three.
+    monotone : Monotone, default=None
+        Which signs weights must have.
     """
 
-    def __init__(self, X):
-        self.X = X
+    def __init__(self, X, monotone=None):
+        self.X, self.monotone = X, monotone
         planes = np.vstack([X, np.eye(X.shape[1])])
         self.rays, self.errors = _rays(merge_parallel(planes)[0])
+        if monotone is not None:
+            self._keep_sides()
         self.reach = np.abs(X).max(axis=1)  # most of ||x u|| for ||u||_1 <= 1
+
+    def _keep_sides(self):
+        """Leave out rays of neither side; weights next to zero are zero."""
+        inputs = self.monotone.inputs
+        weights = self.rays[:, inputs]
+        small = np.abs(weights) <= _SAME_PLANE + self.errors[:, None]
+        self.rays[:, inputs] = np.where(small, 0.0, weights)
+        self.errors = self.errors + np.sum(np.abs(weights) * small, axis=1)
+        sides = self.monotone.sides(self.rays.T)
+        kept = (self.monotone.within(self.rays.T, sides).T == self.rays).all(axis=1)
+        self.rays, self.errors = self.rays[kept], self.errors[kept]
+        self.sides = sides[kept]
 
     def price(self, N, n_best=1):
         """Return the largest prices; see ``ExactPricing.price``."""
         prices = np.empty(len(self.rays))
         for at in range(0, len(self.rays), _CHUNK):
             part = slice(at, at + _CHUNK)
-            totals = np.maximum(self.X @ self.rays[part].T, 0.0).T @ N
-            prices[part] = np.linalg.norm(totals, axis=1)
+            prices[part] = np.linalg.norm(self._totals(part, N), axis=1)
         steepness = self.reach @ np.linalg.norm(N, axis=1)
         bound = np.max(prices + steepness * self.errors, initial=0.0)
         self._slack = bound - prices.max(initial=0.0)
         best = np.argsort(-prices, kind="stable")[:n_best]
-        values = np.maximum(self.X @ self.rays[best].T, 0.0).T @ N
-        return ExactPrices(prices[best], values, self.rays[best])
+        return ExactPrices(prices[best], self._totals(best, N), self.rays[best])
+
+    def _totals(self, rays, N):
+        """Return ``N^T relu(X u)`` of rays, zero where their side gains nothing."""
+        totals = np.maximum(self.X @ self.rays[rays].T, 0.0).T @ N
+        if self.monotone is None:
+            return totals
+        return self.monotone.allowed(self.sides[rays], totals)
 
     def slack(self, N):
         """Return what may be missed of the largest price at ``N``, priced last."""

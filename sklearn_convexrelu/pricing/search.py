@@ -13,11 +13,13 @@ import numpy as np
 
 from sklearn_convexrelu.data.rows import FEW_ROWS, Rows, largest, scaled
 from sklearn_convexrelu.model.norms import EUCLIDEAN
-from sklearn_convexrelu.patterns.geometry import Geometry
+from sklearn_convexrelu.patterns.geometry import Geometry, unit
+from sklearn_convexrelu.pricing.arcs import ArcPricing, has_few_arcs
 from sklearn_convexrelu.pricing.ascent import ascend
 from sklearn_convexrelu.pricing.exact import ExactPricing, serves_rows
 from sklearn_convexrelu.pricing.kernels import BATCH, Candidates, Prices
 from sklearn_convexrelu.pricing.polish import polish
+from sklearn_convexrelu.pricing.sided import sided_along
 
 __all__ = [
     "FAIR",
@@ -138,10 +140,12 @@ class Pricer:
     #: Distinct directions that a round adds at most, or hands to the next.
     n_handed = BATCH
 
-    def __init__(self, X, n_outputs, *, exact=True, norm=EUCLIDEAN):
-        self.rows, self.norm = Rows.of(X), norm
+    def __init__(self, X, n_outputs, *, exact=True, norm=EUCLIDEAN, monotone=None):
+        self.rows, self.norm, self.monotone = Rows.of(X), norm, monotone
         self.precision = search_precision(self.rows)
         self.geometry = self._geometry()
+        #: Signs of weights as searches keep them, along the axes of the geometry.
+        self.sided = sided_along(monotone, self.geometry, self.rows)
         self.rough = self.rows.along(self.geometry.axes, self.precision)
         self._squares = self.geometry.squares[:, None].astype(self.precision)
         self._exact = self._exact_pricing(n_outputs) if exact else None
@@ -152,9 +156,19 @@ class Pricer:
 
     def _exact_pricing(self, n_outputs):
         """Return the exact pricing of the rows, or None where it is too much."""
-        if self.norm.is_euclidean and serves_rows(self.rows, n_outputs):
+        if not self.norm.is_euclidean:
+            return None
+        if has_few_arcs(self.rows, n_outputs, self.monotone):
+            return ArcPricing(self.rows.array(), self.monotone)
+        if self.monotone is None and serves_rows(self.rows, n_outputs):
             return ExactPricing(self.rows.array())
         return None
+
+    def _within(self, directions):
+        """Return directions without what rounding left of weights of a wrong sign."""
+        if self.monotone is None:
+            return directions
+        return self.monotone.within(directions, self.monotone.sides(directions))
 
     def signature(self, directions):
         """Return vectors that are close where directions act alike on the data."""
@@ -162,8 +176,26 @@ class Pricer:
 
     def random_units(self, count, rng):
         """Return random unit columns that rows lie on both sides of."""
+        units = self.geometry.directions(self._random(count, rng))
+        return self.norm.unit(self._within(units))
+
+    def _random(self, count, rng):
+        """Return unit coordinates of random units, on either side at random."""
         units = self.geometry.random_units(count, rng)
-        return self.norm.unit(self.geometry.directions(units))
+        if self.monotone is None:
+            return units
+        sides = _drawn_sides(count, rng)
+        return unit(self.sided.turned(units, sides))
+
+    def _near(self, V, smallest, largest, rng):
+        """Return unit coordinates near ``V``, on its sides where it has one."""
+        near = self.geometry.near(V, smallest, largest, rng)
+        if self.monotone is None:
+            return near
+        sides = self.sided.sides(V)
+        sides = np.where(sides == 0.0, _drawn_sides(len(sides), rng), sides)
+        within = self.sided.within(near, sides)
+        return unit(np.where(within.any(axis=0), within, V))
 
     def price(self, N, known, rng, effort, enough=_never):
         """Return candidates, and what no price exceeds (None: a search cannot tell).
@@ -196,7 +228,7 @@ class Pricer:
             return searched, None
         exact = self._exact.price(N, n_best=_HOP_LEADERS).directions.T
         U = np.hstack([exact, searched.directions])
-        candidates = Candidates.sorted(U, Prices(self.rows, N).totals(U))
+        candidates = Candidates.sorted(U, Prices(self.rows, N, self.monotone).totals(U))
         return candidates, candidates.best + self._exact.slack(N)
 
     @np.errstate(over="ignore", invalid="ignore")  # flags of lanes not used, in BLAS
@@ -214,30 +246,33 @@ class Pricer:
             effort = effort.doubled()
         rough, scale = self.rough, max(largest(N), 1e-300)
         rough_N = scaled(N, scale, self.precision)
-        exact, starts = Prices(self.rows, N), self.geometry.coordinates(known)
+        exact = Prices(self.rows, N, self.monotone)
+        starts = self.geometry.coordinates(known)
 
         def found_enough(found):
             best = found.directions[:, :1].astype(np.float64)
-            return enough(np.linalg.norm(exact.totals(self.geometry.directions(best))))
+            best = self._within(self.geometry.directions(best))
+            return enough(np.linalg.norm(exact.totals(best)))
 
         if len(rough) <= 2 * FEW_ROWS:
             found = self._search(
-                Prices(rough, rough_N), starts, effort, rng, found_enough
+                Prices(rough, rough_N, self.sided), starts, effort, rng, found_enough
             )
         else:
             index = np.sort(rng.choice(len(rough), FEW_ROWS, replace=False))
             sampled = replace(effort, n_hops=min(effort.n_hops, _SAMPLED_HOPS))
-            few = Prices(rough.take(index), rough_N[index])
+            few = Prices(rough.take(index), rough_N[index], self.sided)
             found = self._search(few, starts, sampled, rng)
             leaders = self._leaders(found, _SAMPLED_LEADERS)
-            V, prices = np.hstack([starts, leaders]), Prices(rough, rough_N)
+            prices = Prices(rough, rough_N, self.sided)
+            V = np.hstack([starts, leaders])
             n_steps = effort.n_steps // 2
             found = Candidates.sorted(*self._ascended(prices, V, n_steps, _LEADER_STEP))
             if effort.certifies and not found_enough(found):
                 hops = self._hops(found, rng)
                 found = found.joined(*self._ascended(prices, hops, n_steps, _HOP_STEP))
         best = found.directions[:, :_KEPT].astype(np.float64)
-        U = self.norm.unit(self.geometry.directions(best))
+        U = self.norm.unit(self._within(self.geometry.directions(best)))
         found = Candidates.sorted(U, exact.totals(U))
         if effort.certifies:
             found = found.joined(known, exact.totals(known))
@@ -254,11 +289,11 @@ class Pricer:
         if known.shape[1]:
             near = known[:, rng.integers(known.shape[1], size=effort.n_polished)]
             near = self.geometry.coordinates(near)
-            starts = self.geometry.near(near, _CLOSEST, 1.0, rng)
+            starts = self._near(near, _CLOSEST, 1.0, rng)
             along = self.rows.along(self.geometry.axes, np.float64)
-            along = Prices(along, prices.N)
+            along = Prices(along, prices.N, self.sided)
             V, _ = self._ascended(along, starts, effort.n_steps, _HOP_STEP)
-            U = self.norm.unit(self.geometry.directions(V))
+            U = self.norm.unit(self._within(self.geometry.directions(V)))
             found = found.joined(U, prices.totals(U))
         if not self.norm.is_euclidean:
             return found
@@ -268,7 +303,7 @@ class Pricer:
         ]
         U = np.hstack([best.directions for best in leaders])
         A = np.vstack([best.outputs for best in leaders])
-        U = polish(prices.rows, prices.N, U, A, effort.n_polishing)
+        U = polish(prices.rows, prices.N, U, A, effort.n_polishing, self.monotone)
         return found.joined(U, prices.totals(U))
 
     def _search(self, prices, known, effort, rng, enough=_never):
@@ -285,13 +320,13 @@ class Pricer:
         pools = []
         if known.shape[1]:
             near = known[:, rng.integers(known.shape[1], size=n_near)]
-            near = self.geometry.near(near, 0.1, 1.0, rng)
+            near = self._near(near, 0.1, 1.0, rng)
             steps = np.full(known.shape[1] + n_near, _FRESH_STEP)
             steps[: known.shape[1]] = _KNOWN_STEP
             starts = np.hstack([known, near])
             pools.append(self._found(prices, starts, effort, steps))
         if count > n_near or not pools:
-            starts = self.geometry.random_units(max(count - n_near, BATCH), rng)
+            starts = self._random(max(count - n_near, BATCH), rng)
             pools.append(self._found(prices, starts, effort, _FRESH_STEP))
         for k in range(effort.n_hops):
             if any(enough(pool) for pool in pools):
@@ -319,7 +354,11 @@ class Pricer:
         """Return perturbed copies of the leaders."""
         leaders = self._leaders(found, _HOP_LEADERS)
         copies = max(BATCH // max(leaders.shape[1], 1), 1)
-        return self.geometry.near(np.repeat(leaders, copies, axis=1), 0.1, 0.5, rng)
+        return self._near(np.repeat(leaders, copies, axis=1), 0.1, 0.5, rng)
+
+
+def _drawn_sides(count, rng):
+    return rng.choice([-1.0, 1.0], count)
 
 
 def search_precision(rows):

@@ -7,15 +7,22 @@ Gaussian ones, perturbed copies of those known, copies with a leaf exchanged for
 another, gradients at random patterns, and the neurons of the two-layer search.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from sklearn_convexrelu.data.rows import FEW_ROWS, Rows, largest, scaled
 from sklearn_convexrelu.model.norms import ONE_NORM
 from sklearn_convexrelu.patterns.geometry import positive, steepest, unit
+from sklearn_convexrelu.pricing.arcs import ArcPricing, has_few_arcs
 from sklearn_convexrelu.pricing.exact import ExactPricing, serves
-from sklearn_convexrelu.pricing.kernels import BATCH, DISTINCT, Candidates, Prices
+from sklearn_convexrelu.pricing.kernels import (
+    BATCH,
+    DISTINCT,
+    Candidates,
+    Prices,
+    settled_sides,
+)
 from sklearn_convexrelu.pricing.l1 import OneNormPricer
 from sklearn_convexrelu.pricing.rays import RayPricing, has_few_rays
 from sklearn_convexrelu.pricing.search import (
@@ -81,9 +88,10 @@ _EFFORTS = {
 def pricer_of(problem, *, exact=True):
     """Return the pricer for the networks of a problem; exact where affordable."""
     if not problem.shape.is_tree:
-        norm = problem.shape.norm
+        norm, monotone = problem.shape.norm, problem.shape.monotone
         kind = OneNormPricer if norm == ONE_NORM else Pricer
-        return kind(problem.rows, problem.n_outputs, exact=exact, norm=norm)
+        options = {"exact": exact, "norm": norm, "monotone": monotone}
+        return kind(problem.rows, problem.n_outputs, **options)
     return TreePricer(problem.rows, problem.n_outputs, problem.shape)
 
 
@@ -92,15 +100,20 @@ def exact_pricing_of(problem):
     if serves(problem):
         return ExactPricing(problem.rows.array())
     shape, rows = problem.shape, problem.rows
-    if not shape.is_tree and shape.norm == ONE_NORM and has_few_rays(rows):
-        return RayPricing(rows.array())
+    if shape.is_tree:
+        return None
+    if shape.norm == ONE_NORM and has_few_rays(rows):
+        return RayPricing(rows.array(), shape.monotone)
+    few_arcs = has_few_arcs(rows, problem.n_outputs, shape.monotone)
+    if shape.norm.is_euclidean and few_arcs:
+        return ArcPricing(rows.array(), shape.monotone)
     return None
 
 
 def totals_of(problem, N, directions):
     """Return ``N^T phi(X)`` of directions, (n_directions, n_outputs)."""
     if not problem.shape.is_tree:
-        return Prices(problem.rows, N).totals(directions)
+        return Prices(problem.rows, N, problem.shape.monotone).totals(directions)
     prices = _TreePrices(problem.rows, N, problem.shape)
     return prices.totals(*problem.shape.unpacked(directions))
 
@@ -116,9 +129,13 @@ class TreePricer:
     def __init__(self, X, n_outputs, shape):
         self.rows, self.shape = Rows.of(X), shape
         kind = OneNormPricer if shape.norm == ONE_NORM else Pricer
-        self.neurons = kind(self.rows, n_outputs, exact=False, norm=shape.norm)
+        self.neurons = kind(
+            self.rows, n_outputs, exact=False, norm=shape.norm, monotone=shape.monotone
+        )
         self.precision = self.neurons.precision
         self.geometry = self.neurons.geometry
+        #: The same with signs of weights as searches keep them, along the axes.
+        self.along = replace(shape, monotone=self.neurons.sided)
         # Along the axes of the geometry, as the search of neurons.
         self.rough = self.neurons.rough
         self.squares = self.geometry.squares.astype(self.precision)
@@ -160,7 +177,7 @@ class TreePricer:
         """
         effort, scale = _EFFORTS[effort], max(largest(N), 1e-300)
         rough_N = scaled(N, scale, self.precision)
-        prices = _TreePrices(self.rough, rough_N, self.shape, self.squares)
+        prices = _TreePrices(self.rough, rough_N, self.along, self.squares)
         W, signs = self._along_axes(known)
         if effort.n_batches:
             W, signs = self._with_neurons(W, signs, N, rng)
@@ -177,10 +194,12 @@ class TreePricer:
                 n_leaders = _HOP_LEADERS[i % len(_HOP_LEADERS)]
                 starts = self._hops(prices, found, n_leaders, effort, rng)
             found = found.joined(_Found.ascended(prices, *starts, effort))
-        W = found.W.astype(np.float64)
+        W, signs = found.W.astype(np.float64), found.signs.astype(np.float64)
         if self.geometry.axes is not None:
             W = W @ self.geometry.axes.T
-        signs = found.signs.astype(np.float64)
+        if self.shape.monotone is not None:  # but for rounding they are
+            W = self.shape.within(W, signs, self.shape.sides(W, signs))
+            W /= self.shape.costs(W)[:, None, None] ** (1.0 / self.shape.degree)
         totals = _TreePrices(self.rows, N, self.shape).totals(W, signs)
         directions = np.vstack([W.reshape(len(W), -1).T, signs.T])
         return Candidates.sorted(directions, totals), None
@@ -198,6 +217,7 @@ class TreePricer:
             k = np.repeat(np.arange(len(collapsed)), _SHIFTS)
             shifted, either = self._shifted(collapsed[k], rng), rng.random(len(k)) < 0.5
             shifted_signs = np.where(either[:, None], ones[k], -ones[k])
+            shifted = self._sided(shifted, shifted_signs, rng)
             collapsed = np.concatenate([collapsed, _unit(shifted)])
             ones = np.concatenate([ones, shifted_signs])
         return np.concatenate([W, collapsed]), np.concatenate([signs, ones])
@@ -226,14 +246,14 @@ class TreePricer:
                 starts = self._gaussian(count, rng)
             elif kind == "near":
                 j = rng.integers(len(W), size=count)
-                starts = self._near(W[j], 0.1, 1.0, rng), signs[j]
+                starts = self._near(W[j], signs[j], 0.1, 1.0, rng), signs[j]
             elif kind == "swapped":
                 j, i = rng.integers(len(W), size=(2, count))
                 starts = self._swapped(W[j], signs[j], W[i], signs[i], rng)
             else:
                 starts = self._gaussian(count, rng)
-                peaks = self.shape.peaks(prices.totals_and_ascents(*starts)[1])
-                starts = _unit(peaks), starts[1]
+                peaks = self.along.peaks(prices.totals_and_ascents(*starts)[1])
+                starts = _unit(self._kept(peaks, *starts, rng)), starts[1]
             n_best = int(np.ceil(effort.n_ascended * share / total))
             chosen.append(_best(prices, *starts, n_best))
         return tuple(np.concatenate(parts) for parts in zip(*chosen, strict=True))
@@ -246,7 +266,7 @@ class TreePricer:
         W, signs = found.W[j], found.signs[j]
         swapped = rng.random(len(j)) < _SWAPPED
         i = rng.choice(leaders, np.count_nonzero(swapped))
-        W[~swapped] = self._near(W[~swapped], 0.1, 0.5, rng)
+        W[~swapped] = self._near(W[~swapped], signs[~swapped], 0.1, 0.5, rng)
         W[swapped], signs[swapped] = self._swapped(
             W[swapped], signs[swapped], found.W[i], found.signs[i], rng
         )
@@ -254,29 +274,56 @@ class TreePricer:
 
     def _gaussian(self, count, rng):
         """Return random sub-networks, their leaves of different length."""
-        m = self.shape.n_leaves
+        m = self.along.n_leaves
         W = self.geometry.random_units(count * m, rng).T.reshape(count, m, -1)
         W *= rng.uniform(0.0, 1.0, (count, m, 1))
-        if self.shape.is_bent:
+        if self.along.is_bent:
             W[::2] = self._shifted(W[::2], rng)
-        signs = rng.choice([-1.0, 1.0], (count, self.shape.n_signs))
+        signs = rng.choice([-1.0, 1.0], (count, self.along.n_signs))
+        W = self._sided(W, signs, rng)
         return _unit(W.astype(self.precision)), signs.astype(self.precision)
 
-    def _near(self, W, smallest, largest, rng):
+    def _near(self, W, signs, smallest, largest, rng):
         """Return copies with noise, log-uniform in size, in the metric of steps."""
         V = self.geometry.near(_columns(W), smallest, largest, rng, W.shape[1])
-        return _unit(V.T.reshape(W.shape).astype(self.precision))
+        near = self._kept(V.T.reshape(W.shape), W, signs, rng)
+        return _unit(near.astype(self.precision))
+
+    def _sides(self, W, signs, rng):
+        """Return the sides of sub-networks, drawn where they may have either."""
+        sides = self.along.sides(W, signs)
+        return np.where(sides == 0.0, rng.choice([-1.0, 1.0], len(W)), sides)
+
+    def _kept(self, moved, W, signs, rng):
+        """Return what coordinates W moved to, on the sides of these."""
+        if self.along.monotone is None:
+            return moved
+        return self.along.within(moved, signs, self._sides(W, signs, rng))
+
+    def _sided(self, W, signs, rng):
+        """Return random coordinates turned over where they are of another side."""
+        if self.along.monotone is None:
+            return W
+        sides = self._sides(W, signs, rng)
+        return self.along.turned(W, signs, sides)
 
     def _swapped(self, W, signs, others, other_signs, rng):
         """Return copies with one leaf of another sub-network, resized."""
         W, signs, k = W.copy(), signs.copy(), np.arange(len(W))
-        p, q = rng.integers(self.shape.n_leaves, size=(2, len(W)))
+        p, q = rng.integers(self.along.n_leaves, size=(2, len(W)))
         # A leaf that is zero gives nothing: take the other's largest instead.
         lengths = np.einsum("kmd,kmd->km", others, others)
         q = np.where(lengths[k, q] > 0.0, q, lengths.argmax(axis=1))
         size = np.exp(rng.uniform(-1.0, 1.0, len(W))).astype(W.dtype)
+        sides = None
+        if self.along.monotone is not None:
+            sides = self._sides(W, signs, rng), self._sides(others, other_signs, rng)
         W[k, p] = others[k, q] * size[:, None]
         signs[k, p] = other_signs[k, q]
+        if sides is not None:  # a leaf keeps its side, whatever the path above it
+            own = sides[0] * self.along.path_signs(signs)[k, p]
+            other = sides[1] * self.along.path_signs(other_signs)[k, q]
+            signs[k, p] *= (own * other).astype(signs.dtype)
         return _unit(W), signs
 
 
@@ -340,7 +387,17 @@ class _TreePrices:
 
     def totals(self, W, signs):
         """Return ``N^T phi(X)`` of sub-networks, (K, C)."""
-        return self.totals_and_gradients(W, signs, None)[0]
+        totals = self.totals_and_gradients(W, signs, None)[0]
+        if self.shape.monotone is None:
+            return totals
+        return self.shape.monotone.allowed(self.shape.sides(W, signs), totals)
+
+    def within(self, W, signs, totals, moved):
+        """Return where steps from W end, that sub-networks stay on their sides."""
+        if self.shape.monotone is None:
+            return moved
+        sides = settled_sides(self.shape.sides(W, signs), totals)
+        return self.shape.within(moved, signs, sides)
 
     def totals_and_ascents(self, W, signs, outputs=None):
         """Return totals and the gradients of the prices in the coordinates.
@@ -350,10 +407,19 @@ class _TreePrices:
         if self.N.shape[1] == 1:
             ones = np.ones((len(W), 1), self.dtype)
             totals, G = self.totals_and_gradients(W, signs, ones)
-            return totals, G * np.sign(totals)[:, :, None]
+            if self.shape.monotone is None:
+                return totals, G * np.sign(totals)[:, :, None]
+            return self._sided_ascents(W, signs, totals, G)
         if outputs is None:
             outputs = _rows(self.totals(W, signs))
         return self.totals_and_gradients(W, signs, outputs)
+
+    def _sided_ascents(self, W, signs, totals, G):
+        """Return totals, zero where sides gain nothing, and gradients in the cone."""
+        sides = settled_sides(self.shape.sides(W, signs), totals)
+        G = -G * sides[:, None, None].astype(G.dtype)
+        G = self.shape.tangent(W, G, signs, sides)
+        return self.shape.monotone.allowed(sides, totals), G
 
     def totals_and_gradients(self, W, signs, outputs):
         """Return totals and the gradients of ``a^T N^T phi(X)`` for rows a."""
@@ -413,7 +479,8 @@ def _ascend(prices, W, signs, n_steps, settled=1e-4):
         if not len(live):
             break
         moved = W[live] + steps[live, None, None] * ways[live]
-        new = _unit(shape.norm.clipped(W[live], moved))
+        moved = shape.norm.clipped(W[live], moved)
+        new = _unit(prices.within(W[live], signs[live], totals[live], moved))
         outputs = _rows(totals[live])
         new_totals, G = prices.totals_and_ascents(new, signs[live], outputs)
         new_values = _over_costs(new_totals, new, shape)

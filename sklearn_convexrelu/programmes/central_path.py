@@ -340,12 +340,21 @@ class CentralPath:
                 weights = np.einsum(
                     "gkn,gkn->gn", cones[:, :, i] * cones[:, :, j], ratios
                 )
-                moments = self.operator.moments(weights)
+                moments = self.cone_moments(weights)
                 at, across = slice(i * d, (i + 1) * d), slice(j * d, (j + 1) * d)
                 B[:, at, across] += moments
                 if i != j:
                     B[:, across, at] += moments
         return DenseBlocks(B)
+
+    def cone_moments(self, weights):
+        """Return ``Z^T diag(w) Z`` for rows w of weights, Z the rows of the cones."""
+        n = self.operator.n_samples
+        moments = self.operator.moments(weights[:, :n])
+        if weights.shape[1] > n:  # unit vectors, of the signs of weights
+            at = self.problem.shape.monotone.inputs
+            moments[:, at, at] += weights[:, n:]
+        return moments
 
     def direction(self, state, target, cone_target, *, rough=False):
         """Return the Newton direction towards complementarity products ``target``.

@@ -9,6 +9,7 @@ from sklearn_convexrelu.patterns.arrangements import (
     patterns_of,
     sample_patterns,
 )
+from sklearn_convexrelu.patterns.monotone import monotone_patterns
 from sklearn_convexrelu.patterns.planes import on_planes
 from sklearn_convexrelu.patterns.subnetworks import (
     enumerate_trees,
@@ -20,7 +21,7 @@ __all__ = ["ChoiceMemory", "chosen_patterns"]
 
 
 def chosen_patterns(problem, given, n_patterns, seed, *, gated):
-    """Return the patterns (n_patterns, n_samples) and their gates, or TreeCells.
+    """Return patterns (n_patterns, n_samples), gates and output signs, or TreeCells.
 
     Parameters
     ----------
@@ -38,19 +39,22 @@ def chosen_patterns(problem, given, n_patterns, seed, *, gated):
     Returns
     -------
     tuple of ndarray, or TreeCells
-        The patterns.
+        The patterns; output signs are None where each is to come with both.
     """
     if problem.shape.is_tree:
-        return _trees(problem, given, n_patterns, seed)
-    X = problem.X
+        cells = _trees(problem, given, n_patterns, seed)
+        return cells if gated else cells.with_outputs()
+    X, monotone = problem.X, problem.shape.monotone
+    if monotone is not None:
+        return monotone_patterns(X, monotone, given, n_patterns, seed)
     if isinstance(given, str):
         if given == "exact":
-            return enumerate_patterns(X)
-        return sample_patterns(X, n_patterns, seed)
+            return *enumerate_patterns(X), None
+        return *sample_patterns(X, n_patterns, seed), None
     patterns, gates = patterns_of(given, X)
     if not gated:
         _check_interiors(gates, X)
-    return patterns, gates
+    return patterns, gates, None
 
 
 def _trees(problem, given, n_patterns, seed):

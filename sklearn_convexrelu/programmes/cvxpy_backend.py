@@ -164,6 +164,7 @@ def _variables(cp, programme):
     ]
     constraints = []
     if programme.cones is not None:
+        Z = programme.cone_rows
         for unit, cones in zip(blocks, programme.cones, strict=True):
             for cone in cones:
                 rows = np.flatnonzero(cone.any(axis=0))
@@ -171,7 +172,7 @@ def _variables(cp, programme):
                     continue
                 constraints.append(
                     sum(
-                        (cone[j][rows, None] * X[rows]) @ unit[j]
+                        (cone[j][rows, None] * Z[rows]) @ unit[j]
                         for j in range(programme.n_paths)
                     )
                     >= 0
@@ -182,7 +183,7 @@ def _variables(cp, programme):
 
 
 def _multipliers(programme, constraints):
-    """Return the dual values of the cones, (n_units, n_cones, n_samples)."""
+    """Return the dual values of the cones, (n_units, n_cones, n_cone_rows)."""
     if programme.cones is None:
         return None
     constrained = programme.cones.any(axis=2)

@@ -101,7 +101,7 @@ class FixedPatterns:
         return Method(self.method, self.options or {}, self.tol, self.max_iter)
 
     def chosen(self, problem):
-        """Return the patterns (n_patterns, n_samples) and their gates, or TreeCells.
+        """Return the patterns, their gates and output signs, or TreeCells.
 
         The last choice is kept: a fit asks for ``largest_alpha`` first and states its
         problem anew, but listing patterns may take longer than all the rest.
@@ -133,14 +133,18 @@ class FixedPatterns:
             programme = GroupLasso.trees(problem, chosen, gated=self.gated)
             recover = partial(recover, cells=chosen, shape=problem.shape)
             return programme, partial(programme.network, recover=recover)
-        (patterns, gates), norm = chosen, problem.shape.norm
+        (patterns, gates, outputs), norm = chosen, problem.shape.norm
         if self.gated:
             programme = GroupLasso.gated(problem, patterns)
             recover = partial(gated_network, gates=gates, norm=norm)
             return programme, partial(programme.network, recover=recover)
-        programme = GroupLasso.relu(problem, patterns, gates)
-        signs = programme.output_signs
-        recover = partial(relu_network, signs=signs, norm=norm)
+        programme = GroupLasso.relu(problem, patterns, gates, outputs)
+        recover = partial(
+            relu_network,
+            signs=programme.output_signs,
+            norm=norm,
+            monotone=problem.shape.monotone,
+        )
         return programme, partial(programme.network, recover=recover)
 
     def constant(self, problem):

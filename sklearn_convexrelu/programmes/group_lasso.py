@@ -11,10 +11,11 @@ where a part is a whole unit (path norm) or one of its blocks (weight decay), or
 the 1-norm of the first layer, a single weight. Under the path norm of sub-networks that
 one has ``sqrt(sum_j ||v_gj||_1^2)`` of a unit instead of a sum over parts. A penalised
 linear part is a unit whose mask is one, without cones; a free one is solved for beside
-the intercept. Without
-cones it is the gated ReLU programme; with the cones of the patterns it is that of ReLU
-networks (Pilanci & Ergen, ICML 2020, Theorem 1; Ergen & Pilanci, ICML 2021, Theorem 1;
-Mishkin, Sahiner & Pilanci, ICML 2022, section 3).
+the intercept. Of monotone networks the rows of the constraints are those of X and then
+unit vectors, for the signs of weights. Without cones it is the gated ReLU programme;
+with the cones of the patterns it is that of ReLU networks (Pilanci & Ergen, ICML 2020,
+Theorem 1; Ergen & Pilanci, ICML 2021, Theorem 1; Mishkin, Sahiner & Pilanci, ICML 2022,
+section 3).
 
 With several outputs a block is a matrix and its norm the nuclear one, without cones
 (Sahiner, Ergen, Pauly & Pilanci, ICLR 2021). Of the 1-norm it is the sum of the 2-norms
@@ -22,6 +23,7 @@ of rows: single inputs are the extreme points of that ball.
 """
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 from scipy.optimize import linprog, nnls
@@ -83,8 +85,9 @@ class GroupLasso:
         Data, loss and penalty strength.
     masks : ndarray of shape (n_units, n_paths, n_samples), int8
         What each block's values are multiplied with.
-    cones : ndarray of shape (n_units, n_cones, n_paths, n_samples), int8, or None
-        Factors of the cone constraints; zeros where a sample is not constrained.
+    cones : ndarray of shape (n_units, n_cones, n_paths, n_cone_rows), int8, or None
+        Factors of the cone constraints; zeros where a row, of a sample or of the sign
+        of a weight, is not constrained.
     interiors : ndarray of shape (n_units, n_paths, n_inputs), or None
         A point strictly inside the cones of each unit.
     split : bool
@@ -121,26 +124,24 @@ class GroupLasso:
         masks = signs.astype(np.int8)[:, None] * patterns
         sides = 2 * patterns - 1
         sides[:, ~problem.X.any(axis=1)] = 0  # a zero row has no side
-        programme = cls(problem, masks[:, None], sides[:, None, None], gates[:, None])
+        cones = _with_signs(problem, sides[:, None, None], signs[:, None])
+        programme = cls(problem, masks[:, None], cones, gates[:, None])
         return programme.with_linear_unit()
 
     @classmethod
     def trees(cls, problem, cells, *, gated):
         """Return the programme over cells of sub-networks, gated or with cones.
 
-        With cones each cell comes twice, for either output sign.
+        With cones the cells have output signs.
         """
         split = problem.shape.decays
         if gated:
             return cls(problem, cells.masks, split=split).with_linear_unit()
         refuse_several_outputs(problem)
-        programme = cls(
-            problem,
-            np.concatenate([cells.masks, -cells.masks]),
-            np.concatenate([cells.cones, cells.cones]),
-            np.concatenate([cells.gates, cells.gates]),
-            split=split,
-        )
+        masks = cells.outputs.astype(np.int8)[:, None, None] * cells.masks
+        sides = problem.shape.path_signs(cells.signs) * cells.outputs[:, None]
+        cones = _with_signs(problem, cells.cones, sides)
+        programme = cls(problem, masks, cones, cells.gates, split=split)
         return programme.with_linear_unit()
 
     def with_linear_unit(self):
@@ -179,6 +180,14 @@ class GroupLasso:
             linear = part.of_weights(blocks.V[-1, 0])
             blocks = replace(blocks, V=blocks.V[:-1])
         return replace(recover(blocks), linear=linear)
+
+    @cached_property
+    def cone_rows(self):
+        """Rows of the cone constraints: the samples, and those for signs of weights."""
+        monotone = self.problem.shape.monotone
+        if monotone is None:
+            return self.problem.X
+        return np.vstack([self.problem.X, monotone.rows])
 
     @property
     def n_units(self):
@@ -271,15 +280,15 @@ class GroupLasso:
         """Return the left-hand sides of the cone constraints of units ``V``.
 
         ``V`` (n_units, n_paths, n_inputs); the values are (n_units, n_cones,
-        n_samples), non-negative where the point is feasible.
+        n_cone_rows), non-negative where the point is feasible.
         """
-        H = V @ self.problem.X.T
+        H = V @ self.cone_rows.T
         return np.einsum("gkjn,gjn->gkn", self.cones, H)
 
     def cone_adjoint(self, multipliers):
         """Return ``sum_k X^T (T_gkj * multipliers_gk)``, (n_units, n_paths, inputs)."""
         weighted = np.einsum("gkjn,gkn->gjn", self.cones, multipliers)
-        return weighted @ self.problem.X
+        return weighted @ self.cone_rows
 
     def on_all_features(self, problem, basis):
         """Return the programme of the same patterns on X, this one's on ``X basis``."""
@@ -348,7 +357,7 @@ class GroupLasso:
         ----------
         N : ndarray of shape (n_samples, n_outputs)
             Dual point.
-        multipliers : ndarray of shape (n_chosen, n_cones, n_samples), default=None
+        multipliers : ndarray of shape (n_chosen, n_cones, n_cone_rows), default=None
             Good multipliers of the units ``among``, which need no projection then.
         among : ndarray of int, default=None
             These units.
@@ -400,7 +409,7 @@ class GroupLasso:
 
     def _rays(self, g, size):
         """Return the rays of the polar cone of a unit as columns."""
-        X, cones = self.problem.X, self.cones[g]
+        X, cones = self.cone_rows, self.cones[g]
         normals = (cones[:, :, :, None] * X).transpose(1, 3, 0, 2)
         normals = normals.reshape(size, -1)
         return -normals[:, normals.any(axis=0)]
@@ -505,6 +514,29 @@ class GroupLasso:
             np.reshape(values, (-1, len(X))).T,
             np.reshape(outputs, (-1, n_outputs)),
         )
+
+
+def _with_signs(problem, cones, sides):
+    """Return cones with the constraints on signs, where networks are monotone.
+
+    Parameters
+    ----------
+    problem : Problem
+        What is minimised.
+    cones : ndarray of shape (n_units, n_cones, n_paths, n_samples)
+        The others.
+    sides : ndarray of shape (n_units, n_paths)
+        Signs of the paths, with the output's. That of path k is put with cone k, since
+        there are no fewer cones than paths.
+    """
+    monotone = problem.shape.monotone
+    if monotone is None:
+        return cones
+    n_paths = cones.shape[2]
+    more = np.zeros((*cones.shape[:3], len(monotone.inputs)), np.int8)
+    paths = np.arange(n_paths)
+    more[:, paths, paths] = sides[:, :, None] * monotone.signs[:, 0]
+    return np.concatenate([cones, more], axis=3)
 
 
 def _cell_multipliers(gradient, rows, is_nested):

@@ -28,7 +28,7 @@ _DUST = (1e-2, 1e-3, 1e-4, 1e-5, 1e-6, 1e-7, 1e-9)
 _FIRST_LAYERS = ("hidden", "coordinates", "blocks")
 
 
-def relu_network(blocks, signs, norm=EUCLIDEAN):
+def relu_network(blocks, signs, norm=EUCLIDEAN, monotone=None):
     """Return the ReLU network of a point of the programme with cones.
 
     Parameters
@@ -39,6 +39,8 @@ def relu_network(blocks, signs, norm=EUCLIDEAN):
         Output sign of each unit, ``GroupLasso.output_signs``.
     norm : Norm, default=EUCLIDEAN
         What measures the blocks.
+    monotone : Monotone, default=None
+        Signs that weights have, where the point does but for rounding.
 
     Returns
     -------
@@ -47,6 +49,10 @@ def relu_network(blocks, signs, norm=EUCLIDEAN):
     """
     active = blocks.active
     V = blocks.V[active, 0, :, 0]
+    if monotone is not None:
+        V = monotone.within(V.T, signs[active]).T
+        some = V.any(axis=1)
+        V, active = V[some], active[some]
     lengths = norm.lengths(V.T)
     outputs = signs[active, None].astype(float)
     directions = (V / lengths[:, None]).T
@@ -83,9 +89,9 @@ def tree_network(blocks, cells, shape):
     Parameters
     ----------
     blocks : Blocks
-        Feasible point; units come as cells of positive and then of negative output.
+        Feasible point.
     cells : TreeCells
-        The cells.
+        The cells, with output signs.
     shape : TreeShape
         Widths and penalty.
 
@@ -95,14 +101,15 @@ def tree_network(blocks, cells, shape):
         One sub-network for each unit that is not zero, balanced.
     """
     active = blocks.active
-    W = shape.coordinates(blocks.V[active, ..., 0])
+    W, signs = shape.coordinates(blocks.V[active, ..., 0]), cells.signs[active]
+    outputs = cells.outputs[active]
+    if shape.monotone is not None:
+        W = shape.within(W, signs, outputs)
     flat = W.reshape(len(W), W.shape[1] * W.shape[2])
     costs = shape.costs(W)
-    signs = cells.signs[active % len(cells)]
-    outputs = np.where(active < len(cells), 1.0, -1.0)[:, None]
     unit = flat / costs[:, None] ** (1.0 / shape.degree)
     directions = np.vstack([unit.T, signs.T])
-    return shape.network(directions, outputs, costs, blocks.intercept)
+    return shape.network(directions, outputs[:, None], costs, blocks.intercept)
 
 
 def gated_trees(blocks, cells, shape):
