@@ -39,6 +39,7 @@ ORDER = [
     "pricing.search",
     "pricing.rays",
     "pricing.l1",
+    "pricing.pairs",
     "pricing.subnetworks",
     "pricing.judged",
     "patterns.arrangements",

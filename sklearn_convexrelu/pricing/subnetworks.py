@@ -1,5 +1,7 @@
 """Pricing of sub-networks: local search from starts that are worth one.
 
+Two leaves on data of rank two are priced exactly, see ``pairs.py``.
+
 As for single neurons, the price of a sub-network of cost one at the dual point N is
 ``||N^T phi(X)||_2``. It has many more local maxima, and good sub-networks share leaves.
 So starts are drawn in numbers and scored in one product, and only the best ascended:
@@ -17,6 +19,7 @@ from sklearn_convexrelu.patterns.geometry import positive, steepest, unit
 from sklearn_convexrelu.pricing.exact import ExactPricing, serves
 from sklearn_convexrelu.pricing.kernels import BATCH, DISTINCT, Candidates, Prices
 from sklearn_convexrelu.pricing.l1 import OneNormPricer
+from sklearn_convexrelu.pricing.pairs import PairPricing, serves_pairs
 from sklearn_convexrelu.pricing.rays import RayPricing, has_few_rays
 from sklearn_convexrelu.pricing.search import (
     FAIR,
@@ -41,6 +44,7 @@ _CUT = 8  # steps after which the worse half of an ascent is given up: 0.9, 1.0
 _MOMENTUM = 0.8  # 0.6 and 0.9: 0.9, 0.9
 _SWAPPED = 0.6  # of the hops exchange a leaf, the others are noise: 0.95, 1.0
 _HOP_LEADERS = 10, 40  # 1.0, 1.0
+_MOST_EXACT = 40  # sub-networks that an exact pass adds
 _MOST_COMPARED = 600  # candidates that are looked at for distinct ones: 0.9, 1.0
 # Copies of each priced neuron with a leaf that shifts it. Without them five seeds of a
 # small table with a constant column 10, 100 or 1e6 long had objectives of .648 in the
@@ -84,13 +88,16 @@ def pricer_of(problem, *, exact=True):
         norm = problem.shape.norm
         kind = OneNormPricer if norm == ONE_NORM else Pricer
         return kind(problem.rows, problem.n_outputs, exact=exact, norm=norm)
-    return TreePricer(problem.rows, problem.n_outputs, problem.shape)
+    pricing = exact_pricing_of(problem) if exact else None
+    return TreePricer(problem.rows, problem.n_outputs, problem.shape, pricing)
 
 
 def exact_pricing_of(problem):
     """Return the exact pricing of a problem, or None where there is none to afford."""
     if serves(problem):
         return ExactPricing(problem.rows.array())
+    if serves_pairs(problem):
+        return PairPricing(problem.rows.array(), problem.shape)
     shape, rows = problem.shape, problem.rows
     if not shape.is_tree and shape.norm == ONE_NORM and has_few_rays(rows):
         return RayPricing(rows.array())
@@ -113,8 +120,8 @@ class TreePricer:
 
     n_handed = BATCH  # as of ``Pricer``
 
-    def __init__(self, X, n_outputs, shape):
-        self.rows, self.shape = Rows.of(X), shape
+    def __init__(self, X, n_outputs, shape, exact=None):
+        self.rows, self.shape, self._exact = Rows.of(X), shape, exact
         kind = OneNormPricer if shape.norm == ONE_NORM else Pricer
         self.neurons = kind(self.rows, n_outputs, exact=False, norm=shape.norm)
         self.precision = self.neurons.precision
@@ -152,12 +159,28 @@ class TreePricer:
         values = self.shape.values(self.shape.leaves(W), signs, self.few)
         return values.astype(np.float64) * self.factors
 
-    @np.errstate(over="ignore", invalid="ignore")  # as ``Pricer.search``
+    @property
+    def is_exact(self):
+        """Whether passes that certify are exact."""
+        return self._exact is not None
+
     def price(self, N, known, rng, effort, enough=None):
-        """Return Candidates and None: a search bounds nothing.
+        """Return Candidates, and what no price exceeds (None: a search cannot tell).
 
         The parameters are those of ``Pricer.price``.
         """
+        if not self.is_exact or not effort.certifies:
+            return self.search(N, known, rng, effort, enough), None
+        searched = self.search(N, known, rng, LIGHT)
+        if enough is not None and enough(searched.best):
+            return searched, None
+        exact = self._exact.price(N, _MOST_EXACT, searched.best)
+        candidates = searched.joined(exact.directions.T, exact.values)
+        return candidates, candidates.best + self._exact.slack(N)
+
+    @np.errstate(over="ignore", invalid="ignore")  # as ``Pricer.search``
+    def search(self, N, known, rng, effort, enough=None):
+        """Search by local ascent from starts that are worth one; return Candidates."""
         effort, scale = _EFFORTS[effort], max(np.abs(N).max(initial=0.0), 1e-300)
         rough_N = (N / scale).astype(self.precision)
         prices = _TreePrices(self.rough, rough_N, self.shape, self.squares)
@@ -183,7 +206,7 @@ class TreePricer:
         signs = found.signs.astype(np.float64)
         totals = _TreePrices(self.rows, N, self.shape).totals(W, signs)
         directions = np.vstack([W.reshape(len(W), -1).T, signs.T])
-        return Candidates.sorted(directions, totals), None
+        return Candidates.sorted(directions, totals)
 
     def _with_neurons(self, W, signs, N, rng):
         """Add priced neurons, as sub-networks of equal leaves or of one leaf."""
