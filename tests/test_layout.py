@@ -66,6 +66,7 @@ ORDER = [
     "programmes.recovery",
     "programmes.decomposition",
     "programmes.chosen_patterns",
+    "programmes.generated_cells",
     "programmes.fixed_patterns",
     "adaptive.slide",
     "adaptive.steps",

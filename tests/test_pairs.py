@@ -8,6 +8,7 @@ import pytest
 from numpy.testing import assert_allclose
 from problems import bumps, problem
 from scipy.optimize import minimize
+from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
 
 from sklearn_convexrelu import ConvexReLUClassifier, ConvexReLURegressor
@@ -17,6 +18,7 @@ from sklearn_convexrelu.model.subnetworks import TreeShape
 from sklearn_convexrelu.patterns.subnetworks import enumerate_trees
 from sklearn_convexrelu.pricing.exact import exact_price
 from sklearn_convexrelu.pricing.pairs import PairPricing, serves_pairs
+from sklearn_convexrelu.programmes import fixed_patterns
 from sklearn_convexrelu.programmes.group_lasso import GroupLasso
 
 SHAPES = {"path": TreeShape((2,)), "weight_decay": TreeShape((2,), decays=True)}
@@ -225,3 +227,35 @@ def test_classes_on_one_feature_carry_a_proof():
         model = ConvexReLUClassifier(loss=loss, **options).fit(X, y)
         assert model.certificate_.kind == "exact"
         assert model.dual_gap_ <= model.tolerance_
+
+
+@pytest.mark.parametrize("penalty", SHAPES)
+def test_generated_cells_reach_the_optimum_over_all_listed(penalty, monkeypatch):
+    X, y = bumps(5, 1)
+    model = ConvexReLURegressor(
+        alpha=0.05, subnetwork_widths=(2,), penalty=penalty, patterns="exact", tol=1e-6
+    )
+    generated = clone(model).fit(X, y)
+    monkeypatch.setattr(fixed_patterns, "serves_pairs", lambda problem: False)
+    listed = model.fit(X, y)
+    assert generated.certificate_.kind == listed.certificate_.kind == "exact"
+    assert_allclose(generated.alpha_max_, listed.alpha_max_, rtol=1e-9)
+    assert abs(generated.objective_ - listed.objective_) <= listed.tolerance_
+    assert generated.lower_bound_ <= listed.objective_ * (1.0 + 1e-12)
+    assert generated.dual_gap_ <= generated.tolerance_
+
+
+def test_generated_cells_where_no_list_could_be():
+    X, y = bumps(30, 1)
+    options = {"alpha": 0.05, "subnetwork_widths": (2,), "random_state": 0}
+    model = ConvexReLURegressor(patterns="exact", tol=1e-5, **options).fit(X, y)
+    assert model.certificate_.kind == "exact"
+    assert model.dual_gap_ <= model.tolerance_
+    adaptive = ConvexReLURegressor(tol=1e-4, **options).fit(X, y)
+    assert adaptive.lower_bound_ <= model.objective_ * (1.0 + 1e-12)
+    assert model.lower_bound_ <= adaptive.objective_
+    bounds = [r["objective"] - r["dual_gap"] for r in model.history_]
+    assert max(bounds) <= adaptive.objective_
+    gated = ConvexReLURegressor(patterns="exact", activation="gated_relu", **options)
+    with pytest.raises(ValueError, match="more than 20000 cells"):
+        gated.fit(X, y)

@@ -18,7 +18,7 @@ from sklearn.utils import check_array
 from sklearn_convexrelu.patterns.arrangements import enumerate_patterns
 from sklearn_convexrelu.patterns.geometry import second_moment_roots
 
-__all__ = ["TreeCells", "enumerate_trees", "sample_trees", "trees_of"]
+__all__ = ["TreeCells", "enumerate_trees", "point_inside", "sample_trees", "trees_of"]
 
 # Batches without a new cell before sampling ends, and their size. Asked for all cells
 # of two tables (4 and 5 rows, two children) samples find 695; with half and double the
@@ -285,13 +285,13 @@ def _parents(children, X):
             tried = side.copy()
             tried[open_rows[depth]] = sign
             tried[open_rows[depth + 1 :]] = 0
-            point = _inside(np.concatenate([cones, (tried * masks)[None]]), X)
+            point = point_inside(np.concatenate([cones, (tried * masks)[None]]), X)
             if point is not None:
                 stack.append((tried, depth + 1, point))
     return found
 
 
-def _inside(cones, X):
+def point_inside(cones, X):
     """Return leaf vectors strictly inside cones, or None where there is no interior.
 
     They are looked for in units in which the data vary alike in all directions. A cell

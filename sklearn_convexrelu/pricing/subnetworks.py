@@ -203,6 +203,9 @@ class TreePricer:
         W = found.W.astype(np.float64)
         if self.geometry.axes is not None:
             W = W @ self.geometry.axes.T
+        # Of cost one in double too: single precision leaves prices 1e-7 off.
+        costs = np.maximum(self.shape.costs(W), _TINY) ** (1.0 / self.shape.degree)
+        W /= costs[:, None, None]
         signs = found.signs.astype(np.float64)
         totals = _TreePrices(self.rows, N, self.shape).totals(W, signs)
         directions = np.vstack([W.reshape(len(W), -1).T, signs.T])
