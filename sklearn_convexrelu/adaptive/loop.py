@@ -37,6 +37,7 @@ from sklearn_convexrelu.certificates.kinks import (
 from sklearn_convexrelu.data.statement import are_constant
 from sklearn_convexrelu.data.units import Units
 from sklearn_convexrelu.model.solution import Solution, Status, certified_record
+from sklearn_convexrelu.pricing.pairs import serves_pairs
 from sklearn_convexrelu.pricing.search import (
     FAIR,
     FIRST,
@@ -286,7 +287,8 @@ class _Run:
 
     def _aim(self, problem):
         """Return the gap to reach in the loop."""
-        if not problem.shape.is_tree or self.steps.pricer.is_exact:
+        proves = self.solver.proves and serves_pairs(problem.until(None))
+        if not problem.shape.is_tree or proves:
             return self.tolerance
         return max(self.tolerance - missed(problem), 0.5 * self.tolerance)
 

@@ -159,17 +159,12 @@ class TreePricer:
         values = self.shape.values(self.shape.leaves(W), signs, self.few)
         return values.astype(np.float64) * self.factors
 
-    @property
-    def is_exact(self):
-        """Whether passes that certify are exact."""
-        return self._exact is not None
-
     def price(self, N, known, rng, effort, enough=None):
         """Return Candidates, and what no price exceeds (None: a search cannot tell).
 
         The parameters are those of ``Pricer.price``.
         """
-        if not self.is_exact or not effort.certifies:
+        if self._exact is None or not effort.certifies:
             return self.search(N, known, rng, effort, enough), None
         searched = self.search(N, known, rng, LIGHT)
         if enough is not None and enough(searched.best):
