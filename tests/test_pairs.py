@@ -150,6 +150,19 @@ def test_slack_has_what_the_rank_leaves_out_and_what_merging_moves():
     assert merged >= exact > 10.0 * PairPricing(X[[0, 0, 2]], shape).slack_of_rows(N)
 
 
+def test_slack_is_the_excess_and_that_of_the_rows():
+    rng = np.random.default_rng(2)
+    X, shape = np.c_[rng.standard_normal(15), np.ones(15)], SHAPES["path"]
+    N, pricing = deep(X, rng), PairPricing(X, shape)
+    price = pricing.price(N).prices[0]
+    rows = pricing.slack_of_rows(N)
+    assert 1e-16 * price < rows < 1e-12 * price
+    # Bounds of cells are taken for those of the price up to a relative 1e-11.
+    assert_allclose(pricing.slack(N) - rows, 1e-11 * price, rtol=1e-3)
+    pricing.price(np.zeros(15))
+    assert pricing.slack(N) == rows
+
+
 def test_what_is_not_served_is_refused_or_searched():
     X, y = bumps(20, 2)
     stated = problem(X[:, :1], y)
@@ -256,6 +269,3 @@ def test_generated_cells_where_no_list_could_be():
     assert model.lower_bound_ <= adaptive.objective_
     bounds = [r["objective"] - r["dual_gap"] for r in model.history_]
     assert max(bounds) <= adaptive.objective_
-    gated = ConvexReLURegressor(patterns="exact", activation="gated_relu", **options)
-    with pytest.raises(ValueError, match="more than 20000 cells"):
-        gated.fit(X, y)
