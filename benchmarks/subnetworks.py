@@ -23,7 +23,7 @@ from sklearn_convexrelu.model.subnetworks import TreeShape
 from sklearn_convexrelu.programmes import fixed_patterns
 from sklearn_convexrelu.training import largest_alpha, train
 
-N_SEEDS = 8
+N_SEEDS = 4
 PENALTIES = {"path": False, "weight decay": True}
 TRUTH = 1e-6  # tolerance of the fits that prove the optimum
 N_LISTED = 9  # rows up to which all cells are listed beside
@@ -72,9 +72,9 @@ def judged(quick):
     """Hold searching fits against proven optima."""
     rows, broken = [], 0
     kinds = ("one feature", "heavy tails", "two columns")
-    for n in (5, 15) if quick else (5, 9, 15, 30, 60):
+    for n in (5, 15) if quick else (5, 15, 30):
         for penalty, decays in PENALTIES.items():
-            for tol in (1e-3, 1e-4, 1e-5):
+            for tol in (1e-3, 1e-5):
                 fits = []
                 for seed in range(2 if quick else N_SEEDS):
                     for kind in kinds:
@@ -110,8 +110,9 @@ def row_of(n, penalty, tol, fits):
         "gap claimed, median": f"{np.median(claimed):.1e}",
         "objective above, largest": f"{lacking.max():.1e}",
         "bound above, largest": f"{max(over.max(), 0.0):.1e}",
-        "by more than tol": int((over > tol).sum()),
-        "by more than 1e-4": int((over > 1e-4).sum()),
+        "over 1e-4": int((over > 1e-4).sum()),
+        "over 5e-4": int((over > 5e-4).sum()),
+        "over 1e-3": int((over > 1e-3).sum()),
     }
 
 
