@@ -15,9 +15,12 @@ from sklearn_convexrelu import ConvexReLUClassifier, ConvexReLURegressor
 from sklearn_convexrelu.certificates.certificate import lower_bound
 from sklearn_convexrelu.model.norms import ONE_NORM
 from sklearn_convexrelu.model.subnetworks import TreeShape
-from sklearn_convexrelu.patterns.subnetworks import enumerate_trees
+from sklearn_convexrelu.patterns.subnetworks import TreeCells, enumerate_trees
 from sklearn_convexrelu.pricing.exact import exact_price
 from sklearn_convexrelu.pricing.pairs import PairPricing, serves_pairs
+from sklearn_convexrelu.pricing.search import HARD
+from sklearn_convexrelu.pricing.subnetworks import TreePricer
+from sklearn_convexrelu.pricing.tree_polish import polished
 from sklearn_convexrelu.programmes import fixed_patterns
 from sklearn_convexrelu.programmes.group_lasso import GroupLasso
 
@@ -269,3 +272,41 @@ def test_generated_cells_where_no_list_could_be():
     assert model.lower_bound_ <= adaptive.objective_
     bounds = [r["objective"] - r["dual_gap"] for r in model.history_]
     assert max(bounds) <= adaptive.objective_
+
+
+@pytest.mark.parametrize("penalty", SHAPES)
+def test_searches_find_what_exact_pricing_finds(penalty):
+    shape, lacks = SHAPES[penalty], []
+    for seed in range(4):
+        rng = np.random.default_rng(seed)
+        X = np.c_[rng.standard_normal(20), np.ones(20)] if seed % 2 else None
+        X = rng.standard_normal((20, 2)) if X is None else X
+        N = deep(X, rng)
+        known = np.zeros((6, 0))
+        found = TreePricer(X, 1, shape).search(N[:, None], known, rng, HARD)
+        lacks.append(1.0 - found.best / PairPricing(X, shape).price(N).prices[0])
+    assert -1e-9 <= min(lacks) and max(lacks) <= 1e-2
+    assert np.median(lacks) <= 1e-4
+
+
+@pytest.mark.parametrize("shape", [*SHAPES.values(), TreeShape((2, 2))], ids=repr)
+def test_polished_subnetworks_are_the_best_of_their_cells(shape):
+    rng = np.random.default_rng(0)
+    X, N = rng.standard_normal((12, 3)), rng.standard_normal((12, 1))
+    V = rng.standard_normal((30, shape.n_leaves, 3))
+    signs = rng.choice([-1.0, 1.0], (30, shape.n_signs))
+
+    def prices(V, signs):
+        totals = np.abs(shape.values(V, signs, X).T @ N[:, 0])
+        return totals / np.maximum(shape.costs(shape.coordinates(V)), 1e-300)
+
+    before = prices(V, signs).max()
+    for _ in range(30):  # shares of weight decay converge in rounds
+        V, signs = polished(X, N, shape, V, signs, rng)
+    moved = V + 1e-6 * rng.standard_normal(V.shape)
+    cells = TreeCells.of(shape, moved, signs, X)
+    stated = replace(problem(X, X[:, 0]), rows=X, Y=N, shape=shape)
+    programme = GroupLasso.trees(stated, cells, gated=False)
+    after, best = prices(V, signs).max(), programme.priced(N)[0]
+    assert after >= before
+    assert after >= best * (1.0 - 1e-4)

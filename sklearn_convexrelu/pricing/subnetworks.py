@@ -33,6 +33,7 @@ from sklearn_convexrelu.pricing.search import (
     WIDE,
     Pricer,
 )
+from sklearn_convexrelu.pricing.tree_polish import is_affordable, polished
 
 __all__ = ["TreePricer", "exact_pricing_of", "pricer_of", "totals_of"]
 
@@ -45,6 +46,9 @@ _MOMENTUM = 0.8  # 0.6 and 0.9: 0.9, 0.9
 _SWAPPED = 0.6  # of the hops exchange a leaf, the others are noise: 0.95, 1.0
 _HOP_LEADERS = 10, 40  # 1.0, 1.0
 _MOST_EXACT = 40  # sub-networks that an exact pass adds
+# Rounds, and what leaders are told apart by. At 96 dual points whose largest price is
+# known hard searches lacked more than 1e-3 of it 16 times, with this once.
+_POLISHES, _POLISH_COSINE = 3, 0.999
 _MOST_COMPARED = 600  # candidates that are looked at for distinct ones: 0.9, 1.0
 # Copies of each priced neuron with a leaf that shifts it. Without them five seeds of a
 # small table with a constant column 10, 100 or 1e6 long had objectives of .648 in the
@@ -64,6 +68,7 @@ class _TreeEffort:
     n_steps: int = 30
     n_raw: int = 0  # ascended unscored: narrow maxima at kinks score badly
     n_scored_a_hop: int = 20  # for each that is ascended
+    n_polished: int = 0  # in each of the rounds at the end, where that is affordable
 
 
 # The same fits took 0.8 and 1.36 times as long with half and double the hops, 0.9 and
@@ -74,11 +79,11 @@ _EFFORTS = {
     NEAR: _TreeEffort(0, 0, 0, 0, 15),
     LIGHT: _TreeEffort(),
     TRACK: _TreeEffort(),
-    FIRST: _TreeEffort(3000, 100, 1, 4, 60, 300),
-    FAIR: _TreeEffort(3000, 100, 1, 6, 60, 300),
-    HARD: _TreeEffort(3000, 100, 2, 12, 60, 1000),
-    WIDE: _TreeEffort(3000, 100, 2, 12, 60, 1000),  # as hard
-    FINE: _TreeEffort(3000, 100, 4, 24, 60, 3000),
+    FIRST: _TreeEffort(3000, 100, 1, 4, 60, 300, n_polished=20),
+    FAIR: _TreeEffort(3000, 100, 1, 6, 60, 300, n_polished=20),
+    HARD: _TreeEffort(3000, 100, 2, 12, 60, 1000, n_polished=20),
+    WIDE: _TreeEffort(3000, 100, 2, 12, 60, 1000, n_polished=20),  # as hard
+    FINE: _TreeEffort(3000, 100, 4, 24, 60, 3000, n_polished=40),
 }
 
 
@@ -203,8 +208,29 @@ class TreePricer:
         W /= costs[:, None, None]
         signs = found.signs.astype(np.float64)
         totals = _TreePrices(self.rows, N, self.shape).totals(W, signs)
-        directions = np.vstack([W.reshape(len(W), -1).T, signs.T])
-        return Candidates.sorted(directions, totals)
+        candidates = Candidates.sorted(_directions(W, signs), totals)
+        if not effort.n_polished or (enough is not None and enough(candidates.best)):
+            return candidates
+        return self._polished(candidates, N, rng, effort.n_polished)
+
+    def _polished(self, candidates, N, rng, count):
+        """Join the best of the cells of the leaders, in rounds."""
+        if not is_affordable(self.rows, N.shape[1], self.shape):
+            return candidates
+        shape, prices = self.shape, _TreePrices(self.rows, N, self.shape)
+        for _ in range(_POLISHES):
+            leaders = candidates.distinct(count, _POLISH_COSINE, self.signature)
+            W, signs = shape.unpacked(leaders.directions)
+            V, signs = polished(
+                self.rows.array(), N, shape, shape.leaves(W), signs, rng
+            )
+            W = shape.coordinates(V)
+            costs = np.maximum(shape.costs(W), _TINY) ** (1.0 / shape.degree)
+            W /= costs[:, None, None]
+            candidates = candidates.joined(
+                _directions(W, signs), prices.totals(W, signs)
+            )
+        return candidates
 
     def _with_neurons(self, W, signs, N, rng):
         """Add priced neurons, as sub-networks of equal leaves or of one leaf."""
@@ -472,6 +498,11 @@ def _lengths(W):
 def _unit(W):
     """Return coordinates of length one."""
     return W / np.maximum(_lengths(W), _TINY)[:, None, None].astype(W.dtype)
+
+
+def _directions(W, signs):
+    """Return sub-networks as columns, see ``TreeNetwork.directions``."""
+    return np.vstack([W.reshape(len(W), -1).T, signs.T])
 
 
 def _columns(W):
