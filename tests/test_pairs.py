@@ -12,8 +12,8 @@ from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
 
 from sklearn_convexrelu import ConvexReLUClassifier, ConvexReLURegressor
-from sklearn_convexrelu.certificates.certificate import lower_bound
-from sklearn_convexrelu.model.norms import ONE_NORM
+from sklearn_convexrelu.certificates.certificate import lower_bound, price_bound
+from sklearn_convexrelu.model.norms import EUCLIDEAN, ONE_NORM
 from sklearn_convexrelu.model.subnetworks import TreeShape
 from sklearn_convexrelu.patterns.subnetworks import TreeCells, enumerate_trees
 from sklearn_convexrelu.pricing.exact import exact_price
@@ -310,3 +310,22 @@ def test_polished_subnetworks_are_the_best_of_their_cells(shape):
     after, best = prices(V, signs).max(), programme.priced(N)[0]
     assert after >= before
     assert after >= best * (1.0 - 1e-4)
+
+
+@pytest.mark.parametrize("norm", [EUCLIDEAN, ONE_NORM], ids=repr)
+@pytest.mark.parametrize("shape", [*SHAPES.values(), TreeShape((3, 2))], ids=repr)
+def test_no_price_of_subnetworks_exceeds_what_bounds_them_all(shape, norm):
+    shape = replace(shape, norm=norm)
+    for seed in range(3):
+        rng = np.random.default_rng(seed)
+        X = np.c_[rng.standard_normal((15, 1 + seed)), np.ones(15)]
+        N = np.column_stack([rng.standard_normal(15), rng.standard_normal(15) > 0.3])
+        N = N[:, : 1 + seed % 2]
+        stated = replace(problem(X, X[:, 0]), rows=X, Y=N, shape=shape)
+        bound = price_bound(stated, N)
+        known = stated.null_network().directions()[0]
+        found = TreePricer(X, N.shape[1], shape).search(N, known, rng, HARD)
+        assert 0.2 * bound <= found.best <= bound
+        reach, size = shape.reach, np.linalg.norm(X, 2)
+        signed = [np.linalg.norm(np.maximum(s * N, 0.0), axis=0) for s in (1, -1)]
+        assert bound < 0.99 * reach * size * np.linalg.norm(np.maximum(*signed))

@@ -224,21 +224,42 @@ def price_bound(problem, N):
     and Cauchy-Schwarz bounds the sum by ``sqrt(sum_i v_i+ * lmax(X^T diag(v+) X))``
     times the largest 2-norm of u. Both signs of v are taken, and columns are combined
     by their squares. Under the 1-norm the convex part at single inputs is a bound too,
-    and the smaller one is taken. Values of sub-networks of cost one are at most
-    ``reach ||X||_2`` in length.
+    and the smaller one is taken. Sub-networks: see ``_bound_of_trees``.
     """
-    rows = problem.rows
+    rows, norm = problem.rows, problem.shape.norm
     if problem.shape.is_tree:
-        largest = [np.linalg.norm(np.maximum(s * N, 0.0), axis=0) for s in (1.0, -1.0)]
-        size = np.sqrt(_largest_moment(rows, np.ones(len(rows))))
-        return float(problem.shape.reach * size * np.linalg.norm(np.maximum(*largest)))
-    norm = problem.shape.norm
+        return _bound_of_trees(problem, N)
     halves, radius = 0.5 * norm.dual_lengths(rows.sums(N)), norm.radius(rows.n_inputs)
     bounds = [
         halves + 0.5 * radius * _part_of_sign(rows, N, sign) for sign in (1.0, -1.0)
     ]
     bound = float(np.linalg.norm(np.maximum(*bounds)))
     return min(bound, _largest_parts(rows, N)) if norm == ONE_NORM else bound
+
+
+def _bound_of_trees(problem, N):
+    """Return a number that no price of sub-networks exceeds, of any depth.
+
+    A neuron's value is between zero and the sum of those of its children with a plus,
+    so a sub-network's is between zero and ``sum_p relu(x v_p)`` over its leaves. With
+    the lengths of the leaves at most ``reach`` in sum its price is ``reach`` times the
+    one of a neuron where N is positive, or negative, alone. That is bounded as the
+    price of neurons is, and by ``||X||_2 ||N+||_2``; the smaller one is taken. What
+    neurons with a minus take away is not seen: it is a weak bound.
+    """
+    rows, norm = problem.rows, problem.shape.norm
+    radius = norm.radius(rows.n_inputs)
+    size = radius * np.sqrt(_largest_moment(rows, np.ones(len(rows))))
+    largest = []
+    for sign in (1.0, -1.0):
+        part = np.maximum(sign * N, 0.0)
+        halves = norm.dual_lengths(rows.sums(part))
+        halves = 0.5 * (halves + radius * _part_of_sign(rows, N, sign))
+        bound = np.minimum(halves, size * np.linalg.norm(part, axis=0))
+        if norm == ONE_NORM:  # convex in u, so the most is at single inputs
+            bound = np.minimum(bound, rows.input_totals(part).max(axis=(0, 1)))
+        largest.append(bound)
+    return float(problem.shape.reach * np.linalg.norm(np.maximum(*largest)))
 
 
 def _largest_parts(rows, N):
