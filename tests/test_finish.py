@@ -112,7 +112,7 @@ def test_polished_prices_rise_and_stay_below_the_exact_maximum(n_outputs):
     totals = Prices(stated.X, N).totals(U)
     before = np.linalg.norm(totals, axis=1)
     outputs = -totals / np.maximum(before, 1e-300)[:, None]
-    polished = polish(stated.X, N, U, outputs)
+    polished = polish(stated.X, N, U, outputs, n_steps=150)
     after = np.linalg.norm(Prices(stated.X, N).totals(polished), axis=1)
     assert_allclose(np.linalg.norm(polished, axis=0), 1.0)
     assert (after >= before * (1 - 1e-4)).all()

@@ -17,11 +17,10 @@ __all__ = ["polish"]
 # Tangents. One takes half the time of a finish and lost nothing on four small fits;
 # three stay, since who asks for such tolerances asks for the bound.
 _ROUNDS = 3
-_STEPS = 150  # accelerated gradient steps for each
 _MOST_ENTRIES = 2_000_000  # activations at a time, 16 MB: fewer directions on many rows
 
 
-def polish(X, N, directions, outputs):
+def polish(X, N, directions, outputs, n_steps):
     """Return unit directions of higher price than ``directions``, or as high.
 
     Parameters
@@ -34,6 +33,8 @@ def polish(X, N, directions, outputs):
         Unit columns, best first; only as many are polished as memory is meant for.
     outputs : ndarray of shape (n_directions, n_outputs)
         Their unit output weights, ``-N^T relu(X u)`` normalised.
+    n_steps : int
+        Accelerated gradient steps for each tangent.
 
     Returns
     -------
@@ -45,14 +46,14 @@ def polish(X, N, directions, outputs):
     U, A = directions[:, :count], outputs[:count]
     for _ in range(_ROUNDS):
         V = -N @ A.T
-        U = _best_of_tangent(X, V, U)
+        U = _best_of_tangent(X, V, U, n_steps)
         if N.shape[1] > 1:
             totals = N.T @ np.maximum(X.values(U), 0.0)
             A = -(totals / np.maximum(column_norms(totals), 1e-300)).T
     return U
 
 
-def _best_of_tangent(X, V, U):
+def _best_of_tangent(X, V, U, n_steps):
     """Maximise the minorant of ``v^T relu(X u)`` at every column of U and V.
 
     With c the tangent of the convex part and m = max(-v, 0) it is the maximum over the
@@ -65,7 +66,7 @@ def _best_of_tangent(X, V, U):
     step = 1.0 / np.maximum(_curvatures(X, M), 1e-300)
     T = active.astype(float)
     Y, momentum = T, np.ones(U.shape[1])
-    for _ in range(_STEPS):
+    for _ in range(n_steps):
         residual = C - X.sums(M * Y)
         new = np.clip(Y + step * M * X.values(residual), 0.0, 1.0)
         # Accelerated, and restarted where the step turns back (O'Donoghue & Candes).

@@ -265,12 +265,13 @@ def _second_derivatives(values, rows, F, A, problem, total):
     """Kernel: second derivatives of the loss, weights divided by their ``total``."""
     weights = problem.weights[rows] / total
     h, q = problem.loss.curvature(F[rows], problem.Y[rows], weights)
-    H, H_mixed = np.zeros((len(A), len(A))), np.empty(A.shape)
-    for k in range(problem.n_outputs):
-        a, weight = A[:, k], h[:, k]
-        weighted = values * np.sqrt(weight)[:, None]
-        H += (weighted.T @ weighted) * np.outer(a, a)
-        H_mixed[:, k] = (weight @ values) * a
+    # Most rows of a loss that is linear in pieces have none.
+    bent = [np.flatnonzero(h[:, k]) for k in range(problem.n_outputs)]
+    roots = [
+        values[on] * np.sqrt(h[on, k, None]) * A[:, k] for k, on in enumerate(bent)
+    ]
+    Z = np.vstack(roots)
+    H, H_mixed = Z.T @ Z, (values.T @ h) * A
     H_b = np.diag(h.sum(axis=0))
     if q is not None:
         projected = values * (q @ A.T)
