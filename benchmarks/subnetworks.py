@@ -23,10 +23,10 @@ from sklearn_convexrelu.model.subnetworks import TreeShape
 from sklearn_convexrelu.programmes import fixed_patterns
 from sklearn_convexrelu.training import largest_alpha, train
 
-N_SEEDS = 4
+N_SEEDS = 2
 PENALTIES = {"path": False, "weight decay": True}
 TRUTH = 1e-6  # tolerance of the fits that prove the optimum
-N_LISTED = 9  # rows up to which all cells are listed beside
+N_LISTED = 7  # rows up to which all cells are listed beside
 
 
 def main():
@@ -72,11 +72,11 @@ def judged(quick):
     """Hold searching fits against proven optima."""
     rows, broken = [], 0
     kinds = ("one feature", "heavy tails", "two columns")
-    for n in (5, 15) if quick else (5, 15, 30):
+    for n in (5,) if quick else (5, 15):
         for penalty, decays in PENALTIES.items():
             for tol in (1e-3, 1e-5):
                 fits = []
-                for seed in range(2 if quick else N_SEEDS):
+                for seed in range(N_SEEDS):
                     for kind in kinds:
                         problem = stated(n, seed, kind, decays)
                         fits.append(misses(problem, tol, seed))
@@ -119,7 +119,7 @@ def row_of(n, penalty, tol, fits):
 def timed(quick):
     """Time proofs, and the programme over all cells, generated and listed."""
     rows, broken = [], 0
-    for n in (5, 7) if quick else (5, 7, 9, 12, 30, 60):
+    for n in (5,) if quick else (5, 7, 12, 30, 60):
         for penalty in ("path", "weight_decay"):
             X, y = table(n, 0, "one feature")
             options = {"alpha": 0.03, "subnetwork_widths": (2,), "penalty": penalty}
