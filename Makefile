@@ -4,6 +4,8 @@ BIN := .venv/bin
 READY := .venv/.ready
 # Two test workers on two cores: one BLAS thread each, or they get in each other's way.
 export OMP_NUM_THREADS ?= 1
+# SciPy's part of the array API, without which scikit-learn's checks of it are left out.
+export SCIPY_ARRAY_API ?= 1
 
 .PHONY: help demo test test-fast tests-oldest docs release-check coverage bench bench-full bench-quick campaign reproduce lint format clean
 

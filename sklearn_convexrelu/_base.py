@@ -13,6 +13,7 @@ from sklearn.utils.validation import (
     check_is_fitted,
 )
 
+from sklearn_convexrelu._arrays import ArraysMixin, Home, as_numpy
 from sklearn_convexrelu._callbacks import (
     CallbackSupportMixin,
     Printer,
@@ -30,6 +31,7 @@ from sklearn_convexrelu._failures import (
 from sklearn_convexrelu._posthoc import PosthocMixin
 from sklearn_convexrelu._threads import training_threads
 from sklearn_convexrelu.adaptive.loop import AdaptiveSolver
+from sklearn_convexrelu.data.cluster import is_spread
 from sklearn_convexrelu.data.statement import (
     standard_scales,
     state_problem,
@@ -37,7 +39,11 @@ from sklearn_convexrelu.data.statement import (
 )
 from sklearn_convexrelu.data.tables import checked_again
 from sklearn_convexrelu.model.loss import Loss
-from sklearn_convexrelu.model.losses import SquaredError
+from sklearn_convexrelu.model.losses import (
+    CLASSIFICATION_LOSSES,
+    REGRESSION_LOSSES,
+    SquaredError,
+)
 from sklearn_convexrelu.model.neurons import NeuronShape
 from sklearn_convexrelu.model.norms import NORMS
 from sklearn_convexrelu.model.subnetworks import TreeNetwork, TreeShape
@@ -100,7 +106,13 @@ class CheckedData:
 
     def standardised(self):
         """Return the data whose features count in units of their deviations."""
-        return replace(self, scales=standard_scales(self.X, self.weights))
+        return replace(self, scales=standard_scales(self.X, self._there(self.weights)))
+
+    def _there(self, samples):
+        """Return what has one row a sample where the features are."""
+        if is_spread(self.X) and not is_spread(samples):
+            return self.X.cluster.put(samples)
+        return samples
 
     def to_standard(self, network):
         """Return a network of the features as one of the features in training."""
@@ -128,8 +140,9 @@ class CheckedData:
         weights = self.weights
         if self.factors is not None:
             weights = weights * self.factors
+        Y, weights = self._there(self.Y), self._there(weights)
         return state_problem(
-            self.X, self.Y, weights, self.loss, scales=self.scales, **options
+            self.X, Y, weights, self.loss, scales=self.scales, **options
         )
 
     def stated(self, solver, **options):
@@ -169,7 +182,12 @@ _OF_THE_PROBLEM = (
 
 
 class BaseConvexReLU(
-    PosthocMixin, ExportMixin, CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta
+    PosthocMixin,
+    ExportMixin,
+    ArraysMixin,
+    CallbackSupportMixin,
+    BaseEstimator,
+    metaclass=ABCMeta,
 ):
     """Base of the estimators; a subclass adds its losses, targets and predictions."""
 
@@ -264,17 +282,46 @@ class BaseConvexReLU(
         may lack what a fit must have, such as a class.
         """
 
+    def _trains_on_devices(self):
+        """Tell whether kernels of these parameters can run on devices."""
+        adaptive = isinstance(self.patterns, str) and self.patterns == "adaptive"
+        plain = adaptive and not len(self.subnetwork_widths) and self.rank is None
+        names = REGRESSION_LOSSES | CLASSIFICATION_LOSSES
+        return plain and not self.pruning and names[self.loss].is_smooth
+
+    def _refuse_on_workers(self, loss):
+        """Refuse what rows on the workers of a cluster cannot be trained with."""
+        adaptive = isinstance(self.patterns, str) and self.patterns == "adaptive"
+        for name, value, off in (
+            ("patterns", self.patterns, not adaptive),
+            ("rank", self.rank, self.rank is not None),
+            ("pruning", self.pruning, self.pruning),
+        ):
+            if off:
+                raise ValueError(
+                    f"{name}={value!r} needs the rows in one process: with dask "
+                    "collections use patterns='adaptive', rank=None, pruning=False."
+                )
+        if not loss.is_smooth:
+            raise ValueError(
+                f"loss={self.loss!r} has kinks, for which training sorts residuals and "
+                "takes thousands of passes: with dask collections use a smooth one, as "
+                "'huber' or 'squared_hinge'."
+            )
+
     @with_callbacks
     def _fit(self, X, y, sample_weight):
         """Check, train, set the attributes; change nothing where that fails."""
-        deadline = Deadline.after(self.time_limit)
+        deadline, home = Deadline.after(self.time_limit), Home.of(X)
         task = Task.of_fit(self, X, y, sample_weight, max_subtasks=None).begin()
+        X = self._placed(X, home)
         with undone_on_failure(self), training_threads(self.n_jobs):
             solver = self._solver()
             data = self._data(X, y, sample_weight)
             solver, *stated = self._stated(data, solver)
             self._train(data, solver, *stated, task, deadline)
             with kept_on_interrupt(self):
+                self._settle_at(home)
                 self._warn_of_constant()
         with kept_on_interrupt(self):
             task.end(attributes={})
@@ -282,7 +329,8 @@ class BaseConvexReLU(
 
     def _data(self, X, y, sample_weight, whole=None):
         """Return the CheckedData, with scales where features are standardised."""
-        data = self._checked(X, y, sample_weight, whole)
+        given = map(as_numpy, (X, y, sample_weight))
+        data = self._checked(*given, whole)
         return data.standardised() if self.standardize else data
 
     def _warn_of_scales(self, rows):
@@ -641,6 +689,7 @@ class BaseConvexReLU(
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
+        tags.array_api_support = True
         return tags
 
     def _forward(self, X):
@@ -648,6 +697,8 @@ class BaseConvexReLU(
         check_is_fitted(self)
         X = checked_again(self, X)
         F = self.network_.forward(X)
+        if is_spread(F):
+            F = F.here()
         if self._settled is None:
             return F
         trained = np.isnan(self._settled)

@@ -16,11 +16,23 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import check_classification_targets, type_of_target
 from sklearn.utils.validation import column_or_1d
 
+from sklearn_convexrelu._arrays import answers_in_kind
 from sklearn_convexrelu._base import BaseConvexReLU, CheckedData
+from sklearn_convexrelu._dask import (
+    facts_of_labels,
+    is_dask,
+    scored,
+    taken_in,
+)
 from sklearn_convexrelu.data.tables import checked, checked_weights, of_rows
 from sklearn_convexrelu.model.losses import CLASSIFICATION_LOSSES, classification_loss
 
 __all__ = ["ConvexReLUClassifier"]
+
+_NO_CLASSES = (
+    "class_weight names classes, of which multilabel targets have none; use "
+    "'balanced', or weigh the samples with sample_weight."
+)
 
 
 def _has_probabilities(model):
@@ -352,6 +364,8 @@ class ConvexReLUClassifier(ClassifierMixin, BaseConvexReLU):
 
     def _checked(self, X, y, sample_weight, whole=None):
         """Return the CheckedData, without samples of zero weight."""
+        if is_dask(X) or is_dask(y):
+            return self._checked_on_workers(X, y, sample_weight)
         X, y = checked(self, X, y, multi_output=True)
         check_classification_targets(y)
         y = y.toarray() if issparse(y) else y
@@ -363,7 +377,7 @@ class ConvexReLUClassifier(ClassifierMixin, BaseConvexReLU):
         X, y, weights = of_rows(live, X, y, weights)
         factors = None if factors is None else factors[live]
         known = whole or self._kind_of(y)
-        Y = self._indicators(y, known)
+        Y = _indicators(y, known)
         settled = None
         if whole is None:
             self._check_classes(known["classes_"], Y, known["_multilabel"])
@@ -389,11 +403,45 @@ class ConvexReLUClassifier(ClassifierMixin, BaseConvexReLU):
             "_fitted_loss": self.loss,
         }
 
-    def _indicators(self, y, known):
-        """Return the targets of the outputs, one for two classes, else one each."""
-        binarizer = LabelBinarizer(neg_label=0 if self.loss == "log_loss" else -1)
-        binarizer.fit(y if known["_multilabel"] else known["classes_"])
-        return binarizer.transform(y).astype(np.float64)
+    def _checked_on_workers(self, X, y, sample_weight):
+        """Return the CheckedData of dask collections."""
+        X, y, weights = taken_in(self, X, y, sample_weight, multi_output=True)
+        classes, totals, total, multilabel = facts_of_labels(y, weights)
+        known = {
+            "classes_": classes,
+            "_multilabel": multilabel,
+            "_fitted_loss": self.loss,
+        }
+        n_outputs = len(classes) if multilabel or len(classes) > 2 else 1
+        loss = self._loss(n_outputs, multilabel)
+        self._refuse_on_workers(loss)
+        Y = y.cluster.map(_indicators, (n_outputs,), np.float64, y, known)
+        self._check_classes(classes, Y.bounds(), multilabel)
+        factors = None
+        if self.class_weight is not None:
+            by_class = self._factors_of_classes(classes, totals, total, multilabel)
+            factors = y.cluster.map(_factors, (), np.float64, y, known, by_class)
+        return CheckedData(X, Y, weights, loss, factors, attributes=known)
+
+    def _factors_of_classes(self, classes, totals, total, multilabel):
+        """Return what weights of samples are multiplied by for each class.
+
+        Of labels it is (2, n_labels), for samples without and with them.
+        """
+        if multilabel:
+            if self.class_weight != "balanced":
+                raise ValueError(_NO_CLASSES)
+            sides = np.array([total - totals, totals])
+            return np.divide(total / 2, sides, np.ones(sides.shape), where=sides > 0.0)
+        if self.class_weight == "balanced":
+            return total / len(classes) / totals
+        factors = compute_class_weight(self.class_weight, classes=classes, y=classes)
+        if not (factors.min() > 0.0 and np.isfinite(factors).all()):
+            raise ValueError(
+                "Values of class_weight must be finite, and positive where rows are on "
+                "workers: leave classes of zero weight out of the collections."
+            )
+        return factors
 
     def _settled_outputs(self, Y, dtype):
         """Return the outputs of a fold that have no finite optimum, nan for the others.
@@ -429,10 +477,7 @@ class ConvexReLUClassifier(ClassifierMixin, BaseConvexReLU):
             return None
         if type_of_target(y).startswith("multilabel"):
             if self.class_weight != "balanced":
-                raise ValueError(
-                    "class_weight names classes, of which multilabel targets have "
-                    "none; use 'balanced', or weigh the samples with sample_weight."
-                )
+                raise ValueError(_NO_CLASSES)
             return np.prod([_balanced_factors(label, weights) for label in y.T], axis=0)
         if self.class_weight == "balanced":
             return _balanced_factors(y, weights)
@@ -478,6 +523,7 @@ class ConvexReLUClassifier(ClassifierMixin, BaseConvexReLU):
         is_exclusive = n_outputs > 1 and not multilabel
         return classification_loss(self.loss, is_exclusive=is_exclusive)
 
+    @answers_in_kind
     def decision_function(self, X: ArrayLike) -> NDArray:
         """Return the outputs of the network.
 
@@ -495,6 +541,7 @@ class ConvexReLUClassifier(ClassifierMixin, BaseConvexReLU):
         F = self._forward(X)
         return F[:, 0] if self.n_outputs_ == 1 else F
 
+    @answers_in_kind
     def predict(self, X: ArrayLike) -> NDArray:
         """Predict classes.
 
@@ -516,6 +563,7 @@ class ConvexReLUClassifier(ClassifierMixin, BaseConvexReLU):
         return self.classes_[codes]
 
     @available_if(_has_probabilities)
+    @answers_in_kind
     def predict_proba(self, X: ArrayLike) -> NDArray:
         """Predict probabilities; with the log loss only.
 
@@ -535,6 +583,7 @@ class ConvexReLUClassifier(ClassifierMixin, BaseConvexReLU):
         return np.hstack([expit(-F), expit(F)]) if F.shape[1] == 1 else softmax(F, 1)
 
     @available_if(_has_probabilities)
+    @answers_in_kind
     def predict_log_proba(self, X: ArrayLike) -> NDArray:
         """Predict logarithms of probabilities, exact where these are tiny.
 
@@ -555,12 +604,52 @@ class ConvexReLUClassifier(ClassifierMixin, BaseConvexReLU):
             return np.hstack([log_expit(-F), log_expit(F)])
         return log_softmax(F, axis=1)
 
+    def score(
+        self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None
+    ) -> float:
+        """Return the part of samples whose class, or all labels, are right.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix, dask collection} of shape \
+                (n_samples, n_features)
+            Features.
+        y : array-like of shape (n_samples,) or (n_samples, n_labels)
+            Classes, or an indicator of labels.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Non-negative weights.
+
+        Returns
+        -------
+        float
+            The accuracy.
+        """
+        if is_dask(X) or is_dask(y):
+            return scored(self, X, y, sample_weight, True)
+        return super().score(X, y, sample_weight)
+
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
         several = self._takes_several_outputs()
         tags.classifier_tags.multi_label = several
         tags.classifier_tags.multi_class = several
         return tags
+
+
+def _indicators(y, known):
+    """Return the targets of the outputs, one for two classes, else one each."""
+    binarizer = LabelBinarizer(
+        neg_label=0 if known["_fitted_loss"] == "log_loss" else -1
+    )
+    binarizer.fit(y if known["_multilabel"] else known["classes_"])
+    return binarizer.transform(y).astype(np.float64)
+
+
+def _factors(y, known, by_class):
+    """Return the factor of each sample's weight, given those of classes or labels."""
+    if known["_multilabel"]:
+        return np.where(y != 0, by_class[1], by_class[0]).prod(axis=1)
+    return by_class[np.searchsorted(known["classes_"], y)]
 
 
 def _balanced_factors(y, weights):

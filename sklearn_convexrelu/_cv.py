@@ -24,9 +24,11 @@ from sklearn.utils.metadata_routing import (
 from sklearn.utils.parallel import delayed
 from sklearn.utils.validation import _num_samples
 
+from sklearn_convexrelu._arrays import Home, as_numpy
 from sklearn_convexrelu._base import absolute
 from sklearn_convexrelu._callbacks import Task, with_callbacks
 from sklearn_convexrelu._classifier import ConvexReLUClassifier
+from sklearn_convexrelu._dask import refuse_dask
 from sklearn_convexrelu._deadline import Deadline
 from sklearn_convexrelu._failures import kept_on_interrupt, undone_on_failure
 from sklearn_convexrelu._folds import (
@@ -97,7 +99,9 @@ class _CrossValidated:
         estimator
             The fitted estimator itself.
         """
-        deadline = Deadline.after(self.time_limit)
+        refuse_dask(type(self).__name__, X, y, sample_weight)
+        deadline, home = Deadline.after(self.time_limit), Home.of(X)
+        X, y, sample_weight = map(as_numpy, (X, y, sample_weight))
         if isinstance(sample_weight, Real):
             sample_weight = np.full(_num_samples(X), float(sample_weight))
         routed = self._routed(sample_weight, params)
@@ -144,6 +148,7 @@ class _CrossValidated:
             )
             vars(self).update(chosen)
             with kept_on_interrupt(self):
+                self._settle_at(home)
                 refit.end(attributes={})
         with kept_on_interrupt(self):
             task.end(attributes={})

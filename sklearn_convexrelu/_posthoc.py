@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike
 from sklearn.base import clone
 from sklearn.utils.validation import check_is_fitted, check_scalar
 
+from sklearn_convexrelu._dask import refuse_dask
 from sklearn_convexrelu._threads import one_blas_thread
 from sklearn_convexrelu.model.neurons import GatedNetwork
 from sklearn_convexrelu.model.subnetworks import TreeNetwork
@@ -194,6 +195,7 @@ class PosthocMixin:
     def _training_problem(self, X, y, sample_weight):
         """Return the CheckedData and the Problem of the last fit, given its data."""
         check_is_fitted(self)
+        refuse_dask("This method", X, y)
         now = self._problem_params()
         changed = [name for name in now if now[name] != self._fitted_params[name]]
         if changed:
@@ -210,8 +212,7 @@ class PosthocMixin:
         objective = np.nan
         if shape == fitted:
             objective = problem.objective(data.to_standard(self.network_))
-        zero, Y = 0.0 * problem.Y, problem.Y
-        rounding = 1e-9 * abs(problem.loss.value(zero, Y, problem.weights))
+        rounding = 1e-9 * abs(problem.loss_at(problem.constant(0.0)))
         if not np.isclose(objective, self.objective_, rtol=1e-6, atol=rounding):
             raise ValueError(
                 "X, y and sample_weight must be those of the last fit: on these the "

@@ -12,7 +12,9 @@ from sklearn.metrics import d2_pinball_score
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import column_or_1d
 
+from sklearn_convexrelu._arrays import answers_in_kind, as_numpy
 from sklearn_convexrelu._base import BaseConvexReLU, CheckedData
+from sklearn_convexrelu._dask import is_dask, scored, taken_in
 from sklearn_convexrelu.data.tables import checked, checked_weights, of_rows
 from sklearn_convexrelu.model.losses import REGRESSION_LOSSES, regression_loss
 
@@ -344,6 +346,8 @@ class ConvexReLURegressor(RegressorMixin, BaseConvexReLU):
 
     def _checked(self, X, y, sample_weight, whole=None):
         """Return the CheckedData."""
+        if is_dask(X) or is_dask(y):
+            return self._checked_on_workers(X, y, sample_weight)
         X, y = checked(self, X, y, multi_output=True, y_numeric=True)
         if y.ndim == 2 and y.shape[1] == 1:
             y = column_or_1d(y, warn=True)
@@ -363,6 +367,19 @@ class ConvexReLURegressor(RegressorMixin, BaseConvexReLU):
             attributes={"_fitted_loss": self.loss},
             live=live,
         ).settling(settled)
+
+    def _checked_on_workers(self, X, y, sample_weight):
+        """Return the CheckedData of dask collections."""
+        loss = self._loss()
+        self._refuse_on_workers(loss)
+        X, y, weights = taken_in(
+            self, X, y, sample_weight, multi_output=True, y_numeric=True
+        )
+        tail = y.tail or (1,)
+        Y = y.cluster.map(_as_columns, tail, np.float64, y)
+        if _has_log_link(self.loss):
+            self._settled_counts(Y.bounds(), X.dtype, False)
+        return CheckedData(X, Y, weights, loss, attributes={"_fitted_loss": self.loss})
 
     def _settled_counts(self, Y, dtype, in_fold):
         """Refuse targets that have no Poisson mean, or settle those of a fold.
@@ -426,6 +443,7 @@ class ConvexReLURegressor(RegressorMixin, BaseConvexReLU):
         levels = self._levels() if self.loss == "quantile" else None
         return regression_loss(self.loss, self.huber_threshold, levels)
 
+    @answers_in_kind
     def predict(self, X: ArrayLike) -> NDArray:
         """Predict targets.
 
@@ -438,7 +456,8 @@ class ConvexReLURegressor(RegressorMixin, BaseConvexReLU):
         -------
         ndarray of shape (n_samples,), (n_samples, n_targets) or (n_samples, n_levels)
             Predicted targets; for the Poisson loss predicted means, and for several
-            levels of a quantile one column each.
+            levels of a quantile one column each. For dask collections they are a dask
+            array that is not computed yet.
         """
         predicted = self._forward(X)
         if _has_log_link(self._fitted_loss):
@@ -470,9 +489,16 @@ class ConvexReLURegressor(RegressorMixin, BaseConvexReLU):
         float
             At most one; zero is that of a constant.
         """
+        if is_dask(X) or is_dask(y):
+            if self._n_levels() > 1:
+                raise ValueError(
+                    "The score of several levels needs quantiles of y, which are not "
+                    "sums over blocks; score computed arrays."
+                )
+            return scored(self, X, y, sample_weight, False)
         if self._n_levels() == 1:
             return super().score(X, y, sample_weight)
-        predicted = self.predict(X)
+        predicted, y, sample_weight = map(as_numpy, (self.predict(X), y, sample_weight))
         scores = [
             d2_pinball_score(y, column, sample_weight=sample_weight, alpha=level)
             for column, level in zip(predicted.T, self._levels(), strict=True)
@@ -484,6 +510,11 @@ class ConvexReLURegressor(RegressorMixin, BaseConvexReLU):
         tags.target_tags.multi_output = self._takes_several_outputs()
         tags.target_tags.positive_only = _has_log_link(self.loss)
         return tags
+
+
+def _as_columns(y):
+    """Return targets in double, a column each."""
+    return np.asarray(y, dtype=np.float64).reshape(len(y), -1)
 
 
 def _has_log_link(name):

@@ -104,11 +104,11 @@ def train(
     )
     solution = next(path)
     if solution.status is not Status.CONVERGED:
-        F = solution.network.forward(problem.rows)
+        advice = problem.advice(solution.network.forward(problem.rows))
         warn(
             f"Stopped with a duality gap of {solution.certificate.gap:.3e}, tolerance "
             f"{solution.tolerance:.3e}: {solution.status.value}. The best network so "
-            "far is kept." + problem.loss.advice(F, problem.Y)
+            "far is kept." + advice
         )
     return solution
 
@@ -220,12 +220,20 @@ def _layers_agree(problem, solved):
     network, objective = solved.network, solved.certificate.objective
     if not problem.shape.is_tree or network.is_gated:
         return True
-    *hidden, output = (layer.astype(np.float64) for layer in network.layers())
-    H = np.maximum(problem.rows.values(hidden[0]), 0.0)
-    for weights in hidden[1:]:
-        H = np.maximum(H @ weights, 0.0)
-    other = problem.objective(network, H @ output + network.intercept)
+    first, *layers = (layer.astype(np.float64) for layer in network.layers())
+    rows, b = problem.rows, network.intercept
+    F = rows.empty(len(b))
+    rows.map(_layered_values, first.shape[1], F, rows.weights(first), layers, b)
+    other = problem.objective(network, F)
     return abs(other - objective) <= _ALIKE * objective
+
+
+def _layered_values(block, rows, first, layers, intercept):
+    """Kernel: the outputs of layers of units, the last of which is linear."""
+    H = block.values(first)
+    for weights in layers:
+        H = np.maximum(H, 0.0) @ weights
+    return H + intercept
 
 
 def _restored(solved, units, dtype):
@@ -399,7 +407,7 @@ def _constant_solution(problem, solver, dtype):
     network, certificate, low_rank = solver.constant(problem)
     tolerance = solver.tol * problem.loss_scale()
     N = constant_dual_point(problem)
-    bound = -problem.loss.conjugate(N, problem.Y, problem.weights)
+    bound = -problem.conjugate(N)
     if not certificate.objective - bound <= tolerance:
         status = Status.PRECISION
         certificate = replace(

@@ -34,6 +34,7 @@ from sklearn_convexrelu.certificates.kinks import (
     constant_dual_point,
     least_price_of_constant,
 )
+from sklearn_convexrelu.data.rows import largest
 from sklearn_convexrelu.data.statement import are_constant
 from sklearn_convexrelu.data.units import Units
 from sklearn_convexrelu.model.solution import Solution, Status, certified_record
@@ -221,7 +222,7 @@ class AdaptiveSolver:
         network, units = problem.null_network(), Units.of(problem)
         scaled, objective = units.scaled(problem), problem.objective(network)
         N = constant_dual_point(scaled)
-        exact = not N.any() or bool(are_constant(problem.rows).all())
+        exact = largest(N) == 0.0 or bool(are_constant(problem.rows).all())
         pricing = None if exact else exact_pricing_of(scaled)
         if pricing is not None:
             price = float(pricing.price(N).prices[0]) + pricing.slack(N)

@@ -93,4 +93,4 @@ def sample_of(problem, seed):
     if problem.rows.is_mapped:  # what is taken of a map is in memory
         count = min(count, max(_SAMPLED_ROWS, _MOST_SAMPLED // problem.rows.n_inputs))
     sample = problem.subset(np.sort(rng.choice(n_rows, count, replace=False)))
-    return None if (sample.Y == sample.Y[0]).all(axis=0).any() else sample
+    return None if sample.has_constant_output() else sample

@@ -52,7 +52,7 @@ class Point:
         """Return the point of a network, with another intercept."""
         F = network.forward(problem.rows)
         if problem.fit_intercept:
-            step = problem.loss.best_intercept(F, problem.Y, problem.weights)
+            step = problem.best_intercept(F)
             network = replace(network, intercept=network.intercept + step)
             F += step
         objective = problem.objective(network, F)

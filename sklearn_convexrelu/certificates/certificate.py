@@ -98,7 +98,7 @@ def dual_point(problem, F, overwrites=False):
     """
     N = problem.gradient_at(F, overwrites)
     if problem.fit_intercept:
-        N = problem.loss.balanced(N, problem.Y, problem.weights)
+        N = problem.balanced(N)
     return N
 
 
@@ -172,7 +172,8 @@ def beyond_rounding(problem, N, price):
 def rounding_of_prices(problem, N):
     """Return a price at the dual point N that may be rounding."""
     size = np.sqrt(problem.rows.column_squares().sum())
-    return 1e-13 * np.linalg.norm(N) * size
+    length = np.sqrt(problem.rows.reduce(_square, N.shape[1], N)[0])
+    return 1e-13 * length * size
 
 
 # A constant input that is so many times as long as the others makes searches under
@@ -211,7 +212,7 @@ def no_bound(N):
 def lower_bound(problem, N, price):
     """Return the best dual value along ``N`` when no price exceeds ``price``."""
     limit = problem.alpha / price if price > 0.0 else np.inf
-    return problem.loss.best_dual_value(N, problem.Y, problem.weights, limit)
+    return problem.best_dual_value(N, limit)
 
 
 def price_bound(problem, N):
@@ -248,16 +249,15 @@ def _bound_of_trees(problem, N):
     neurons with a minus take away is not seen: it is a weak bound.
     """
     rows, norm = problem.rows, problem.shape.norm
-    radius = norm.radius(rows.n_inputs)
-    size = radius * np.sqrt(_largest_moment(rows, np.ones(len(rows))))
-    largest = []
-    for sign in (1.0, -1.0):
-        part = np.maximum(sign * N, 0.0)
-        halves = norm.dual_lengths(rows.sums(part))
-        halves = 0.5 * (halves + radius * _part_of_sign(rows, N, sign))
-        bound = np.minimum(halves, size * np.linalg.norm(part, axis=0))
+    radius, largest = norm.radius(rows.n_inputs), []
+    size = radius * np.sqrt(_largest_moment(rows))
+    squares = rows.reduce(_signed_squares, N.shape[1], N)
+    for sign, square in zip((1.0, -1.0), squares, strict=True):
+        (sums,) = rows.reduce(_sums_of_sign, N.shape[1], N, sign)
+        halves = norm.dual_lengths(sums) + radius * _part_of_sign(rows, N, sign)
+        bound = np.minimum(0.5 * halves, size * np.sqrt(square))
         if norm == ONE_NORM:  # convex in u, so the most is at single inputs
-            bound = np.minimum(bound, rows.input_totals(part).max(axis=(0, 1)))
+            bound = np.minimum(bound, rows.input_totals(N, sign).max(axis=(0, 1)))
         largest.append(bound)
     return float(problem.shape.reach * np.linalg.norm(np.maximum(*largest)))
 
@@ -270,26 +270,61 @@ def _largest_parts(rows, N):
     """
     parts = []
     for sign in (1.0, -1.0):
-        positive = np.maximum(sign * N, 0.0)
-        parts.append(rows.input_totals(positive).max(axis=(0, 1)))
+        parts.append(rows.input_totals(N, sign).max(axis=(0, 1)))
     return float(np.linalg.norm(np.maximum(*parts)))
 
 
 def _part_of_sign(rows, N, sign):
     """Return ``max_u sum_i max(sign N_ic, 0) |x_i u|``, bounded, for each column c."""
     bounds = []
-    for column in N.T:
-        v = sign * column
-        np.maximum(v, 0.0, out=v)
-        bounds.append(np.sqrt(v.sum() * _largest_moment(rows, v)))
+    for k in range(N.shape[1]):
+        (total,) = rows.reduce(_part_total, 1, N, sign, k)
+        bounds.append(np.sqrt(total * _largest_moment(rows, N, sign, k)))
     return np.array(bounds)
 
 
-def _largest_moment(rows, v):
+def _largest_moment(rows, *part):
     """Return the largest eigenvalue of ``X^T diag(v) X``, or of many inputs its trace.
 
-    The trace is no less, and needs no matrix.
+    The trace is no less, and needs no matrix. v is a part of a column of N, given as
+    to ``_part``, or one for all rows.
     """
     if rows.n_inputs > _MOST_INPUTS:
-        return float(v @ rows.squared_lengths())
-    return max(float(np.linalg.eigvalsh(rows.moments(v))[-1]), 0.0)
+        return float(rows.reduce(_trace, rows.n_inputs, *part)[0])
+    (moments,) = rows.reduce(_moments, 4 * rows.n_inputs, *part)
+    return max(float(np.linalg.eigvalsh(moments)[-1]), 0.0)
+
+
+def _part(rows, N, sign, k):
+    """Return ``max(sign N_k, 0)`` of some rows, for column k."""
+    return np.maximum(sign * N[rows, k], 0.0)
+
+
+# Kernels.
+
+
+def _square(block, rows, N):
+    N = N[rows]
+    return (np.vdot(N, N),)
+
+
+def _signed_squares(block, rows, N):
+    return tuple((np.maximum(s * N[rows], 0.0) ** 2).sum(axis=0) for s in (1.0, -1.0))
+
+
+def _sums_of_sign(block, rows, N, sign):
+    return (block.sums(np.maximum(sign * N[rows], 0.0)),)
+
+
+def _part_total(block, rows, *part):
+    return (_part(rows, *part).sum(),)
+
+
+def _trace(block, rows, *part):
+    lengths = block.squared_lengths()
+    return (_part(rows, *part) @ lengths if part else lengths.sum(),)
+
+
+def _moments(block, rows, *part):
+    X = block.dense().astype(np.float64, copy=False)
+    return ((X.T * _part(rows, *part)) @ X if part else X.T @ X,)

@@ -2,8 +2,9 @@
 
 What training asks of the inputs is little: products with directions and with dual
 points, a few sums over all rows, a sample. So that is all there is to ask, and what is
-behind it may be a dense array, a sparse matrix or a memory map larger than memory. The
-models are tabmat's ``MatrixBase`` and adelie's matrix module.
+behind it may be a dense array, a sparse matrix, a memory map larger than memory or
+parts on the workers of a cluster. The models are tabmat's ``MatrixBase`` and adelie's
+matrix module.
 
 A *kernel* is a pure function of a block of rows. Rows are cut into chunks whose bounds
 depend on the shape alone, and sums over chunks are taken in their order: the result
@@ -18,7 +19,7 @@ than rows do.
 """
 
 import mmap
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -26,8 +27,19 @@ from scipy import sparse
 
 from sklearn_convexrelu._deadline import Deadline
 from sklearn_convexrelu._threads import in_parallel
+from sklearn_convexrelu.data.cluster import is_spread
+from sklearn_convexrelu.data.device import DeviceArray
 
-__all__ = ["FEW_ROWS", "Block", "Rows", "Weights", "is_mapped", "kept"]
+__all__ = [
+    "FEW_ROWS",
+    "Block",
+    "Rows",
+    "Weights",
+    "is_mapped",
+    "kept",
+    "largest",
+    "scaled",
+]
 
 # Results held at a time, twice as much where there are several chunks. Fits of 10 000
 # rows took 1.25 and 1.4 times as long with twice and four times as much. Those of
@@ -39,6 +51,9 @@ _LEAST_ROWS = 64  # of a block: below, calls cost more than the products
 # these two threads gained a tenth less.
 _CHUNK_ROWS = 16384
 _CHUNK_ENTRIES = 1 << 21
+# Results held at a time on a device, which is slow on little. No device to measure this
+# on was at hand: it leaves room for a few of them in 8 GB.
+_DEVICE_BYTES = 1 << 28
 # Rows that tell directions, scales and ranks apart well enough for a search. Searches
 # that begin on a sample of them are ascended on all rows at the end.
 FEW_ROWS = 2048
@@ -187,8 +202,9 @@ class Rows:
 
     Attributes
     ----------
-    table : ndarray, memmap or csr_array of shape (n_samples, n_columns)
-        The data; what a memory map has is read chunk by chunk.
+    table : ndarray, memmap, csr_array or Spread of shape (n_samples, n_columns)
+        The data; what a memory map has is read chunk by chunk. A ``Spread`` is on
+        workers, which have Rows of their own of each part.
     constant : float
         Last input of every row, a bias; 0 where there is none.
     unit : float
@@ -226,7 +242,7 @@ class Rows:
 
         Parameters
         ----------
-        X : ndarray, memmap, sparse matrix or Rows
+        X : ndarray, memmap, sparse matrix, Spread or Rows
             The table.
         constant : float, default=0.0
             A last input of all rows.
@@ -239,6 +255,10 @@ class Rows:
 
     def __len__(self):
         return self.table.shape[0]
+
+    def __getstate__(self):
+        # What was worked out of all rows is not that of the part on a worker.
+        return {item.name: getattr(self, item.name) for item in fields(self)}
 
     @property
     def n_inputs(self):
@@ -271,6 +291,16 @@ class Rows:
     def is_mapped(self):
         """Whether the table is a memory map too large to be made an array."""
         return is_mapped(self.table)
+
+    @kept
+    def is_spread(self):
+        """Whether the table is in parts on the workers of a cluster."""
+        return is_spread(self.table)
+
+    @kept
+    def is_on_device(self):
+        """Whether the table is the part of a device, which kernels are to see whole."""
+        return isinstance(self.table, DeviceArray)
 
     @kept
     def is_plain(self):
@@ -314,8 +344,11 @@ class Rows:
         Returns
         -------
         list
-            The sums, in the order of chunks.
+            The sums, in the order of chunks; each worker adds up those of its part.
         """
+        if self.is_spread:
+            self._check_time()
+            return self.table.cluster.reduce(_reduced, self, kernel, width, args)
 
         def summed(start):
             total = None
@@ -334,8 +367,13 @@ class Rows:
     def map(self, kernel, width, out, *args):
         """Write what ``kernel`` returns for every row to ``out``, and return that.
 
-        The parameters are those of ``reduce``; ``out`` has one row a sample.
+        The parameters are those of ``reduce``; ``out`` has one row a sample, and is
+        what ``empty`` returns.
         """
+        if self.is_spread:
+            self._check_time()
+            self.table.cluster.run(_mapped, self, kernel, width, out, args, waits=False)
+            return out
 
         def written(start):
             self._check_time()
@@ -345,6 +383,12 @@ class Rows:
         for _ in in_parallel(written, self._starts):
             pass
         return out
+
+    def empty(self, *tail, dtype=np.float64):
+        """Return room for one number of every sample, or a row, where the rows are."""
+        if self.is_spread:
+            return self.table.cluster.empty(tail, dtype)
+        return np.empty((len(self), *tail), dtype)
 
     def whole(self):
         """Return the Block of all rows of an array."""
@@ -381,8 +425,7 @@ class Rows:
 
     def values(self, U):
         """Return ``X U``, (n_samples, n_directions)."""
-        dtype = np.result_type(self.dtype, U)
-        out = np.empty((len(self), U.shape[1]), dtype)
+        out = self.empty(U.shape[1], dtype=np.result_type(self.dtype, U))
         width = max(U.shape[1], self.n_inputs)
         return self.map(_values, width, out, self.weights(U))
 
@@ -390,10 +433,13 @@ class Rows:
         """Return ``X^T E``, (n_inputs, n_columns)."""
         return self.reduce(_sums, max(E.shape[1], self.n_inputs), E)[0]
 
-    def input_totals(self, N):
-        """Return ``relu(X)^T N`` and ``relu(-X)^T N``, (2, n_inputs, n_columns)."""
+    def input_totals(self, N, sign=None):
+        """Return ``relu(X)^T N`` and ``relu(-X)^T N``, (2, n_inputs, n_columns).
+
+        With a ``sign``, 1 or -1, of ``max(sign N, 0)`` in the place of N.
+        """
         width = 2 * max(N.shape[1], self.n_inputs)
-        sums, absolute = self.reduce(_input_totals, width, N)
+        sums, absolute = self.reduce(_input_totals, width, N, sign)
         return 0.5 * np.array([absolute + sums, absolute - sums])
 
     def moments(self, weights):
@@ -405,8 +451,7 @@ class Rows:
 
         With ``divisors`` (n_inputs,) the square of each input is divided by one.
         """
-        out = np.empty(len(self))
-        return self.map(_squared_lengths, self.n_inputs, out, divisors)
+        return self.map(_squared_lengths, self.n_inputs, self.empty(), divisors)
 
     def typical_sizes(self):
         """Return the geometric mean of what is not zero of every input; no axes.
@@ -430,9 +475,7 @@ class Rows:
         if self.axes is not None:
             raise ValueError("Bounds are those of inputs, not along axes.")
         if self.extent.bounds is None:
-            ends = in_parallel(self._table_bounds, self._starts)
-            lows, highs = zip(*ends, strict=True)
-            bounds = np.array([np.min(lows, axis=0), np.max(highs, axis=0)])
+            bounds = self.table.bounds() if self.is_spread else self._bounds_of_table()
             self.extent.bounds = bounds.astype(np.float64, copy=False)
         bounds = self.extent.bounds
         if self.columns is not None:
@@ -459,9 +502,9 @@ class Rows:
         whatever it is divided by.
         """
         own = Rows(self.table, extent=self.extent, deadline=self.deadline)
-        total = weights.sum()
         with np.errstate(over="ignore"):
-            means = own.sums(weights[:, None])[:, 0] / total
+            sums, total = own.reduce(_weighted_sums, own.n_inputs, weights)
+            means = sums / total
             squares = own.reduce(_centred_squares, own.n_inputs, weights, means)[0]
             return np.sqrt(squares / total)
 
@@ -471,14 +514,15 @@ class Rows:
         """Return some of the rows, in memory but for a slice of an array."""
         if self.is_mapped:
             table = self._taken(index)
-        else:
+        else:  # few rows of a spread table come here, many stay there
             table = self.table[index]
         return replace(self, table=table, source=None, extent=Extent())
 
     def divided(self, unit):
         """Return the rows divided by a power of two."""
         rows = replace(self, constant=self.constant / unit, unit=self.unit * unit)
-        if 1.0 / _LARGEST_UNIT < rows.unit < _LARGEST_UNIT or rows.is_mapped:
+        stays = rows.is_mapped or rows.is_spread
+        if 1.0 / _LARGEST_UNIT < rows.unit < _LARGEST_UNIT or stays:
             return rows
         table = _divided(rows.table, rows.unit)
         return replace(rows, table=table, unit=1.0, extent=Extent())
@@ -522,7 +566,7 @@ class Rows:
             return Rows(table, self.constant, axes=axes, deadline=self.deadline)
         if axes is None and self.is_plain and self.dtype == dtype:
             return self
-        out = np.empty((len(self), self.n_inputs), dtype)
+        out = self.empty(self.n_inputs, dtype=dtype)
         table = self.map(_rotated, self.n_inputs, out, axes)
         return Rows(table, deadline=self.deadline)
 
@@ -542,8 +586,14 @@ class Rows:
         Raises
         ------
         ValueError
-            If they are sparse or mapped, and too many.
+            If they are on workers, or sparse or mapped and too many.
         """
+        if self.is_spread:
+            raise ValueError(
+                f"{what} needs the inputs as one array, and these are on the workers "
+                "of a cluster; take patterns='adaptive' without rank or pruning, or "
+                "fit rows that are here."
+            )
         if not self.has_array:
             raise ValueError(
                 f"{what} needs the {len(self)} x {self.n_inputs} inputs as one dense "
@@ -555,6 +605,8 @@ class Rows:
     @property
     def has_array(self):
         """Whether ``array`` is affordable: it is for what was an array."""
+        if self.is_spread:
+            return False
         is_array = not (self.is_sparse or self.is_mapped)
         return is_array or len(self) * self.n_inputs <= _MOST_ENTRIES
 
@@ -563,7 +615,9 @@ class Rows:
 
         None where that is no array so small that a copy is worth its memory.
         """
-        if self.is_plain and not self.is_sparse and self.size <= _CHUNK_ENTRIES:
+        if self.is_spread or self.is_sparse:
+            return None
+        if self.is_plain and self.size <= _CHUNK_ENTRIES:
             return Rows(self.table * v, deadline=self.deadline)
         return None
 
@@ -590,6 +644,8 @@ class Rows:
 
     @kept
     def _chunk(self):
+        if self.is_on_device:
+            return max(len(self), 1)
         most = _CHUNK_ENTRIES // max(self.size // max(len(self), 1), 1)
         most = min(max(most, _LEAST_ROWS), _CHUNK_ROWS)
         if len(self) <= most:
@@ -631,10 +687,18 @@ class Rows:
         if self.is_sparse:
             yield slice(start, start + count), Block(table, self)
             return
-        step = _block_step(width, len(self) > self._chunk)
+        size = _DEVICE_BYTES if self.is_on_device else _BLOCK_BYTES
+        if len(self) > self._chunk:
+            size *= 2
+        step = _block_step(width, size)
         for first in range(0, count, step):
             last = min(first + step, count)
             yield slice(start + first, start + last), Block(table[first:last], self)
+
+    def _bounds_of_table(self):
+        ends = in_parallel(self._table_bounds, self._starts)
+        lows, highs = zip(*ends, strict=True)
+        return np.array([np.min(lows, axis=0), np.max(highs, axis=0)])
 
     def _table_bounds(self, start):
         table = self._table_at(start)
@@ -642,9 +706,8 @@ class Rows:
         return [end.toarray().ravel() if self.is_sparse else end for end in ends]
 
 
-def _block_step(width, has_chunks):
-    """Return how many rows of so many numbers each fit the processor's cache."""
-    size = _BLOCK_BYTES * (2 if has_chunks else 1)
+def _block_step(width, size):
+    """Return how many rows of so many numbers in double fit a number of bytes."""
     return max(int(size / (8 * max(width, 0.5))), _LEAST_ROWS)
 
 
@@ -655,6 +718,21 @@ def is_mapped(X):
     they find must not depend on that.
     """
     return _mapping(X) is not None and X.size > _MOST_ENTRIES
+
+
+def largest(samples):
+    """Return the largest absolute value of numbers."""
+    if is_spread(samples):
+        samples = samples.bounds()
+    return max(samples.max(initial=0.0), -samples.min(initial=0.0))
+
+
+def scaled(samples, scale, dtype):
+    """Return samples divided by a number, in a precision."""
+    if is_spread(samples):
+        return samples.scaled(scale, dtype)
+    out = np.empty(samples.shape, dtype)
+    return np.divide(samples, scale, out=out, casting="same_kind")
 
 
 def _mapping(X):
@@ -695,6 +773,17 @@ def _divided(table, divisors):
     return table / divisors
 
 
+# Tasks of workers: of the Rows of their parts.
+
+
+def _reduced(rows, kernel, width, args):
+    return rows.reduce(kernel, width, *args)
+
+
+def _mapped(rows, kernel, width, out, args):
+    rows.map(kernel, width, out, *args)
+
+
 # Kernels.
 
 
@@ -706,10 +795,17 @@ def _sums(block, rows, E):
     return (block.sums(E[rows]),)
 
 
-def _input_totals(block, rows, N):
+def _input_totals(block, rows, N, sign):
     """Kernel: ``X^T N`` and ``|X|^T N``; there are no absolute values along axes."""
-    absolute = Block(abs(block.table), block.rows)
-    return block.sums(N[rows]), absolute.sums(N[rows])
+    absolute, N = Block(abs(block.table), block.rows), N[rows]
+    N = N if sign is None else np.maximum(sign * N, 0.0)
+    return block.sums(N), absolute.sums(N)
+
+
+def _weighted_sums(block, rows, weights):
+    """Kernel: weighted sums of the columns, and of the weights."""
+    weights = weights[rows]
+    return block.sums(weights[:, None])[:, 0], weights.sum()
 
 
 def _moments(block, rows, weights):

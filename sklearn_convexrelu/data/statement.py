@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from sklearn_convexrelu.data.cluster import is_spread
 from sklearn_convexrelu.data.rows import Rows
 from sklearn_convexrelu.data.tables import of_rows
 from sklearn_convexrelu.model.neurons import NEURONS, power_of_two
@@ -41,7 +42,7 @@ def state_problem(
     _check_spread(replace(rows, scales=scales), hidden_bias, names)
     # A common factor means nothing; without it their sum could overflow.
     sample_weight = sample_weight / power_of_two(sample_weight.max())
-    if not rows.is_mapped:
+    if not (rows.is_mapped or rows.is_spread):
         index, weights = _distinct_rows(rows, Y, sample_weight)
         rows, Y = rows.take(index), Y[index]
     else:
@@ -65,7 +66,7 @@ def standard_scales(X, sample_weight):
     """
     rows = Rows.of(X)
     weights = sample_weight / power_of_two(sample_weight.max())
-    scales = rows.deviations(np.ascontiguousarray(weights))
+    scales = rows.deviations(weights)
     varying = ~are_constant(rows) & (scales > 0.0) & np.isfinite(scales)
     parts, exponents = np.frexp(np.where(varying, scales, 1.0))
     return np.ldexp(np.round(parts * 2.0**40) / 2.0**40, exponents)
@@ -149,15 +150,21 @@ def _check_spread(rows, hidden_bias, names):
 def _shares(weights):
     """Return weights that sum to one; equal ones take no memory."""
     if weights.min() == weights.max():
-        return np.broadcast_to(1.0 / len(weights), len(weights))
+        equal = 1.0 / len(weights)
+        if is_spread(weights):
+            return weights.constant(equal)
+        return np.broadcast_to(equal, len(weights))
     return weights / weights.sum()
 
 
 def _live_rows(rows, Y, sample_weight):
-    """Return the rows of a memory map, their targets and weights, in double.
+    """Return the rows of a memory map or of workers, their targets and weights.
 
-    They are not sorted and not merged, which would read rows one by one.
+    They are not sorted and not merged, which would read rows one by one, or send all
+    of them from worker to worker.
     """
+    if rows.is_spread:
+        return rows, Y, sample_weight
     of_rows(sample_weight > _LEAST_WEIGHT, rows.table)
     return rows, Y, sample_weight
 

@@ -5,9 +5,10 @@ from scipy import sparse
 from sklearn.utils import check_X_y
 from sklearn.utils.validation import _check_sample_weight, validate_data
 
+from sklearn_convexrelu.data.cluster import is_spread
 from sklearn_convexrelu.data.rows import Rows, is_mapped
 
-__all__ = ["checked", "checked_again", "checked_weights", "of_rows"]
+__all__ = ["checked", "checked_again", "checked_weights", "of_rows", "with_a_hint"]
 
 _FLOATS = [np.float64, np.float32]
 _TABLES = {"accept_sparse": "csr", "dtype": _FLOATS}
@@ -41,19 +42,18 @@ def checked(estimator, X, y, **targets):
         If X or y is not what scikit-learn takes, or a large memory map has other
         numbers than floats.
     """
-    if is_mapped(X):
+    if is_mapped(X) or is_spread(X):
         _check_map(X)
         validate_data(estimator, X, skip_check_array=True)
-        stand_in = np.broadcast_to(np.float32(0.0), (len(X), 1))
-        return X, check_X_y(stand_in, y, estimator=estimator, **targets)[1]
+        return X, check_X_y(_stand_in(X), y, estimator=estimator, **targets)[1]
     try:
         X, y = validate_data(estimator, X, y, **_TABLES, **targets)
     except ValueError as error:
-        raise _with_a_hint(error, X) from error
+        raise with_a_hint(error, X) from error
     return _canonical(X) if sparse.issparse(X) else X, y
 
 
-def _with_a_hint(error, X):
+def with_a_hint(error, X):
     """Return the error of a table, with what to do about columns of words."""
     if "could not convert string to float" not in str(error):
         return error
@@ -75,7 +75,7 @@ def checked_again(estimator, X):
 
     The parameters are those of ``checked``.
     """
-    if is_mapped(X):
+    if is_mapped(X) or is_spread(X):
         _check_map(X)
         validate_data(estimator, X, skip_check_array=True, reset=False)
         return X
@@ -87,7 +87,7 @@ def checked_weights(sample_weight, X):
     if sample_weight is None:
         return np.broadcast_to(1.0, X.shape[0])  # takes no memory
     weights = _check_sample_weight(
-        sample_weight, X, dtype=np.float64, ensure_non_negative=True
+        sample_weight, _stand_in(X), dtype=np.float64, ensure_non_negative=True
     )
     if not weights.any():
         raise ValueError("Sample weights must not all be zero.")
@@ -109,14 +109,22 @@ def of_rows(live, *arrays):
             "Sample weights of a large memory map must be positive: leave the rows of "
             "zero weight out of it."
         )
-    return tuple(array[live] for array in arrays)
+    return tuple(
+        array.live(live) if is_spread(array) else array[live] for array in arrays
+    )
+
+
+def _stand_in(X):
+    """Return an array with as many rows as a table, which takes no memory."""
+    return np.broadcast_to(np.float32(0.0), (X.shape[0], 1))
 
 
 def _check_map(X):
-    """Refuse a memory map that is no table of finite floats."""
+    """Refuse a memory map, or rows of a device, that are no table of finite floats."""
     if X.ndim != 2 or X.dtype not in _FLOATS:
         raise ValueError(
-            "A large memory map must be a table of float32 or float64, got "
+            "A large memory map, or a tensor on a device, must be a table of float32 "
+            "or float64, got "
             f"{X.ndim}D of {X.dtype}."
         )
     if not np.isfinite(Rows.of(X).bounds).all():

@@ -97,9 +97,11 @@ class Units:
         if joined is not None:
             rows = rows.with_constant(joined.varying, joined.constant)
         constant = problem.best_constant() if problem.fit_intercept else None
-        targets = problem.loss.target_units(problem.Y, constant)
+        # Losses of workers' samples know their targets by the bounds alone.
+        Y = problem.Y.bounds() if rows.is_spread else problem.Y
+        targets = problem.loss.target_units(Y, constant)
         if not 1.0 / _LARGEST_LOSS < targets.factor < _LARGEST_LOSS:
-            size = np.abs(problem.Y).max()
+            size = np.abs(Y).max()
             raise ValueError(
                 f"Targets of size {size:.0e} have a loss beyond double precision; "
                 "rescale them."
@@ -233,7 +235,8 @@ def _joined_constants(problem, cut):
     if length <= _FREE * size:
         return None
     others = rows.with_constant(~constant, 0.0).divided(power_of_two(size))
-    longest = np.sqrt(others.squared_lengths().max()) * power_of_two(size)
+    lengths = others.squared_lengths()
+    longest = np.sqrt(lengths.max()) * power_of_two(size)
     if length <= _FREE * longest:
         return None
     kept = _FREE * longest if cut else length

@@ -20,6 +20,8 @@ __all__ = [
     "TargetUnits",
     "balancing_shift",
     "best_on_parabola",
+    "is_balanced_slope",
+    "newton_intercept",
     "by_output",
     "ratio",
     "room",
@@ -166,39 +168,24 @@ class Loss(ABC):
         separate. Softmax may be left with slopes, which ``balanced`` takes out of the
         certificate at the price of a weaker bound.
         """
-        b, N = self._newton_intercept(F, Y, weights)
-        if _is_balanced(N):
+
+        def at(b):
+            value, N = self.value_and_gradient(F + b, Y, weights)
+            return value, N.sum(axis=0), np.abs(N).sum()
+
+        def second(b):
+            h, q = self.curvature(F + b, Y, weights)
+            return np.diag(h.sum(axis=0)) - (0 if q is None else q.T @ q)
+
+        b, is_balanced = newton_intercept(at, second, Y.shape[1])
+        if is_balanced:
             return b
         for _ in range(_SWEEPS):
             for k in range(len(b)):
                 b[k] += self._bracketed_step(F + b, Y, weights, k)
-            if _is_balanced(self.gradient(F + b, Y, weights)):
+            if is_balanced_slope(*at(b)[1:]):
                 break
         return b
-
-    def _newton_intercept(self, F, Y, weights, max_iter=100):
-        """Return where Newton's method ends, and the gradient before the last step."""
-        b = np.zeros(Y.shape[1])
-        value, N = self.value_and_gradient(F, Y, weights)
-        for _ in range(max_iter):
-            h, q = self.curvature(F + b, Y, weights)
-            H = np.diag(h.sum(axis=0)) - (0 if q is None else q.T @ q)
-            slope = N.sum(axis=0)
-            direction = -np.linalg.pinv(H, rcond=1e-12, hermitian=True) @ slope
-            if -slope @ direction <= 1e-14 * abs(value):
-                # Too little to see in the value, but not in N: not if it goes far.
-                return b + (direction if np.abs(direction).max() < 1.0 else 0.0), N
-            step = 1.0
-            while step > 1e-10:
-                trial = b + step * direction
-                new_value, new_N = self.value_and_gradient(F + trial, Y, weights)
-                if new_value < value:
-                    break
-                step *= 0.5
-            else:
-                break  # no decrease left in floating point
-            b, value, N = trial, new_value, new_N
-        return b, N
 
     def _bracketed_step(self, F, Y, weights, k):
         """Return the step of output k's intercept at which its slope is zero."""
@@ -221,12 +208,19 @@ class Loss(ABC):
         sign of a column stays in the domain where outputs are separate, since zero is
         in it.
         """
+        return self.rebalanced(N, Y, weights, *self.imbalance(N, Y, weights))
+
+    def imbalance(self, N, Y, weights):
+        """Return the sums over rows that ``rebalanced`` needs, those of each sign."""
         is_up = N > 0.0
         up = np.sum(N, axis=0, where=is_up)
-        down = -np.sum(N, axis=0, where=~is_up)
+        return up, -np.sum(N, axis=0, where=~is_up)
+
+    def rebalanced(self, N, Y, weights, up, down):
+        """Return ``balanced`` of some rows, given the sums over all."""
         if (np.abs(up - down) <= _EVEN * (up + down)).all():
             return N
-        least, out = np.minimum(up, down), N.copy()
+        is_up, least, out = N > 0.0, np.minimum(up, down), N.copy()
         np.multiply(N, ratio(least, up), out=out, where=is_up)
         np.multiply(N, ratio(least, down), out=out, where=~is_up)
         return out
@@ -293,9 +287,47 @@ def best_on_parabola(N, Y, weights, limit):
     return -(0.5 * s * quadratic + linear) * s
 
 
-def _is_balanced(N):
-    """Tell whether the columns of a gradient sum to next to nothing."""
-    return np.abs(N.sum(axis=0)).max() <= _BALANCED * np.abs(N).sum()
+def newton_intercept(at, second, n_outputs, max_iter=100):
+    """Return where Newton's method for the intercept ends, and whether it is balanced.
+
+    That is judged by the gradient before the last step.
+
+    Parameters
+    ----------
+    at : callable
+        Takes an intercept b, (n_outputs,); returns the loss there, the sums of the
+        columns of its gradient, and of absolute values of all of it.
+    second : callable
+        Takes b; returns the second derivatives, (n_outputs, n_outputs).
+    n_outputs : int
+        Number of outputs.
+    max_iter : int, default=100
+        Largest number of steps.
+    """
+    b = np.zeros(n_outputs)
+    value, slope, size = at(b)
+    for _ in range(max_iter):
+        direction = -np.linalg.pinv(second(b), rcond=1e-12, hermitian=True) @ slope
+        if -slope @ direction <= 1e-14 * abs(value):
+            # Too little to see in the value, but not in N: not if it goes far.
+            b = b + (direction if np.abs(direction).max() < 1.0 else 0.0)
+            break
+        step = 1.0
+        while step > 1e-10:
+            trial = b + step * direction
+            new = at(trial)
+            if new[0] < value:
+                break
+            step *= 0.5
+        else:
+            break  # no decrease left in floating point
+        b, (value, slope, size) = trial, new
+    return b, is_balanced_slope(slope, size)
+
+
+def is_balanced_slope(slope, size):
+    """Tell whether columns of a gradient sum to next to nothing beside its size."""
+    return np.abs(slope).max() <= _BALANCED * size
 
 
 def ratio(a, b):

@@ -1,7 +1,7 @@
 """The convex losses of the output layer, and the names that estimators know them by."""
 
 import numpy as np
-from scipy.special import expit, log_softmax, logsumexp, softmax, xlog1py, xlogy
+from scipy.special import expit, logsumexp, xlog1py, xlogy
 
 from sklearn_convexrelu.model.loss import (
     IDLE_CURVATURE,
@@ -296,7 +296,7 @@ class Softmax(Loss):
 
     def value_and_gradient(self, F, Y, weights):
         """Return ``L(F)`` and its gradient with respect to ``F``, shaped like ``F``."""
-        logs = log_softmax(F, axis=1)
+        logs = _log_softmax(F)
         value = -weights @ np.einsum("ij,ij->i", Y, logs)
         return value, weights[:, None] * (np.exp(logs) - Y)
 
@@ -309,7 +309,7 @@ class Softmax(Loss):
 
     def curvature(self, F, Y, weights):
         """Return ``(h, q)`` with ``h = weights P`` and ``q = sqrt(weights) P``."""
-        P = softmax(F, axis=1)
+        P = np.exp(_log_softmax(F))
         return weights[:, None] * P, np.sqrt(weights)[:, None] * P
 
     def conjugate(self, G, Y, weights):
@@ -324,14 +324,17 @@ class Softmax(Loss):
         """Return the scaling at which a probability reaches zero."""
         return room(Y, -N / weights[:, None])
 
-    def balanced(self, N, Y, weights):
-        """Return a point next to ``N`` in the conjugate's domain, columns summing to 0.
+    def imbalance(self, N, Y, weights):
+        """Return the sums over rows of the dual point, and of probabilities."""
+        return N.sum(axis=0), (weights[:, None] * Y + N).sum(axis=0)
+
+    def rebalanced(self, N, Y, weights, excess, totals):
+        """Return ``balanced`` of some rows, given the sums over all.
 
         Classes with too much probability give it to those with too little, in
         proportion, so that rows stay probabilities.
         """
         P = weights[:, None] * Y + N
-        excess, totals = N.sum(axis=0), P.sum(axis=0)
         given = P * ratio(np.maximum(excess, 0.0), totals)
         lacking = np.maximum(-excess, 0.0)
         shares = ratio(lacking, lacking.sum())
@@ -421,6 +424,12 @@ def classification_loss(name, *, is_exclusive):
     """
     loss = CLASSIFICATION_LOSSES[name]
     return Softmax() if loss is Logistic and is_exclusive else loss()
+
+
+def _log_softmax(F):
+    """Return what SciPy's function does, which takes no arrays of a device."""
+    F = F - F.max(axis=1, keepdims=True)
+    return F - np.log(np.exp(F).sum(axis=1, keepdims=True))
 
 
 def _residual_units(Y, constant):

@@ -6,6 +6,7 @@ import numpy as np
 from scipy import sparse
 from sklearn.utils import check_array
 
+from sklearn_convexrelu.data.cluster import is_spread
 from sklearn_convexrelu.data.rows import Rows
 from sklearn_convexrelu.model.norms import EUCLIDEAN, Norm, column_norms
 
@@ -348,7 +349,7 @@ def rows_of(X, n_inputs):
     """
     if isinstance(X, Rows):
         return X
-    is_array = isinstance(X, np.ndarray) or sparse.issparse(X)
+    is_array = isinstance(X, np.ndarray) or sparse.issparse(X) or is_spread(X)
     if not (is_array and X.ndim == 2 and X.dtype.kind == "f"):
         X = check_array(
             X,
@@ -377,7 +378,7 @@ def mapped(basis, A, axis):
 def features(shape, rows, directions):
     """Return the values of directions of a shape at all rows, (n_samples, K)."""
     K = directions.shape[1]
-    out = np.empty((len(rows), K), np.result_type(rows.dtype, directions))
+    out = rows.empty(K, dtype=np.result_type(rows.dtype, directions))
     prepared = shape.prepared(rows, directions)
     return rows.map(unit_values, shape.width(K), out, shape, prepared)
 
@@ -385,7 +386,7 @@ def features(shape, rows, directions):
 def outputs_for(rows, weights, intercept):
     """Return an array for the outputs, in the precision of products with weights."""
     dtype = np.result_type(rows.dtype, weights, intercept)
-    return np.empty((len(rows), len(intercept)), dtype)
+    return rows.empty(len(intercept), dtype=dtype)
 
 
 def unit_values(block, rows, shape, prepared):

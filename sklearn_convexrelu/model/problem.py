@@ -4,9 +4,15 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from sklearn_convexrelu.data.rows import Rows
+from sklearn_convexrelu.data.cluster import is_spread
+from sklearn_convexrelu.data.rows import FEW_ROWS, Rows
 from sklearn_convexrelu.model.loss import ROUNDED, Loss
 from sklearn_convexrelu.model.neurons import NEURONS, NeuronShape
+from sklearn_convexrelu.model.spread import (
+    best_dual_value,
+    best_intercept,
+    sums_over_rows,
+)
 from sklearn_convexrelu.model.subnetworks import TreeShape
 
 __all__ = ["Problem"]
@@ -23,9 +29,9 @@ class Problem:
     rows : Rows of shape (n_samples, n_inputs)
         Inputs of the hidden layer, a constant the last one where it has a bias. An
         array will do.
-    Y : ndarray of shape (n_samples, n_outputs)
-        Targets.
-    weights : ndarray of shape (n_samples,)
+    Y : ndarray or Spread of shape (n_samples, n_outputs)
+        Targets; with the rows of a cluster, on its workers.
+    weights : ndarray or Spread of shape (n_samples,)
         Positive sample weights that sum to one.
     loss : Loss
         Convex loss of the predictions.
@@ -108,10 +114,15 @@ class Problem:
 
     def loss_at(self, F):
         """Return the loss at predictions, (n_samples, n_outputs)."""
+        if is_spread(F):
+            return float(sums_over_rows(self, self.loss.value, F))
         return sum(self._by_rows(self.loss.value, F))
 
     def gradient_at(self, F, overwrites=False):
         """Return the gradient of the loss at predictions, maybe in their place."""
+        if is_spread(F):
+            args = F, self.Y, self.weights
+            return F.cluster.map(self.loss.gradient, F.tail, np.float64, *args)
         parts = self._by_rows(self.loss.gradient, F)
         N, first = F if overwrites else np.empty(F.shape), 0
         for part in parts:
@@ -128,6 +139,52 @@ class Problem:
             rows = slice(first, first + _ROWS)
             yield function(F[rows], self.Y[rows], self.weights[rows])
 
+    def constant(self, values):
+        """Return the predictions of a constant, which take no memory."""
+        if is_spread(self.Y):
+            return self.Y.constant(np.broadcast_to(values, self.Y.tail))
+        return np.broadcast_to(values, self.Y.shape)
+
+    def best_intercept(self, F):
+        """Return the vector b, (n_outputs,), of the least loss at ``F + b``."""
+        if is_spread(F):
+            return best_intercept(self, F)
+        return self.loss.best_intercept(F, self.Y, self.weights)
+
+    def balanced(self, N):
+        """Return a dual point next to N whose columns sum to zero."""
+        loss, Y, weights = self.loss, self.Y, self.weights
+        if not is_spread(N):
+            return loss.balanced(N, Y, weights)
+        sums = sums_over_rows(self, loss.imbalance, N)
+        args = N, Y, weights, *sums
+        return N.cluster.map(loss.rebalanced, N.tail, np.float64, *args)
+
+    def best_dual_value(self, N, limit):
+        """Return the best bound along a dual point, scaled by up to ``limit``."""
+        if is_spread(N):
+            return best_dual_value(self, N, limit)
+        return self.loss.best_dual_value(N, self.Y, self.weights, limit)
+
+    def conjugate(self, N):
+        """Return the conjugate of the loss at a dual point."""
+        if is_spread(N):
+            return float(sums_over_rows(self, self.loss.conjugate, N))
+        return self.loss.conjugate(N, self.Y, self.weights)
+
+    def advice(self, F):
+        """Return what the loss has to say to who fits these targets, or nothing."""
+        Y = self.Y
+        if is_spread(F):  # some of them tell as much
+            few = slice(None, None, max(len(F) // FEW_ROWS, 1))
+            F, Y = F[few], Y[few]
+        return self.loss.advice(F, Y)
+
+    def has_constant_output(self):
+        """Tell whether the targets of an output are all the same."""
+        Y = self.Y.bounds() if is_spread(self.Y) else self.Y
+        return bool((Y == Y[0]).all(axis=0).any())
+
     def null_network(self):
         """Return the best network without neurons: a constant, or zero."""
         intercept = np.zeros(self.n_outputs)
@@ -137,8 +194,7 @@ class Problem:
 
     def best_constant(self):
         """Return the constant prediction of least loss, (n_outputs,)."""
-        zero = np.broadcast_to(0.0, self.Y.shape)
-        return self.loss.best_intercept(zero, self.Y, self.weights)
+        return self.best_intercept(self.constant(0.0))
 
     def loss_scale(self):
         """Return the loss of the best constant prediction; tolerances multiply it.
@@ -149,10 +205,10 @@ class Problem:
         """
         if self.loss.exact is not self.loss:
             return replace(self, loss=self.loss.exact).loss_scale()
-        zero = np.broadcast_to(0.0, self.Y.shape)
-        if np.ptp(self.Y, axis=0).max() > ROUNDED * np.abs(self.Y).max():
-            value = self.loss_at(np.broadcast_to(self.best_constant(), self.Y.shape))
+        Y = self.Y.bounds() if is_spread(self.Y) else self.Y
+        if np.ptp(Y, axis=0).max() > ROUNDED * np.abs(Y).max():
+            value = self.loss_at(self.constant(self.best_constant()))
             if value > 0.0:
                 return value
-        at_zero = self.loss_at(zero)
+        at_zero = self.loss_at(self.constant(0.0))
         return at_zero if at_zero > 0.0 else 1.0

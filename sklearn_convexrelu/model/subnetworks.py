@@ -261,7 +261,7 @@ class TreeShape:
     def values(self, V, signs, X):
         """Return the outputs of sub-networks at the rows of X, (n_samples, K)."""
         rows = Rows.of(X)
-        out = np.empty((len(rows), len(V)), np.result_type(V, rows.dtype))
+        out = rows.empty(len(V), dtype=np.result_type(V, rows.dtype))
         prepared = self.prepared_leaves(rows, V, signs)
         return rows.map(unit_values, _WIDTH, out, self, prepared)
 
@@ -554,7 +554,7 @@ class GatedTreeNetwork:
         """Return the values of the units, (n_samples, n_gates, n_outputs)."""
         rows = Rows.of(X)
         n_gates, n_leaves, _, n_outputs = self.blocks.shape
-        values = np.empty((len(rows), n_gates, n_outputs))
+        values = rows.empty(n_gates, n_outputs)
         prepared = self.shape.prepared_leaves(
             rows, self.gates, self.signs.astype(np.float64)
         )

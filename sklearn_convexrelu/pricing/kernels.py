@@ -95,7 +95,7 @@ class Prices:
 
     def __init__(self, X, N):
         self.rows, self.N = Rows.of(X), N
-        self.dtype = np.result_type(self.rows.dtype, N)
+        self.dtype = np.result_type(self.rows.dtype, N.dtype)
         # One output: the price is linear in the pattern, so one product gives both the
         # price and its gradient, and the activations themselves are never needed.
         self._is_linear = N.shape[1] == 1

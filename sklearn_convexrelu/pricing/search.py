@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from sklearn_convexrelu.data.rows import FEW_ROWS, Rows
+from sklearn_convexrelu.data.rows import FEW_ROWS, Rows, largest, scaled
 from sklearn_convexrelu.model.norms import EUCLIDEAN
 from sklearn_convexrelu.patterns.geometry import Geometry
 from sklearn_convexrelu.pricing.ascent import ascend
@@ -212,9 +212,8 @@ class Pricer:
         """
         if effort.certifies and self.geometry.unlike:
             effort = effort.doubled()
-        rough, scale = self.rough, max(N.max(initial=0.0), -N.min(initial=0.0), 1e-300)
-        rough_N = np.empty(N.shape, self.precision)
-        np.divide(N, scale, out=rough_N, casting="same_kind")
+        rough, scale = self.rough, max(largest(N), 1e-300)
+        rough_N = scaled(N, scale, self.precision)
         exact, starts = Prices(self.rows, N), self.geometry.coordinates(known)
 
         def found_enough(found):

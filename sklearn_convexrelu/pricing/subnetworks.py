@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sklearn_convexrelu.data.rows import FEW_ROWS, Rows
+from sklearn_convexrelu.data.rows import FEW_ROWS, Rows, largest, scaled
 from sklearn_convexrelu.model.norms import ONE_NORM
 from sklearn_convexrelu.patterns.geometry import positive, steepest, unit
 from sklearn_convexrelu.pricing.exact import ExactPricing, serves
@@ -181,8 +181,8 @@ class TreePricer:
     @np.errstate(over="ignore", invalid="ignore")  # as ``Pricer.search``
     def search(self, N, known, rng, effort, enough=None):
         """Search by local ascent from starts that are worth one; return Candidates."""
-        effort, scale = _EFFORTS[effort], max(np.abs(N).max(initial=0.0), 1e-300)
-        rough_N = (N / scale).astype(self.precision)
+        effort, scale = _EFFORTS[effort], max(largest(N), 1e-300)
+        rough_N = scaled(N, scale, self.precision)
         prices = _TreePrices(self.rough, rough_N, self.shape, self.squares)
         W, signs = self._along_axes(known)
         if effort.n_batches:
@@ -371,7 +371,7 @@ class _TreePrices:
 
     def __init__(self, rows, N, shape, squares=None):
         self.rows, self.N, self.shape = rows, N, shape
-        self.dtype = np.result_type(rows.dtype, N)
+        self.dtype = np.result_type(rows.dtype, N.dtype)
         # Those of the axes, for ascents; a sub-network's leaves one after another.
         self.squares = None if squares is None else np.tile(squares, shape.n_leaves)
 

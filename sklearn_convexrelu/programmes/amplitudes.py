@@ -6,7 +6,7 @@ from scipy.linalg.lapack import dposv
 from scipy.optimize import nnls
 
 from sklearn_convexrelu.data.rows import FEW_ROWS
-from sklearn_convexrelu.model.neurons import features, unit_values
+from sklearn_convexrelu.model.neurons import features
 
 __all__ = ["Features", "best_amplitudes"]
 
@@ -69,15 +69,6 @@ class Features:
         if squares:
             width *= min(1.0, _SQUARES_WIDTH / max(self.n_units, 1))
         return self.rows.reduce(_of_values, width, self, kernel, args)
-
-    def taken(self, index):
-        """Return the features at some of the rows, which are kept."""
-        if self._kept is not None:
-            return self._kept[index]
-        rows = self.rows.take(index)
-        values = np.empty((len(rows), self.n_units))
-        width = self.shape.width(self.n_units)
-        return rows.map(unit_values, width, values, self.shape, self.prepared)
 
     def block(self, block, rows):
         """Return the values at a block, (n, n_units)."""
@@ -179,7 +170,8 @@ class _Model:
 
     def objective(self, c, b):
         """Return the objective and the predictions."""
-        problem, F = self.problem, np.empty(self.problem.Y.shape)
+        problem = self.problem
+        F = self.features.rows.empty(problem.n_outputs)
         (loss,) = self.features.reduce(_loss, c[:, None] * self.A, b, problem, F)
         return loss + problem.alpha * c.sum(), F
 
@@ -190,9 +182,8 @@ class _Model:
         those in the amplitudes and in the intercept.
         """
         problem, A = self.problem, self.A
-        slopes, gradient_b, size = self.features.reduce(_slopes, F, problem)
+        slopes, gradient_b, size, (S, H_mixed, H_b) = self.derivatives(F)
         gradient = np.einsum("kc,kc->k", slopes, A) + problem.alpha
-        S, H_mixed, H_b = self.hessian(F)
         lift_c = lift * size
         if not problem.fit_intercept:
             S = _lifted(S, lift_c)
@@ -209,27 +200,25 @@ class _Model:
         drop = 0.5 * gradient_b @ inverse @ gradient_b
         return (step_c, step_b), drop - (gradient + 0.5 * S @ step_c) @ step_c
 
-    def hessian(self, F):
-        """Return second derivatives: amplitudes (K, K), mixed (K, C), intercept (C, C).
+    def derivatives(self, F):
+        """Return what ``_slopes`` does, and second derivatives at predictions F.
 
-        Those of the squared loss are the same everywhere. Where steps are not exact
-        anyway, some of many rows do. Rows come sorted, so every so many of them are a
-        fair sample.
+        These are of amplitudes (K, K), mixed (K, C), and of the intercept (C, C). Those
+        of the squared loss are the same everywhere. Where steps are not exact anyway,
+        some of many rows do. Rows come sorted, so every so many of them are a fair
+        sample.
         """
         problem, A = self.problem, self.A
         if problem.loss.is_quadratic:
             if self._hessian is None:
                 sums = self.features.reduce(_moments, problem.weights, squares=True)
-                self._hessian = _of_moments(A, problem.weights.sum(), *sums)
-            return self._hessian
+                self._hessian = _of_moments(A, *sums)
+            return *self.features.reduce(_slopes, F, problem), self._hessian
         step = max(len(F) // _HESSIAN_ROWS, 1)
-        if step == 1:
-            args = F, A, problem, 1.0
-            return self.features.reduce(_second_derivatives, *args, squares=True)
-        few = slice(None, None, step)
-        total = problem.weights[few].sum()
-        values = self.features.taken(few)
-        return _second_derivatives(values, few, F, A, problem, total)
+        *first, total, H, H_mixed, H_b = self.features.reduce(
+            _derivatives, F, problem, A, step, squares=step == 1
+        )
+        return *first, (H / total, H_mixed / total, H_b / total)
 
 
 def _loss(values, rows, outputs, b, problem, F):
@@ -252,8 +241,9 @@ def _slopes(values, rows, F, problem):
 
 def _moments(values, rows, weights):
     """Kernel: weighted second and first moments of the values."""
-    weighted = values * np.sqrt(weights[rows])[:, None]
-    return weighted.T @ weighted, weights[rows] @ values
+    weights = weights[rows]
+    weighted = values * np.sqrt(weights)[:, None]
+    return weights.sum(), weighted.T @ weighted, weights @ values
 
 
 def _of_moments(A, total, squares, sums):
@@ -261,14 +251,25 @@ def _of_moments(A, total, squares, sums):
     return squares * (A @ A.T), sums[:, None] * A, total * np.eye(A.shape[1])
 
 
-def _second_derivatives(values, rows, F, A, problem, total):
-    """Kernel: second derivatives of the loss, weights divided by their ``total``."""
-    weights = problem.weights[rows] / total
+def _derivatives(values, rows, F, problem, A, step):
+    """Kernel: ``_slopes``, and weight and second derivatives of every so many rows."""
+    few = slice(rows.start, rows.stop, step)
+    return (
+        *_slopes(values, rows, F, problem),
+        problem.weights[few].sum(),
+        *_second_derivatives(values[::step], few, F, A, problem),
+    )
+
+
+def _second_derivatives(values, rows, F, A, problem):
+    """Return second derivatives of the loss in amplitudes and intercept."""
+    weights = problem.weights[rows]
     h, q = problem.loss.curvature(F[rows], problem.Y[rows], weights)
     # Most rows of a loss that is linear in pieces have none.
     bent = [np.flatnonzero(h[:, k]) for k in range(problem.n_outputs)]
     roots = [
-        values[on] * np.sqrt(h[on, k, None]) * A[:, k] for k, on in enumerate(bent)
+        values[on] * np.sqrt(h[:, k][on])[:, None] * A[:, k]
+        for k, on in enumerate(bent)
     ]
     Z = np.vstack(roots)
     H, H_mixed = Z.T @ Z, (values.T @ h) * A
