@@ -27,6 +27,7 @@ from sklearn_convexrelu.model.neurons import NEURONS
 from sklearn_convexrelu.model.solution import Status
 from sklearn_convexrelu.model.subnetworks import TreeShape
 from sklearn_convexrelu.programmes import chosen_patterns as choice
+from sklearn_convexrelu.programmes import fixed_patterns
 from sklearn_convexrelu.programmes.cvxpy_backend import CvxpyBackend
 from sklearn_convexrelu.programmes.fixed_patterns import FixedPatterns
 
@@ -427,8 +428,10 @@ def test_gates_of_extreme_size(size):
     assert_allclose(same.objective_, model.objective_, rtol=1e-6)
 
 
-def stalling():
-    """Return data and options on which the interior point method stalls."""
+@pytest.fixture
+def stalling(monkeypatch):
+    """Data and options on which the interior point method stalls, all cells listed."""
+    monkeypatch.setattr(fixed_patterns, "serves_pairs", lambda problem: False)
     X = np.array([[-0.03], [0.65], [-0.65], [-1.83], [0.03]])
     y = np.array([0.48, -2.07, -1.06, -0.62, 0.34])
     options = {"loss": "huber", "huber_threshold": 0.4, "patterns": "exact"}
@@ -436,8 +439,8 @@ def stalling():
     return X, y, options | {"subnetwork_widths": (2,)}
 
 
-def test_where_the_interior_point_stalls_small_programmes_go_to_cvxpy(capsys):
-    X, y, options = stalling()
+def test_where_the_interior_point_stalls_small_programmes_go_to_cvxpy(stalling, capsys):
+    X, y, options = stalling
     named = ConvexReLURegressor(solver="interior_point", **options)
     with pytest.warns(UserWarning, match="no step"):
         named.fit(X, y)
@@ -456,8 +459,10 @@ def test_where_the_interior_point_stalls_small_programmes_go_to_cvxpy(capsys):
 
 
 @pytest.mark.parametrize("outcome", ["fails", "is no better", "is inaccurate"])
-def test_what_stalled_stands_where_cvxpy_does_not_converge(outcome, monkeypatch):
-    X, y, options = stalling()
+def test_what_stalled_stands_where_cvxpy_does_not_converge(
+    outcome, stalling, monkeypatch
+):
+    X, y, options = stalling
     named = ConvexReLURegressor(solver="interior_point", **options)
     with pytest.warns(ConvergenceWarning, match="no step"):
         named.fit(X, y)

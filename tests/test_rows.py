@@ -493,6 +493,7 @@ ASKING_FOR_THE_ARRAY = {
     "patterns.geometry",  # a sample
     "pricing.exact",
     "pricing.l1",  # exact pricing
+    "pricing.pairs",  # exact pricing of few rows
     "pricing.search",
     "pricing.subnetworks",
     "programmes.central_path",
@@ -500,6 +501,7 @@ ASKING_FOR_THE_ARRAY = {
     "programmes.cvxpy_backend",
     "programmes.fista",
     "programmes.fixed_patterns",
+    "programmes.generated_cells",
     "programmes.group_lasso",
     "programmes.linear_map",
     "programmes.low_rank",

@@ -38,6 +38,7 @@ from sklearn_convexrelu.data.rows import largest
 from sklearn_convexrelu.data.statement import are_constant
 from sklearn_convexrelu.data.units import Units
 from sklearn_convexrelu.model.solution import Solution, Status, certified_record
+from sklearn_convexrelu.pricing.pairs import serves_pairs
 from sklearn_convexrelu.pricing.search import (
     FAIR,
     FIRST,
@@ -276,8 +277,8 @@ class _Run:
     tolerance : float
         The gap that solutions are to have.
     aim : float
-        The gap to reach in the loop: of sub-networks less, by what their certificate
-        will allow for what searches are known to miss.
+        The gap to reach in the loop: of sub-networks that are searched less, by what
+        their certificate will allow for what searches are known to miss.
     point : Point
         The network at present.
     priced : tuple or None
@@ -289,10 +290,16 @@ class _Run:
         self.problem, self.point, self.priced = problem, None, None
         self.started = time.perf_counter()
         self.scale = problem.loss_scale()
-        self.tolerance = self.aim = solver.tol * self.scale
-        if problem.shape.is_tree:
-            self.aim = max(self.tolerance - missed(problem), 0.5 * self.tolerance)
+        self.tolerance = solver.tol * self.scale
+        self.aim = self._aim(problem)
         self.first_care, self.effort, self.tracks = Care.QUICK, solver.hardest(), False
+
+    def _aim(self, problem):
+        """Return the gap to reach in the loop."""
+        proves = self.solver.proves and serves_pairs(problem.until(None))
+        if not problem.shape.is_tree or proves:
+            return self.tolerance
+        return max(self.tolerance - missed(problem), 0.5 * self.tolerance)
 
     @cached_property
     def steps(self):

@@ -232,21 +232,42 @@ def price_bound(problem, N):
     and Cauchy-Schwarz bounds the sum by ``sqrt(sum_i v_i+ * lmax(X^T diag(v+) X))``
     times the largest 2-norm of u. Both signs of v are taken, and columns are combined
     by their squares. Under the 1-norm the convex part at single inputs is a bound too,
-    and the smaller one is taken. Values of sub-networks of cost one are at most
-    ``reach ||X||_2`` in length. Signs of weights, of monotone networks, leave fewer.
+    and the smaller one is taken. Signs of weights, of monotone networks, leave fewer
+    units. Sub-networks: see ``_bound_of_trees``.
     """
-    rows = problem.rows
+    rows, norm = problem.rows, problem.shape.norm
     if problem.shape.is_tree:
-        squares = rows.reduce(_signed_squares, N.shape[1], N)
-        size = np.sqrt(_largest_moment(rows))
-        return float(problem.shape.reach * size * np.sqrt(np.maximum(*squares).sum()))
-    norm = problem.shape.norm
+        return _bound_of_trees(problem, N)
     halves, radius = 0.5 * norm.dual_lengths(rows.sums(N)), norm.radius(rows.n_inputs)
     bounds = [
         halves + 0.5 * radius * _part_of_sign(rows, N, sign) for sign in (1.0, -1.0)
     ]
     bound = float(np.linalg.norm(np.maximum(*bounds)))
     return min(bound, _largest_parts(rows, N)) if norm == ONE_NORM else bound
+
+
+def _bound_of_trees(problem, N):
+    """Return a number that no price of sub-networks exceeds, of any depth.
+
+    A neuron's value is between zero and the sum of those of its children with a plus,
+    so a sub-network's is between zero and ``sum_p relu(x v_p)`` over its leaves. With
+    the lengths of the leaves at most ``reach`` in sum its price is ``reach`` times the
+    one of a neuron where N is positive, or negative, alone. That is bounded as the
+    price of neurons is, and by ``||X||_2 ||N+||_2``; the smaller one is taken. What
+    neurons with a minus take away is not seen: it is a weak bound.
+    """
+    rows, norm = problem.rows, problem.shape.norm
+    radius, largest = norm.radius(rows.n_inputs), []
+    size = radius * np.sqrt(_largest_moment(rows))
+    squares = rows.reduce(_signed_squares, N.shape[1], N)
+    for sign, square in zip((1.0, -1.0), squares, strict=True):
+        (sums,) = rows.reduce(_sums_of_sign, N.shape[1], N, sign)
+        halves = norm.dual_lengths(sums) + radius * _part_of_sign(rows, N, sign)
+        bound = np.minimum(0.5 * halves, size * np.sqrt(square))
+        if norm == ONE_NORM:  # convex in u, so the most is at single inputs
+            bound = np.minimum(bound, rows.input_totals(N, sign).max(axis=(0, 1)))
+        largest.append(bound)
+    return float(problem.shape.reach * np.linalg.norm(np.maximum(*largest)))
 
 
 def _largest_parts(rows, N):
@@ -297,6 +318,10 @@ def _square(block, rows, N):
 
 def _signed_squares(block, rows, N):
     return tuple((np.maximum(s * N[rows], 0.0) ** 2).sum(axis=0) for s in (1.0, -1.0))
+
+
+def _sums_of_sign(block, rows, N, sign):
+    return (block.sums(np.maximum(sign * N[rows], 0.0)),)
 
 
 def _part_total(block, rows, *part):

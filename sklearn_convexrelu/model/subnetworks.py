@@ -97,10 +97,10 @@ class TreeShape:
     def resolution(self):
         """What a search is known to miss of a gap, in losses of the best constant.
 
-        Where the optimum of three layers was enumerated (n = 5 and 6, one feature, both
-        penalties, 72 fits with tolerances of 1e-3 and 1e-5) objectives lay up to 2.7e-4
-        above it while the prices found claimed next to nothing; of four layers on 79 x
-        16 heavy-tailed rows, 9e-4 above that of another network.
+        Where exact pricing proves the optimum of three layers bounds lay up to 5e-5 of
+        it above (48 fits, ``benchmarks/subnetworks.py``) on tables searched to the best
+        of each cell; before that 1.6e-3 in two of 72, else 2.5e-4. Of four layers
+        on 79 x 16 heavy-tailed rows, 9e-4 above that of another network.
         """
         return 5e-4 * len(self.widths)
 

@@ -21,7 +21,7 @@ from sklearn_convexrelu.patterns.arrangements import enumerate_patterns
 from sklearn_convexrelu.patterns.geometry import second_moment_roots
 from sklearn_convexrelu.patterns.monotone import monotone_patterns
 
-__all__ = ["TreeCells", "enumerate_trees", "sample_trees", "trees_of"]
+__all__ = ["TreeCells", "enumerate_trees", "point_inside", "sample_trees", "trees_of"]
 
 # Batches without a new cell before sampling ends, and their size. Asked for all cells
 # of two tables (4 and 5 rows, two children) samples find 695; with half and double the
@@ -220,7 +220,7 @@ def _with_sides(cells, shape, X):
         outputs = np.full(len(cells), output)
         sides = shape.leaf_sides(cells.signs, outputs).reshape(len(cells), -1)
         for k, (cones, side) in enumerate(zip(cells.cones, sides, strict=True)):
-            inside = _inside(_with_weights(cones, side, monotone), rows)
+            inside = point_inside(_with_weights(cones, side, monotone), rows)
             if inside is not None:
                 one = cells.taken(slice(k, k + 1))
                 found.append(replace(one, gates=inside[None], outputs=outputs[:1]))
@@ -405,7 +405,7 @@ def _parents(children, rows):
             tried[open_rows[depth]] = sign
             tried[open_rows[depth + 1 :]] = 0
             own = _over(tried * masks, len(rows))
-            point = _inside(np.concatenate([cones, own]), rows)
+            point = point_inside(np.concatenate([cones, own]), rows)
             if point is not None:
                 stack.append((tried, depth + 1, point))
     return found
@@ -417,7 +417,7 @@ def _over(cone, n_rows):
     return np.pad(cone.astype(np.int8), ((0, 0), (0, more)))[None]
 
 
-def _inside(cones, X):
+def point_inside(cones, X):
     """Return leaf vectors strictly inside cones, or None where there is no interior.
 
     They are looked for in units in which the data vary alike in all directions. A cell

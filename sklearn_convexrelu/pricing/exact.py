@@ -42,6 +42,7 @@ from sklearn_convexrelu.pricing.sweeps import CircleSweep, Points, SphereSweep
 __all__ = [
     "ExactPrices",
     "ExactPricing",
+    "distance_to_planes",
     "serves",
     "serves_rows",
     "effective_rank",
@@ -220,7 +221,7 @@ class ExactPricing:
         scale = np.abs(self._X).max()
         Z = (self._X / scale) @ self._basis
         planes, plane_of, norms = merge_parallel(Z)
-        errors = _distance_to_planes(Z, planes[plane_of], norms)
+        errors = distance_to_planes(Z, planes[plane_of], norms)
         self._rows, self._plane_of, self._norms = Z, plane_of, norms
         self._merge_error = scale * errors
         self.n_planes = len(planes)
@@ -324,7 +325,7 @@ def _checked_matrix(X):
     return X
 
 
-def _distance_to_planes(Z, planes, norms):
+def distance_to_planes(Z, planes, norms):
     """Distance from each row to the multiple of its plane's normal put in its place."""
     sign = np.where((Z * planes).sum(axis=1) < 0, -1.0, 1.0)
     return row_norms(Z - (sign * norms)[:, None] * planes)

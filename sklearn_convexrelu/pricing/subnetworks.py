@@ -1,5 +1,7 @@
 """Pricing of sub-networks: local search from starts that are worth one.
 
+Two leaves on data of rank two are priced exactly, see ``pairs.py``.
+
 As for single neurons, the price of a sub-network of cost one at the dual point N is
 ``||N^T phi(X)||_2``. It has many more local maxima, and good sub-networks share leaves.
 So starts are drawn in numbers and scored in one product, and only the best ascended:
@@ -24,6 +26,7 @@ from sklearn_convexrelu.pricing.kernels import (
     settled_sides,
 )
 from sklearn_convexrelu.pricing.l1 import OneNormPricer
+from sklearn_convexrelu.pricing.pairs import PairPricing, serves_pairs
 from sklearn_convexrelu.pricing.rays import RayPricing, has_few_rays
 from sklearn_convexrelu.pricing.search import (
     FAIR,
@@ -37,6 +40,7 @@ from sklearn_convexrelu.pricing.search import (
     WIDE,
     Pricer,
 )
+from sklearn_convexrelu.pricing.tree_polish import is_affordable, polished
 
 __all__ = ["TreePricer", "exact_pricing_of", "pricer_of", "totals_of"]
 
@@ -48,6 +52,10 @@ _CUT = 8  # steps after which the worse half of an ascent is given up: 0.9, 1.0
 _MOMENTUM = 0.8  # 0.6 and 0.9: 0.9, 0.9
 _SWAPPED = 0.6  # of the hops exchange a leaf, the others are noise: 0.95, 1.0
 _HOP_LEADERS = 10, 40  # 1.0, 1.0
+_MOST_EXACT = 40  # sub-networks that an exact pass adds
+# Rounds, and what leaders are told apart by. At 96 dual points whose largest price is
+# known hard searches lacked more than 1e-3 of it 16 times, with this once.
+_POLISHES, _POLISH_COSINE = 3, 0.999
 _MOST_COMPARED = 600  # candidates that are looked at for distinct ones: 0.9, 1.0
 # Copies of each priced neuron with a leaf that shifts it. Without them five seeds of a
 # small table with a constant column 10, 100 or 1e6 long had objectives of .648 in the
@@ -67,6 +75,7 @@ class _TreeEffort:
     n_steps: int = 30
     n_raw: int = 0  # ascended unscored: narrow maxima at kinks score badly
     n_scored_a_hop: int = 20  # for each that is ascended
+    n_polished: int = 0  # in each of the rounds at the end, where that is affordable
 
 
 # The same fits took 0.8 and 1.36 times as long with half and double the hops, 0.9 and
@@ -77,11 +86,11 @@ _EFFORTS = {
     NEAR: _TreeEffort(0, 0, 0, 0, 15),
     LIGHT: _TreeEffort(),
     TRACK: _TreeEffort(),
-    FIRST: _TreeEffort(3000, 100, 1, 4, 60, 300),
-    FAIR: _TreeEffort(3000, 100, 1, 6, 60, 300),
-    HARD: _TreeEffort(3000, 100, 2, 12, 60, 1000),
-    WIDE: _TreeEffort(3000, 100, 2, 12, 60, 1000),  # as hard
-    FINE: _TreeEffort(3000, 100, 4, 24, 60, 3000),
+    FIRST: _TreeEffort(3000, 100, 1, 4, 60, 300, n_polished=20),
+    FAIR: _TreeEffort(3000, 100, 1, 6, 60, 300, n_polished=20),
+    HARD: _TreeEffort(3000, 100, 2, 12, 60, 1000, n_polished=20),
+    WIDE: _TreeEffort(3000, 100, 2, 12, 60, 1000, n_polished=20),  # as hard
+    FINE: _TreeEffort(3000, 100, 4, 24, 60, 3000, n_polished=40),
 }
 
 
@@ -92,13 +101,16 @@ def pricer_of(problem, *, exact=True):
         kind = OneNormPricer if norm == ONE_NORM else Pricer
         options = {"exact": exact, "norm": norm, "monotone": monotone}
         return kind(problem.rows, problem.n_outputs, **options)
-    return TreePricer(problem.rows, problem.n_outputs, problem.shape)
+    pricing = exact_pricing_of(problem) if exact else None
+    return TreePricer(problem.rows, problem.n_outputs, problem.shape, pricing)
 
 
 def exact_pricing_of(problem):
     """Return the exact pricing of a problem, or None where there is none to afford."""
     if serves(problem):
         return ExactPricing(problem.rows.array())
+    if serves_pairs(problem):
+        return PairPricing(problem.rows.array(), problem.shape)
     shape, rows = problem.shape, problem.rows
     if shape.is_tree:
         return None
@@ -126,8 +138,8 @@ class TreePricer:
 
     n_handed = BATCH  # as of ``Pricer``
 
-    def __init__(self, X, n_outputs, shape):
-        self.rows, self.shape = Rows.of(X), shape
+    def __init__(self, X, n_outputs, shape, exact=None):
+        self.rows, self.shape, self._exact = Rows.of(X), shape, exact
         kind = OneNormPricer if shape.norm == ONE_NORM else Pricer
         self.neurons = kind(
             self.rows, n_outputs, exact=False, norm=shape.norm, monotone=shape.monotone
@@ -169,12 +181,23 @@ class TreePricer:
         values = self.shape.values(self.shape.leaves(W), signs, self.few)
         return values.astype(np.float64) * self.factors
 
-    @np.errstate(over="ignore", invalid="ignore")  # as ``Pricer.search``
     def price(self, N, known, rng, effort, enough=None):
-        """Return Candidates and None: a search bounds nothing.
+        """Return Candidates, and what no price exceeds (None: a search cannot tell).
 
         The parameters are those of ``Pricer.price``.
         """
+        if self._exact is None or not effort.certifies:
+            return self.search(N, known, rng, effort, enough), None
+        searched = self.search(N, known, rng, LIGHT)
+        if enough is not None and enough(searched.best):
+            return searched, None
+        exact = self._exact.price(N, _MOST_EXACT, searched.best)
+        candidates = searched.joined(exact.directions.T, exact.values)
+        return candidates, candidates.best + self._exact.slack(N)
+
+    @np.errstate(over="ignore", invalid="ignore")  # as ``Pricer.search``
+    def search(self, N, known, rng, effort, enough=None):
+        """Search by local ascent from starts that are worth one; return Candidates."""
         effort, scale = _EFFORTS[effort], max(largest(N), 1e-300)
         rough_N = scaled(N, scale, self.precision)
         prices = _TreePrices(self.rough, rough_N, self.along, self.squares)
@@ -199,10 +222,33 @@ class TreePricer:
             W = W @ self.geometry.axes.T
         if self.shape.monotone is not None:  # but for rounding they are
             W = self.shape.within(W, signs, self.shape.sides(W, signs))
-            W /= self.shape.costs(W)[:, None, None] ** (1.0 / self.shape.degree)
+        # Of cost one in double too: single precision leaves prices 1e-7 off.
+        costs = np.maximum(self.shape.costs(W), _TINY) ** (1.0 / self.shape.degree)
+        W /= costs[:, None, None]
         totals = _TreePrices(self.rows, N, self.shape).totals(W, signs)
-        directions = np.vstack([W.reshape(len(W), -1).T, signs.T])
-        return Candidates.sorted(directions, totals), None
+        candidates = Candidates.sorted(_directions(W, signs), totals)
+        if not effort.n_polished or (enough is not None and enough(candidates.best)):
+            return candidates
+        return self._polished(candidates, N, rng, effort.n_polished)
+
+    def _polished(self, candidates, N, rng, count):
+        """Join the best of the cells of the leaders, in rounds."""
+        if not is_affordable(self.rows, N.shape[1], self.shape):
+            return candidates
+        shape, prices = self.shape, _TreePrices(self.rows, N, self.shape)
+        for _ in range(_POLISHES):
+            leaders = candidates.distinct(count, _POLISH_COSINE, self.signature)
+            W, signs = shape.unpacked(leaders.directions)
+            V, signs = polished(
+                self.rows.array(), N, shape, shape.leaves(W), signs, rng
+            )
+            W = shape.coordinates(V)
+            costs = np.maximum(shape.costs(W), _TINY) ** (1.0 / shape.degree)
+            W /= costs[:, None, None]
+            candidates = candidates.joined(
+                _directions(W, signs), prices.totals(W, signs)
+            )
+        return candidates
 
     def _with_neurons(self, W, signs, N, rng):
         """Add priced neurons, as sub-networks of equal leaves or of one leaf."""
@@ -518,6 +564,11 @@ def _lengths(W):
 def _unit(W):
     """Return coordinates of length one."""
     return W / np.maximum(_lengths(W), _TINY)[:, None, None].astype(W.dtype)
+
+
+def _directions(W, signs):
+    """Return sub-networks as columns, see ``TreeNetwork.directions``."""
+    return np.vstack([W.reshape(len(W), -1).T, signs.T])
 
 
 def _columns(W):

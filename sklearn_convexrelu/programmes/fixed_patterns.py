@@ -16,8 +16,10 @@ from sklearn_convexrelu.model.norms import NORMS
 from sklearn_convexrelu.model.solution import Solution, Status
 from sklearn_convexrelu.patterns.planes import keeps_all
 from sklearn_convexrelu.pricing.judged import judged
+from sklearn_convexrelu.pricing.pairs import serves_pairs
 from sklearn_convexrelu.programmes.chosen_patterns import ChoiceMemory, chosen_patterns
 from sklearn_convexrelu.programmes.chosen_solver import Method
+from sklearn_convexrelu.programmes.generated_cells import GeneratedCells
 from sklearn_convexrelu.programmes.group_lasso import (
     GroupLasso,
     refuse_nested_outputs,
@@ -111,8 +113,18 @@ class FixedPatterns:
         make = partial(chosen_patterns, problem, given, *rest, gated=self.gated)
         return self._memory.recall(problem, given, make)
 
-    def programme(self, problem):
-        """Return the programme of a problem, and what recovers a network from it."""
+    def over(self, problem):
+        """Return what solves the programme of a problem at any penalty strength."""
+        self._refuse(problem)
+        is_list = not isinstance(self.patterns, str) or self.patterns != "exact"
+        # A linear part may be worth taking in where no cell is: those are listed.
+        is_plain = problem.linear is None and not self.gated
+        if is_list or not is_plain or not serves_pairs(problem):
+            return _Listed(*self.programme(problem), self._method())
+        return GeneratedCells(problem, self._method(), self.seed)
+
+    def _refuse(self, problem):
+        """Raise for a norm, or outputs, that the programme does not have."""
         if problem.shape.norm not in NORMS.values():
             raise ValueError(
                 f"Programmes over given patterns have the 2-norm or the 1-norm, not "
@@ -127,6 +139,10 @@ class FixedPatterns:
                     "or 'cvxpy'."
                 )
         refuse_nested_outputs(problem)
+
+    def programme(self, problem):
+        """Return the programme of a problem, and what recovers a network from it."""
+        self._refuse(problem)
         chosen = self.chosen(problem)
         if problem.shape.is_tree:
             recover = gated_trees if self.gated else tree_network
@@ -167,10 +183,10 @@ class FixedPatterns:
 
     def largest_alpha(self, problem):
         """Return the least strength at which a constant is best over the patterns."""
-        programme = self.programme(problem)[0]
-        if not programme.n_units:
+        over = self.over(problem)
+        if not over.n_units:
             return 0.0
-        price, N = least_price_of_constant(problem, programme.priced)
+        price, N = least_price_of_constant(problem, over.priced_at)
         return beyond_rounding(problem, N, price)
 
     def on_inputs(self, basis):
@@ -225,8 +241,8 @@ class FixedPatterns:
         # Asked between steps: what a programme has reached is still to be certified.
         deadline = problem.rows.deadline
         problem = problem.until(None)
-        programme, network_of = self.programme(problem)
-        if not programme.n_units:
+        over = self.over(problem)
+        if not over.n_units:
             tolerance = self.tol * problem.loss_scale()
             for alpha in alphas:
                 network, certificate, _ = self.constant(problem.with_alpha(alpha))
@@ -234,18 +250,17 @@ class FixedPatterns:
                     network, certificate, Status.CONVERGED, tolerance
                 )
             return
-        method = self._method()
         watch = None
         if callback is not None or deadline is not None:
 
-            def watch(record, blocks):
-                stops = callback is not None and callback(record, network_of(blocks))
+            def watch(record, network):
+                stops = callback is not None and callback(record, network())
                 return stops or (deadline is not None and deadline.has_passed)
 
         for alpha in alphas:
             at_alpha = problem.with_alpha(alpha)
-            solved = method.solve(programme.at(alpha), watch)
-            network = with_few_units(at_alpha, network_of(solved.blocks))
+            solved, network = over.solve(alpha, watch)
+            network = with_few_units(at_alpha, network)
             slack, bound = _DUST * solved.tolerance, solved.lower_bound
             network = without_dust(at_alpha, network, slack, bound)
             status = solved.status
@@ -286,3 +301,42 @@ class FixedPatterns:
     def _over_all(self, problem, network, N=None):
         """Return the certificate of a ReLU network among all networks."""
         return judged(problem, network, self.seed, N=N)[0]
+
+
+@dataclass(frozen=True)
+class _Listed:
+    """A programme over patterns that are all at hand; see ``GeneratedCells``.
+
+    Attributes
+    ----------
+    programme : GroupLasso
+        The programme, at whatever alpha.
+    network_of : callable
+        Recovers the network of its blocks.
+    method : Method
+        What solves it.
+    """
+
+    programme: GroupLasso
+    network_of: object
+    method: Method
+
+    @property
+    def n_units(self):
+        """Number of units."""
+        return self.programme.n_units
+
+    def priced_at(self, N):
+        """Return the largest price; see ``least_price_of_constant``."""
+        return self.programme.priced(N)
+
+    def solve(self, alpha, watch=None):
+        """Return the solution at a strength, and its network."""
+        follow = None
+        if watch is not None:
+
+            def follow(record, blocks):
+                return watch(record, lambda: self.network_of(blocks))
+
+        solved = self.method.solve(self.programme.at(alpha), follow)
+        return solved, self.network_of(solved.blocks)

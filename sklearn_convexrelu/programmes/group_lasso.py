@@ -26,13 +26,14 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
-from scipy.optimize import linprog, nnls
+from scipy.optimize import linprog
 
 from sklearn_convexrelu.certificates.kinks import MOST_CUTS, least_price_of_constant
 from sklearn_convexrelu.model.chunks import chunks
 from sklearn_convexrelu.model.linear import Linear
 from sklearn_convexrelu.model.problem import Problem
 from sklearn_convexrelu.model.solution import Status
+from sklearn_convexrelu.patterns.geometry import cone_multipliers
 
 __all__ = [
     "Blocks",
@@ -404,7 +405,7 @@ class GroupLasso:
         That is the direction's projection on the unit's cone.
         """
         rays = self._rays(g, direction.size)
-        multipliers = nnls(rays, direction.ravel())[0]
+        multipliers = cone_multipliers(rays, direction.ravel())
         return direction.ravel() - rays @ multipliers, rays, multipliers
 
     def _rays(self, g, size):
@@ -444,7 +445,7 @@ class GroupLasso:
                 break
             weights = points / points.sum()
             roots = np.repeat(np.sqrt(weights), rest.shape[1])
-            multipliers = nnls(roots[:, None] * rays, roots * direction)[0]
+            multipliers = cone_multipliers(roots[:, None] * rays, roots * direction)
         return least
 
     def pushed_inside(self, blocks):

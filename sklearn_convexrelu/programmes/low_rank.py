@@ -24,9 +24,8 @@ from sklearn_convexrelu.certificates.certificate import (
     price_bound,
 )
 from sklearn_convexrelu.data.units import Units
-from sklearn_convexrelu.pricing.exact import ExactPricing, serves
 from sklearn_convexrelu.pricing.judged import judged
-from sklearn_convexrelu.pricing.subnetworks import pricer_of
+from sklearn_convexrelu.pricing.subnetworks import exact_pricing_of, pricer_of
 
 __all__ = ["LowRank", "LowRankGuarantee"]
 
@@ -307,7 +306,7 @@ class Reduction:
     @cached_property
     def exact(self):
         """The exact pricing of the reduced problem, None where it costs too much."""
-        return ExactPricing(self.problem.X) if serves(self.problem) else None
+        return exact_pricing_of(self.problem)
 
     def gradient_norm(self, N):
         """Return the spectral norm of ``diag(s / S)^(-1/2) N``."""
