@@ -332,6 +332,8 @@ class _Model:
         *first, total, H, H_mixed, H_z = self.features.reduce(
             _derivatives, F, columns, problem, A, step, squares=step == 1
         )
+        if step == 1:  # weights sum to one, but for rounding
+            return *first, (H, H_mixed, H_z)
         return *first, (H / total, H_mixed / total, H_z / total)
 
 
