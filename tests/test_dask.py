@@ -387,6 +387,7 @@ def test_what_is_refused_before_any_work(client):
         {"patterns": "random"},
         {"rank": 1},
         {"pruning": True},
+        {"skip_connection": "free"},
         {"loss": "absolute_error"},
     ):
         with pytest.raises(ValueError, match="with dask collections use"):

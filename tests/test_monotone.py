@@ -694,6 +694,8 @@ def test_what_cannot_be_is_refused():
     refuses("one output", loss="quantile", quantile=[0.1, 0.9])
     refuses("one number a feature", monotonic_cst=[[1, 0], [0, 1]])
     refuses("cannot keep the cone", solver="fista", patterns="random")
+    refuses("does not know the signs", skip_connection=True)
+    refuses("does not know the signs", skip_connection="free")
     for labels in (np.arange(30) % 3, np.c_[y > 0, y > 1].astype(int)):
         refuses(
             "monotonic constraints are not supported for multiclass classification",
