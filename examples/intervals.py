@@ -53,6 +53,7 @@ margin = np.quantile(misses, 0.8 * (1.0 + 1.0 / len(y)))
 low, middle, high = net.predict(X_test).T
 print(f"80% asked; {coverage(*net.predict(X)[:, [0, 2]].T, y):.1%} of training rows")
 print(f"as fitted: {coverage(low, high, y_test):.1%} of new rows")
+print(f"levels cross at {np.mean(np.diff(net.predict(X_test)) < 0):.2%} of new rows")
 print(f"widened by {margin:.2f}: {coverage(low - margin, high + margin, y_test):.1%}")
 
 # %%

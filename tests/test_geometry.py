@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 
-from sklearn_convexrelu.patterns.geometry import _STIFFNESS, Geometry, steepest
+from sklearn_convexrelu.patterns.geometry import STIFFNESS, Geometry, steepest
 
 
 def rows(n=300, d=5, seed=0):
@@ -101,7 +101,7 @@ def test_ways_are_steepest_in_the_metric_of_turn_and_change():
     V /= np.linalg.norm(V, axis=0)
     slope = G - V * (G * V).sum(axis=0)
     ways, changes = steepest(squares, V, slope, np.zeros_like(V), 0.5)
-    stiffness = 1 + _STIFFNESS * squares / (squares * V**2).sum(axis=0)
+    stiffness = 1 + STIFFNESS * squares / (squares * V**2).sum(axis=0)
     assert_allclose((stiffness * ways**2).sum(axis=0), 1.0)
     assert_allclose(changes, np.sqrt((squares * ways**2).sum(axis=0)), rtol=1e-6)
     gains = (slope * ways).sum(axis=0)

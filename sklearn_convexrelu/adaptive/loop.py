@@ -444,9 +444,9 @@ class _Run:
     def kinks_count(self):
         """Whether what one row's kink adds to a price can be more than the tolerance.
 
-        Prices of sub-networks are not polished.
+        Nor are prices polished of sub-networks in this way, or of rows elsewhere.
         """
-        if self.problem.shape.is_tree:
+        if self.problem.shape.is_tree or self.problem.rows.is_spread:
             return False
         return len(self.problem.rows) * self.solver.tol <= _KINKS_COUNT
 

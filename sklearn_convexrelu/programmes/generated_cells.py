@@ -160,7 +160,7 @@ class _Run:
         After rounds without a smaller gap the programme is solved more exactly.
         """
         generated, problem = self.generated, self.problem
-        cells = generated.cells
+        cells = generated.cells.with_outputs()
         tol = _LOOSE * 0.1**n_idle * max(self.gap, self.tolerance) / self.scale
         method = replace(generated.method, tol=max(tol, _TIGHTEST))
         programme = GroupLasso.trees(problem, cells, gated=False)

@@ -133,12 +133,13 @@ class GroupLasso:
     def trees(cls, problem, cells, *, gated):
         """Return the programme over cells of sub-networks, gated or with cones.
 
-        With cones the cells have output signs.
+        With cones the cells have output signs, or come with either.
         """
         split = problem.shape.decays
         if gated:
             return cls(problem, cells.masks, split=split).with_linear_unit()
         refuse_several_outputs(problem)
+        cells = cells.with_outputs()
         masks = cells.outputs.astype(np.int8)[:, None, None] * cells.masks
         sides = problem.shape.path_signs(cells.signs) * cells.outputs[:, None]
         cones = _with_signs(problem, cells.cones, sides)
