@@ -741,3 +741,18 @@ def test_time_limit():
 )
 def test_scikit_learn_checks(estimator, check):
     check(estimator)
+
+
+def test_free_columns_that_are_sums_of_others_in_single_precision():
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((40, 3))
+    X = np.column_stack([X, X @ [1.0, -2.0, 0.5], X[:, 0] + X[:, 1]])
+    y = np.abs(X[:, 0]) + X[:, 1]
+    single, double = (
+        ConvexReLURegressor(0.1, skip_connection="free", random_state=0).fit(
+            X.astype(dtype), y
+        )
+        for dtype in (np.float32, np.float64)
+    )
+    assert single.alpha_max_ == pytest.approx(double.alpha_max_, rel=1e-4)
+    assert single.objective_ <= double.objective_ + single.tolerance_

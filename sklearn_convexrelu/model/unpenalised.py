@@ -19,6 +19,7 @@ MOST_FREE = 4096
 # Times the largest singular value of columns of equal length: less is rounding, by
 # which columns that are sums of others come out of a QR decomposition.
 _DEPENDENT = 1e-11
+_ROUNDED = 10.0  # times the precision of the columns: the same of single precision
 _CLOSED = 1e-12  # of a dual point, what its sums with orthonormal columns may be
 _MOST_STEPS = 100  # of Newton's method; the losses at hand take up to some 20
 _PROJECTIONS = 8  # of a dual point, each the square of the last one's error
@@ -93,7 +94,9 @@ class Unpenalised:
         lengths = np.linalg.norm(R, axis=0)
         lengths = np.where(lengths > 0.0, lengths, 1.0)
         _, sizes, right = np.linalg.svd(R / lengths, full_matrices=False)
-        sizes, right = _independent(sizes, right)
+        # Columns that are sums of others are so to the precision that they came in.
+        least = max(_DEPENDENT, _ROUNDED * np.finfo(self.rows.dtype).eps)
+        sizes, right = _independent(sizes, right, least)
         return right.T / sizes / lengths[:, None], sizes[:, None] * right * lengths
 
     def _centred(self, block):
@@ -298,9 +301,9 @@ class Unpenalised:
         return np.zeros_like(given)
 
 
-def _independent(sizes, right):
+def _independent(sizes, right, least):
     """Return the singular values that are not rounding, and their vectors."""
-    kept = sizes > _DEPENDENT * sizes.max(initial=0.0)
+    kept = sizes > least * sizes.max(initial=0.0)
     return sizes[kept], right[kept]
 
 
