@@ -19,7 +19,7 @@ MOST_FREE = 4096
 # Times the largest singular value of columns of equal length: less is rounding, by
 # which columns that are sums of others come out of a QR decomposition.
 _DEPENDENT = 1e-11
-_ROUNDED = 10.0  # times the precision of the columns: the same of single precision
+_ROUNDED = 100.0  # times the precision of the columns: the same of single precision
 _CLOSED = 1e-12  # of a dual point, what its sums with orthonormal columns may be
 _MOST_STEPS = 100  # of Newton's method; the losses at hand take up to some 20
 _PROJECTIONS = 8  # of a dual point, each the square of the last one's error
@@ -147,11 +147,11 @@ class Unpenalised:
 
     def sums(self, N):
         """Return ``B^T N``, (n_columns, n_outputs)."""
-        total = N.sum(axis=0)[None][: self.has_intercept]
         if not len(self.index):
-            return total
-        (G,) = self.rows.reduce(_centred_sums, 2 * self.n_inputs, self, N)
-        return np.vstack([total, self.scaling.T @ G])
+            return N.sum(axis=0)[None][: self.has_intercept]
+        # Of the columns as they are elsewhere: sums of inputs, combined afterwards, are
+        # not these where inputs almost depend on one another.
+        return self.rows.reduce(_column_sums, 2 * self.n_inputs, self, N)[0]
 
     def coordinates(self, intercept, linear):
         """Return z for which ``B z`` is what an intercept and a Linear contribute."""
@@ -319,10 +319,9 @@ def _solved(S, g):
         return np.linalg.lstsq(S, g / largest, rcond=None)[0]
 
 
-def _centred_sums(block, rows, columns, N):
-    """Kernel: ``(X - means)^T N`` of the inputs of the linear part."""
-    N = N[rows]
-    return (sum(X.T @ N[part] for part, X in columns._centred(block)),)
+def _column_sums(block, rows, columns, N):
+    """Kernel: ``B^T N``."""
+    return (columns.of_block(block).T @ N[rows],)
 
 
 def _values(block, rows, columns, z):
