@@ -31,19 +31,21 @@ WIDTHS = (20, 50, 100)
 ALPHAS = (0.1, 0.03, 0.01)
 TOL = 1e-3  # of fits of small problems
 SLACK = 1e-6  # of the loss of the best constant, to which their optimum is known
-RIVALS = {
-    "l1": lambda seed: ConvexReLURegressorCV(norm="l1", random_state=seed),
-    "l1 twice": lambda seed: twice(seed),
-    "l2": lambda seed: ConvexReLURegressorCV(norm="l2", random_state=seed),
-    "boosting": lambda seed: HistGradientBoostingRegressor(random_state=seed),
-    "LassoCV": lambda seed: LassoCV(cv=5),
-}
 
 
 def twice(seed):
     """Return a pipeline that selects features by one fit and has another on them."""
     model = ConvexReLURegressorCV(norm="l1", random_state=seed)
     return make_pipeline(SelectFromModel(model, threshold="mean"), clone(model))
+
+
+RIVALS = {
+    "l1": lambda seed: ConvexReLURegressorCV(norm="l1", random_state=seed),
+    "l1 twice": twice,
+    "l2": lambda seed: ConvexReLURegressorCV(norm="l2", random_state=seed),
+    "boosting": lambda seed: HistGradientBoostingRegressor(random_state=seed),
+    "LassoCV": lambda seed: LassoCV(cv=5),
+}
 
 
 def main():

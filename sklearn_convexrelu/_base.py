@@ -294,29 +294,31 @@ class BaseConvexReLU(
         may lack what a fit must have, such as a class.
         """
 
+    def _needs_array(self):
+        """Return the parameters for which rows must be an array in this process."""
+        adaptive = isinstance(self.patterns, str) and self.patterns == "adaptive"
+        needs = {
+            "patterns": not adaptive,
+            "rank": self.rank is not None,
+            "pruning": self.pruning,
+            "skip_connection": self.skip_connection,
+        }
+        return [name for name, does in needs.items() if does]
+
     def _trains_on_devices(self):
         """Tell whether kernels of these parameters can run on devices."""
-        adaptive = isinstance(self.patterns, str) and self.patterns == "adaptive"
-        plain = adaptive and not len(self.subnetwork_widths) and self.rank is None
         names = REGRESSION_LOSSES | CLASSIFICATION_LOSSES
-        plain = plain and not self.pruning and not self.skip_connection
+        plain = not self._needs_array() and not len(self.subnetwork_widths)
         return plain and names[self.loss].is_smooth
 
     def _refuse_on_workers(self, loss):
         """Refuse what rows on the workers of a cluster cannot be trained with."""
-        adaptive = isinstance(self.patterns, str) and self.patterns == "adaptive"
-        for name, value, off in (
-            ("patterns", self.patterns, not adaptive),
-            ("rank", self.rank, self.rank is not None),
-            ("pruning", self.pruning, self.pruning),
-            ("skip_connection", self.skip_connection, bool(self.skip_connection)),
-        ):
-            if off:
-                raise ValueError(
-                    f"{name}={value!r} needs the rows in one process: with dask "
-                    "collections use patterns='adaptive', rank=None, pruning=False, "
-                    "skip_connection=False."
-                )
+        for name in self._needs_array():
+            raise ValueError(
+                f"{name}={getattr(self, name)!r} needs the rows in one process: with "
+                "dask collections use patterns='adaptive', rank=None, pruning=False, "
+                "skip_connection=False."
+            )
         if not loss.is_smooth:
             raise ValueError(
                 f"loss={self.loss!r} has kinks, for which training sorts residuals and "

@@ -14,6 +14,7 @@ from sklearn_convexrelu.adaptive.steps import Point
 from sklearn_convexrelu.model.norms import NORMS, column_norms
 from sklearn_convexrelu.model.pruning import merge_compatible, prune
 from sklearn_convexrelu.model.solution import Status
+from sklearn_convexrelu.patterns.geometry import way_inside
 from sklearn_convexrelu.pricing.search import FINE
 from sklearn_convexrelu.programmes.group_lasso import GroupLasso
 from sklearn_convexrelu.programmes.interior_point import InteriorPoint
@@ -24,8 +25,6 @@ __all__ = ["best_over_cells", "finished", "is_affordable"]
 # Half and double were tried on fits of friedman1, diabetes and two small tables (tol
 # 1e-5 and 1e-6, three seeds): objectives and bounds stayed within a hundredth of the
 # tolerance, and the time, of which a tenth is noise, is what is said.
-_ON_HYPERPLANE = 1e-6  # times the length of a sample: such values have no sign yet
-_INSIDE = 0.5  # of the way to the next hyperplane that interiors move: 1.1, 1.1
 _SMALLEST = 1e-5  # times the largest: blocks below are dust of the interior point
 # Of the programme's gap: what weights next to zero may cost to be zero.
 _DUST = 0.1
@@ -97,10 +96,7 @@ def _interiors(problem, U, signs, rng):
     ways /= column_norms(ways)
     H, V = X @ U, X @ ways
     lengths = np.sqrt(np.einsum("ij,ij->i", X, X))[:, None]
-    ahead = (np.abs(H) > _ON_HYPERPLANE * lengths) & (H * V < 0.0)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        distances = np.where(ahead, -H / V, np.inf).min(axis=0)
-    return (U + _INSIDE * np.minimum(distances, 1.0) * ways).T
+    return (U + way_inside(H, V, lengths, axis=0) * ways).T
 
 
 def finished(run):

@@ -30,9 +30,9 @@ from sklearn_convexrelu.certificates.certificate import (
     rounding_of_prices,
 )
 from sklearn_convexrelu.certificates.kinks import (
-    MOST_CUTS,
     constant_dual_point,
     least_price_of_constant,
+    price_and_units,
 )
 from sklearn_convexrelu.data.rows import largest
 from sklearn_convexrelu.data.statement import are_constant
@@ -205,13 +205,7 @@ class AdaptiveSolver:
         def priced(N):
             rng = np.random.default_rng(0)
             found = pricer.price(N, none_known, rng, FIRST)[0]
-
-            def units():
-                U, A = found.directions[:, :MOST_CUTS], found.outputs[:MOST_CUTS]
-                values = problem.shape.features(problem.rows, U)
-                return problem.with_linear_units(N, values, A)
-
-            return max(found.best, problem.linear_price(N)), units
+            return price_and_units(problem, N, found)
 
         price, N = least_price_of_constant(problem, priced)
         return beyond_rounding(problem, N, price)
@@ -444,7 +438,7 @@ class _Run:
     def kinks_count(self):
         """Whether what one row's kink adds to a price can be more than the tolerance.
 
-        Nor are prices polished of sub-networks in this way, or of rows elsewhere.
+        Sub-networks have a polish of their own, and rows elsewhere none.
         """
         if self.problem.shape.is_tree or self.problem.rows.is_spread:
             return False

@@ -15,7 +15,12 @@ from scipy.optimize import linprog
 
 from sklearn_convexrelu.certificates.certificate import dual_point
 
-__all__ = ["MOST_CUTS", "constant_dual_point", "least_price_of_constant"]
+__all__ = [
+    "MOST_CUTS",
+    "constant_dual_point",
+    "least_price_of_constant",
+    "price_and_units",
+]
 
 _TIGHT = 1e-9  # width of smoothing, for the targets: of those that a constant meets
 _INNER = 1e-7  # from a limit of slopes, or of the targets: what is not rounding
@@ -81,6 +86,20 @@ def least_price_of_constant(problem, priced):
         if price < best:
             best, best_N = price, N
     return best, best_N
+
+
+def price_and_units(problem, N, found):
+    """Return of Candidates at a dual point what ``least_price_of_constant`` asks for.
+
+    A penalised linear part is priced, and has its units, beside them.
+    """
+
+    def units():
+        U, A = found.directions[:, :MOST_CUTS], found.outputs[:MOST_CUTS]
+        values = problem.shape.features(problem.rows, U)
+        return problem.with_linear_units(N, values, A)
+
+    return max(found.best, problem.linear_price(N)), units
 
 
 def _met(problem, N):

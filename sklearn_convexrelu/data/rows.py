@@ -518,6 +518,10 @@ class Rows:
             table = self.table[index]
         return replace(self, table=table, source=None, extent=Extent())
 
+    def few(self):
+        """Return every so many of the rows, ``FEW_ROWS`` or up to twice as many."""
+        return self.take(slice(None, None, max(len(self) // FEW_ROWS, 1)))
+
     def divided(self, unit):
         """Return the rows divided by a power of two."""
         rows = replace(self, constant=self.constant / unit, unit=self.unit * unit)

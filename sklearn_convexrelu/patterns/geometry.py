@@ -26,6 +26,7 @@ __all__ = [
     "second_moment_roots",
     "steepest",
     "unit",
+    "way_inside",
 ]
 
 # Inputs of a sparse matrix up to which axes are worth it, however few entries it has.
@@ -39,6 +40,11 @@ _FAR = 100.0
 _RIDGE = 1e-12  # of the scatter, where columns depend on one another
 _RESOLVED = 1e-8  # of the largest square: eigenvectors below it may be rounding
 _NULL = 1e-20  # of the largest square: no value to speak of along such an axis
+# Times the lengths of a row and a direction: such values have no sign yet.
+_ON_PLANE = 1e-6
+# Of the way to the next plane that points are moved. Half and double took 1.1 times as
+# long on small fits that end on programmes over cells.
+_INSIDE = 0.5
 # Of a residual and a ray, both of length one: a larger product is no optimum's. Right
 # answers had 1e-15 at most on 2856 cells, wrong ones 0.1 and more.
 _OPTIMAL = 1e-9
@@ -76,7 +82,7 @@ class Geometry:
         and where products with axes would cost more than those with the rows.
         """
         rows = Rows.of(X)
-        few = rows.take(slice(None, None, max(len(rows) // FEW_ROWS, 1)))
+        few = rows.few()
         most = FEW_ROWS
         if rows.is_sparse:
             most = max(few.size // rows.n_inputs, _FEW_INPUTS)
@@ -203,6 +209,26 @@ def second_moment_roots(X):
     eigenvalues, Q = np.linalg.eigh(moments / scale / scale[:, None])
     root = np.sqrt(np.maximum(eigenvalues, 1e-12 * eigenvalues[-1]))
     return (Q * root) @ Q.T * scale, (Q / root) @ Q.T / scale[:, None]
+
+
+def way_inside(values, slopes, lengths, axis):
+    """Return how far along ways points stay inside the cells that these lead into.
+
+    That is half of the way to the next plane, or of the way itself.
+
+    Parameters
+    ----------
+    values, slopes : ndarray
+        Values of the rows at points and at their ways.
+    lengths : ndarray
+        Sizes of values, next to which they may be on a plane; ways lead off that.
+    axis : int or tuple of int
+        Where the rows are.
+    """
+    ahead = (np.abs(values) > _ON_PLANE * lengths) & (values * slopes < 0.0)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        reach = np.where(ahead, -values / slopes, np.inf).min(axis=axis, initial=1.0)
+    return _INSIDE * reach
 
 
 def cone_multipliers(rays, direction):

@@ -30,7 +30,6 @@ from typing import NamedTuple
 
 import numpy as np
 
-from sklearn_convexrelu.data.rows import FEW_ROWS
 from sklearn_convexrelu.patterns.planes import (
     RANK_RTOL,
     merge_parallel,
@@ -43,7 +42,6 @@ __all__ = [
     "ExactPrices",
     "ExactPricing",
     "distance_to_planes",
-    "serves",
     "serves_rows",
     "effective_rank",
     "exact_price",
@@ -131,15 +129,6 @@ def supports(rank, n_samples, n_outputs=1):
     return n_samples <= max_rows(rank)
 
 
-def serves(problem):
-    """Tell whether :class:`ExactPricing` serves the networks of a Problem."""
-    shape = problem.shape
-    # Of a cone the maximum may be where weights vanish, which no sweep visits; arcs do.
-    if shape.is_tree or not shape.norm.is_euclidean or shape.monotone is not None:
-        return False
-    return serves_rows(problem.rows, problem.n_outputs)
-
-
 def serves_rows(rows, n_outputs):
     """Tell whether :class:`ExactPricing` serves neurons on these rows.
 
@@ -147,7 +136,7 @@ def serves_rows(rows, n_outputs):
     """
     if not rows.has_array:
         return False
-    few = rows.take(slice(None, None, max(len(rows) // FEW_ROWS, 1)))
+    few = rows.few()
     if not supports(effective_rank(few.array()), len(rows), n_outputs):
         return False
     return supports(effective_rank(rows.array()), len(rows), n_outputs)

@@ -12,7 +12,6 @@ import numpy as np
 
 from sklearn_convexrelu.patterns.geometry import Geometry, unit
 from sklearn_convexrelu.pricing.kernels import BATCH
-from sklearn_convexrelu.pricing.rays import RayPricing, has_few_rays
 from sklearn_convexrelu.pricing.search import Pricer
 
 __all__ = ["OneNormPricer", "SparseGeometry"]
@@ -57,11 +56,6 @@ class OneNormPricer(Pricer):
 
     def _geometry(self):
         return SparseGeometry(**vars(Geometry.of(self.rows, rotates=False)))
-
-    def _exact_pricing(self, n_outputs):
-        if not has_few_rays(self.rows):
-            return None
-        return RayPricing(self.rows.array(), self.monotone)
 
     def search(self, N, known, effort, rng, *enough):
         """Search from the best single inputs too; see ``Pricer.search``."""

@@ -12,13 +12,14 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from sklearn_convexrelu.data.rows import FEW_ROWS, Rows, largest, scaled
-from sklearn_convexrelu.model.norms import EUCLIDEAN
+from sklearn_convexrelu.model.norms import EUCLIDEAN, ONE_NORM
 from sklearn_convexrelu.patterns.geometry import Geometry, unit
 from sklearn_convexrelu.pricing.arcs import ArcPricing, has_few_arcs
 from sklearn_convexrelu.pricing.ascent import ascend
 from sklearn_convexrelu.pricing.exact import ExactPricing, serves_rows
 from sklearn_convexrelu.pricing.kernels import BATCH, Candidates, Prices
 from sklearn_convexrelu.pricing.polish import polish
+from sklearn_convexrelu.pricing.rays import RayPricing, has_few_rays
 from sklearn_convexrelu.pricing.sided import sided_along
 
 __all__ = [
@@ -35,6 +36,7 @@ __all__ = [
     "Effort",
     "Pricer",
     "Prices",
+    "exact_pricing_of_neurons",
 ]
 
 
@@ -148,21 +150,14 @@ class Pricer:
         self.sided = sided_along(monotone, self.geometry, self.rows)
         self.rough = self.rows.along(self.geometry.axes, self.precision)
         self._squares = self.geometry.squares[:, None].astype(self.precision)
-        self._exact = self._exact_pricing(n_outputs) if exact else None
+        self._exact = None
+        if exact:
+            own = self.rows, n_outputs, norm, monotone
+            self._exact = exact_pricing_of_neurons(*own)
 
     def _geometry(self):
         """Return the geometry of the rows; only the 2-norm is one of any axes."""
         return Geometry.of(self.rows, self.norm.is_euclidean)
-
-    def _exact_pricing(self, n_outputs):
-        """Return the exact pricing of the rows, or None where it is too much."""
-        if not self.norm.is_euclidean:
-            return None
-        if has_few_arcs(self.rows, n_outputs, self.monotone):
-            return ArcPricing(self.rows.array(), self.monotone)
-        if self.monotone is None and serves_rows(self.rows, n_outputs):
-            return ExactPricing(self.rows.array())
-        return None
 
     def _within(self, directions):
         """Return directions without what rounding left of weights of a wrong sign."""
@@ -359,6 +354,20 @@ class Pricer:
 
 def _drawn_sides(count, rng):
     return rng.choice([-1.0, 1.0], count)
+
+
+def exact_pricing_of_neurons(rows, n_outputs, norm, monotone):
+    """Return the exact pricing of neurons on rows, or None where it is too much."""
+    if norm == ONE_NORM:
+        return RayPricing(rows.array(), monotone) if has_few_rays(rows) else None
+    if not norm.is_euclidean:
+        return None
+    if has_few_arcs(rows, n_outputs, monotone):
+        return ArcPricing(rows.array(), monotone)
+    # Of a cone the maximum may be where weights vanish, which no sweep visits; arcs do.
+    if monotone is None and serves_rows(rows, n_outputs):
+        return ExactPricing(rows.array())
+    return None
 
 
 def search_precision(rows):

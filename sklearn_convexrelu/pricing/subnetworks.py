@@ -13,11 +13,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from sklearn_convexrelu.data.rows import FEW_ROWS, Rows, largest, scaled
+from sklearn_convexrelu.data.rows import Rows, largest, scaled
 from sklearn_convexrelu.model.norms import ONE_NORM
 from sklearn_convexrelu.patterns.geometry import positive, steepest, unit
-from sklearn_convexrelu.pricing.arcs import ArcPricing, has_few_arcs
-from sklearn_convexrelu.pricing.exact import ExactPricing, serves
 from sklearn_convexrelu.pricing.kernels import (
     BATCH,
     DISTINCT,
@@ -27,7 +25,6 @@ from sklearn_convexrelu.pricing.kernels import (
 )
 from sklearn_convexrelu.pricing.l1 import OneNormPricer
 from sklearn_convexrelu.pricing.pairs import PairPricing, serves_pairs
-from sklearn_convexrelu.pricing.rays import RayPricing, has_few_rays
 from sklearn_convexrelu.pricing.search import (
     FAIR,
     FINE,
@@ -39,6 +36,7 @@ from sklearn_convexrelu.pricing.search import (
     TRACK,
     WIDE,
     Pricer,
+    exact_pricing_of_neurons,
 )
 from sklearn_convexrelu.pricing.tree_polish import is_affordable, polished
 
@@ -107,19 +105,11 @@ def pricer_of(problem, *, exact=True):
 
 def exact_pricing_of(problem):
     """Return the exact pricing of a problem, or None where there is none to afford."""
-    if serves(problem):
-        return ExactPricing(problem.rows.array())
-    if serves_pairs(problem):
-        return PairPricing(problem.rows.array(), problem.shape)
     shape, rows = problem.shape, problem.rows
-    if shape.is_tree:
-        return None
-    if shape.norm == ONE_NORM and has_few_rays(rows):
-        return RayPricing(rows.array(), shape.monotone)
-    few_arcs = has_few_arcs(rows, problem.n_outputs, shape.monotone)
-    if shape.norm.is_euclidean and few_arcs:
-        return ArcPricing(rows.array(), shape.monotone)
-    return None
+    if not shape.is_tree:
+        own = rows, problem.n_outputs, shape.norm, shape.monotone
+        return exact_pricing_of_neurons(*own)
+    return PairPricing(rows.array(), shape) if serves_pairs(problem) else None
 
 
 def totals_of(problem, N, directions):
@@ -155,8 +145,7 @@ class TreePricer:
 
     def _alike(self):
         """Return a sample of the rows, and factors that make them of alike length."""
-        step = max(len(self.rough) // FEW_ROWS, 1)
-        few = self.rough.take(slice(None, None, step))
+        few = self.rough.few()
         if self.geometry.axes is None:
             lengths = few.squared_lengths(self.geometry.squares)
         else:
@@ -223,8 +212,7 @@ class TreePricer:
         if self.shape.monotone is not None:  # but for rounding they are
             W = self.shape.within(W, signs, self.shape.sides(W, signs))
         # Of cost one in double too: single precision leaves prices 1e-7 off.
-        costs = np.maximum(self.shape.costs(W), _TINY) ** (1.0 / self.shape.degree)
-        W /= costs[:, None, None]
+        W = _of_cost_one(self.shape, W)
         totals = _TreePrices(self.rows, N, self.shape).totals(W, signs)
         candidates = Candidates.sorted(_directions(W, signs), totals)
         if not effort.n_polished or (enough is not None and enough(candidates.best)):
@@ -242,9 +230,7 @@ class TreePricer:
             V, signs = polished(
                 self.rows.array(), N, shape, shape.leaves(W), signs, rng
             )
-            W = shape.coordinates(V)
-            costs = np.maximum(shape.costs(W), _TINY) ** (1.0 / shape.degree)
-            W /= costs[:, None, None]
+            W = _of_cost_one(shape, shape.coordinates(V))
             candidates = candidates.joined(
                 _directions(W, signs), prices.totals(W, signs)
             )
@@ -564,6 +550,12 @@ def _lengths(W):
 def _unit(W):
     """Return coordinates of length one."""
     return W / np.maximum(_lengths(W), _TINY)[:, None, None].astype(W.dtype)
+
+
+def _of_cost_one(shape, W):
+    """Return sub-networks scaled to a cost of one."""
+    costs = np.maximum(shape.costs(W), _TINY) ** (1.0 / shape.degree)
+    return W / costs[:, None, None]
 
 
 def _directions(W, signs):

@@ -15,8 +15,12 @@ from functools import partial
 import numpy as np
 
 from sklearn_convexrelu.certificates.certificate import dual_point, lower_bound
-from sklearn_convexrelu.certificates.kinks import MOST_CUTS, least_price_of_constant
+from sklearn_convexrelu.certificates.kinks import (
+    least_price_of_constant,
+    price_and_units,
+)
 from sklearn_convexrelu.model.solution import Status, history_record
+from sklearn_convexrelu.patterns.geometry import way_inside
 from sklearn_convexrelu.patterns.subnetworks import TreeCells, point_inside
 from sklearn_convexrelu.pricing.search import FIRST
 from sklearn_convexrelu.pricing.subnetworks import pricer_of
@@ -25,7 +29,6 @@ from sklearn_convexrelu.programmes.recovery import tree_network
 
 __all__ = ["GeneratedCells"]
 
-_ON_PLANE = 1e-6  # times the length of a row: such values have no sign yet
 _MOST_ADDED = 40  # sub-networks a round whose cells are taken in
 _SAME = 0.999  # cosine of values from which two sub-networks are in one cell
 # Of the gap, or of the tolerance, to which a programme is solved.
@@ -60,13 +63,8 @@ class GeneratedCells:
 
     def priced_at(self, N):
         """Return the largest price; see ``least_price_of_constant``."""
-        found, _ = self.priced(N, self.problem.null_network().directions()[0])
-
-        def units():
-            U, A = found.directions[:, :MOST_CUTS], found.outputs[:MOST_CUTS]
-            return self.problem.shape.features(self.problem.rows, U), A
-
-        return found.best, units
+        found, _ = self.priced(N, self.problem.no_directions())
+        return price_and_units(self.problem, N, found)
 
     def priced(self, N, known):
         """Return candidates at a dual point, and what no price exceeds."""
@@ -229,16 +227,12 @@ class _Run:
 def _moved_inside(V, X, rng):
     """Return pairs of leaves inside cells that have the given ones in their closure.
 
-    Each is moved a little along a random way: half of the way to the next plane of a
-    leaf or of their difference.
+    Planes are those of a leaf and of their difference.
     """
     ways = rng.standard_normal(V.shape)
     H, slopes = _sides(V, X), _sides(ways, X)
     lengths = np.linalg.norm(X, axis=1) * np.linalg.norm(V, axis=(1, 2))[:, None, None]
-    ahead = (np.abs(H) > _ON_PLANE * lengths) & (H * slopes < 0.0)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        reach = np.where(ahead, -H / slopes, np.inf).min(axis=(1, 2), initial=1.0)
-    return V + 0.5 * reach[:, None, None] * ways
+    return V + way_inside(H, slopes, lengths, axis=(1, 2))[:, None, None] * ways
 
 
 def _sides(V, X):
