@@ -368,7 +368,7 @@ def test_paths_of_collections(client):
 def test_a_start_on_a_sample_that_stays_there(client, monkeypatch):
     monkeypatch.setattr(cluster_module, "_FEW", 130)
     monkeypatch.setattr("sklearn_convexrelu.adaptive.start._SAMPLED_ROWS", 100)
-    for name in ("pricing.search", "patterns.geometry", "pricing.subnetworks"):
+    for name in ("pricing.search", "patterns.geometry", "data.rows"):
         monkeypatch.setattr(f"sklearn_convexrelu.{name}.FEW_ROWS", 60)
     X, y = bumps(900, 2)
     labels = labels_of("three", y)
