@@ -8,6 +8,7 @@ from sklearn_convexrelu._displays import (
     RegularizationPathDisplay,
 )
 from sklearn_convexrelu._path import RegularizationPath, convex_relu_path
+from sklearn_convexrelu._pipeline import make_table_pipeline
 from sklearn_convexrelu._regressor import ConvexReLURegressor
 from sklearn_convexrelu.patterns.arrangements import (
     count_patterns,
@@ -27,6 +28,7 @@ __all__ = [
     "convex_relu_path",
     "count_patterns",
     "enumerate_patterns",
+    "make_table_pipeline",
     "sample_patterns",
 ]
 __version__ = "0.1.0"

@@ -194,6 +194,20 @@ def test_classes_of_a_table(capsys, houses):
     assert "ConvexReLUClassifierCV" in output and "MLPClassifier" in output
 
 
+def prepared_by_hand(train, test):
+    """Return a column as it is prepared, and which values are missing, if any are."""
+    filled = [np.where(np.isnan(x), np.nanmedian(train), x) for x in (train, test)]
+    columns = [filled, [np.isnan(x).astype(float) for x in (train, test)]]
+    done = []
+    for a, b in columns:
+        low, high = np.quantile(a, [0.01, 0.99])
+        if low < high:
+            a, b = np.clip(a, low, high), np.clip(b, low, high)
+        if np.ptp(a) > 0:
+            done.append([(a - a.mean()) / a.std(), (b - a.mean()) / a.std()])
+    return [np.column_stack(parts) for parts in zip(*done, strict=True)]
+
+
 def test_scores_of_classes_are_those_of_fits_without_the_fold(capsys, houses):
     _, figures = printed(
         capsys,
@@ -212,13 +226,9 @@ def test_scores_of_classes_are_those_of_fits_without_the_fold(capsys, houses):
     y = np.array([row["dear"] for row in rows])
     losses = []
     for train, test in StratifiedKFold(5, shuffle=True, random_state=0).split(age, y):
-        middle = np.nanmedian(age[train])
-        a, b = (
-            np.where(np.isnan(part), middle, part) for part in (age[train], age[test])
-        )
+        a, b = prepared_by_hand(age[train], age[test])
         model = ConvexReLUClassifier(0.2, tol=comparison.SEARCH_TOL, random_state=0)
-        model.fit(((a - a.mean()) / a.std())[:, None], y[train])
-        chances = model.predict_proba(((b - a.mean()) / a.std())[:, None])
+        chances = model.fit(a, y[train]).predict_proba(b)
         losses.append(log_loss(y[test], chances))
     assert figures["5-fold log loss"][0] == [
         f"{np.mean(losses):.3f} +/- {np.std(losses):.3f}"
@@ -252,15 +262,15 @@ def test_columns_are_prepared_by_kind(houses):
     table = read_table(str(houses), wish, Format())
     steps = comparison.make_model(MLPRegressor(), table)[:-1]
     X = steps.fit_transform(table.X, table.y)
-    # Size, age, day; then none, north, south, west.
-    assert X.shape == (58, 7)
+    # Size, age, day; size missing, age missing; then none, north, south, west.
+    assert X.shape == (58, 9)
     assert np.isfinite(X).all()
     assert np.isnan(table.X[2, 0]) and table.X[2, 1] == 12.0 and table.X[2, 2] == ""
     size = table.X[:, 0].astype(float)
-    filled = np.where(np.isnan(size), np.nanmedian(size), size)
-    np.testing.assert_allclose(X[:, 0], (filled - filled.mean()) / filled.std())
+    sizes, _ = prepared_by_hand(size, size)
+    np.testing.assert_allclose(X[:, [0, 3]], sizes)
     towns = np.array(["", "north", "south", "west"])
-    np.testing.assert_array_equal(X[:, 3:], table.X[:, [2]] == towns)
+    np.testing.assert_array_equal(X[:, 5:], table.X[:, [2]] == towns)
 
 
 def test_unseen_words_and_columns_empty_in_a_fold_are_no_error():
@@ -380,7 +390,7 @@ def test_missing_columns_are_said_and_filled(capsys, houses):
     output, _ = printed(capsys, "m.skops", "--predict", "new.csv", "--output", "p.csv")
     assert "no columns age, town: taken as missing in every row" in output
     model = saved.load_model("m.skops")
-    ages = model["columns"].transformers_[0][1][0].statistics_[1]
+    ages = model["columns"].named_transformers_["numbers"]["missing"].statistics_[1]
     filled = np.array([[100.0, ages, ""], [50.0, ages, ""]], dtype=object)
     got = np.loadtxt("p.csv", skiprows=1)
     np.testing.assert_array_equal(got, model.predict(filled))

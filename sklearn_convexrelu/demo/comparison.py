@@ -6,25 +6,25 @@ from dataclasses import dataclass, field
 
 import numpy as np
 from sklearn.base import is_classifier
-from sklearn.compose import ColumnTransformer, TransformedTargetRegressor
+from sklearn.compose import TransformedTargetRegressor
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.impute import SimpleImputer
 from sklearn.metrics import accuracy_score, log_loss, r2_score
 from sklearn.model_selection import GridSearchCV, KFold, StratifiedKFold
 from sklearn.neural_network import MLPClassifier, MLPRegressor
-from sklearn.pipeline import Pipeline, make_pipeline
-from sklearn.preprocessing import OneHotEncoder, StandardScaler, TargetEncoder
+from sklearn.pipeline import Pipeline
+from sklearn.preprocessing import StandardScaler
 
 from sklearn_convexrelu import (
     ConvexReLUClassifier,
     ConvexReLUClassifierCV,
     ConvexReLURegressor,
     ConvexReLURegressorCV,
+    make_table_pipeline,
 )
 from sklearn_convexrelu.demo.cells import shown
 from sklearn_convexrelu.demo.columns import ReadColumns
 from sklearn_convexrelu.demo.kinds import is_number
-from sklearn_convexrelu.demo.table import CLASSES, MOST_COLUMNS_EACH
+from sklearn_convexrelu.demo.table import CLASSES
 
 __all__ = [
     "INNER_FOLDS",
@@ -134,45 +134,12 @@ def make_model(estimator, table):
     Pipeline
         Steps "read", "columns" and "model"; unfitted.
     """
-    numeric = make_pipeline(
-        SimpleImputer(strategy="median", keep_empty_features=True), StandardScaler()
-    )
-    # Missing words are a kind like others. Rare kinds share a column.
-    one_hot = OneHotEncoder(
-        handle_unknown="infrequent_if_exist", min_frequency=0.01, sparse_output=False
-    )
-    by_target = make_pipeline(_target_encoder(table), StandardScaler())
-    few, many = (
-        table.places(
-            lambda kind, words, many=many: (
-                not is_number(kind) and (len(set(words)) > MOST_COLUMNS_EACH) == many
-            )
-        )
-        for many in (False, True)
-    )
-    columns = ColumnTransformer(
-        [
-            ("numbers", numeric, table.places(lambda kind, _: is_number(kind))),
-            ("words", one_hot, few),
-            ("many words", by_target, many),
-        ]
-    )
     if table.task != CLASSES:
         estimator = TransformedTargetRegressor(estimator, transformer=StandardScaler())
     read = ReadColumns(table.kinds, table.target)
-    return Pipeline([("read", read), ("columns", columns), ("model", estimator)])
-
-
-def _target_encoder(table):
-    """Return the encoder of words by their mean target, told what the target is."""
-    kind = "continuous"  # whole numbers would be taken for classes
-    if table.task == CLASSES:
-        kind = "binary" if len(np.unique(table.y)) == 2 else "multiclass"
-    # From scikit-learn 1.9 on cv takes a splitter, and random_state is deprecated.
-    splitter = {"cv": INNER_FOLDS, "random_state": 0}
-    if "cv_object" in TargetEncoder._parameter_constraints["cv"]:
-        splitter = {"cv": _inner(table.task)}
-    return TargetEncoder(target_type=kind, **splitter)
+    words = [j for j, kind in enumerate(table.kinds.values()) if not is_number(kind)]
+    prepared = make_table_pipeline(estimator, categories=words)
+    return Pipeline([("read", read), *prepared.steps])
 
 
 def evaluate(title, quick, final, table, say):

@@ -7,6 +7,13 @@ from functools import cache
 
 import numpy as np
 
+from sklearn_convexrelu._pipeline import (
+    SECONDS_A_DAY,
+    days_since_1970,
+    float_array,
+    is_nothing,
+    utc,
+)
 from sklearn_convexrelu.demo.cells import (
     MISSING,
     MISSING_NUMBERS,
@@ -38,7 +45,6 @@ LEAST_PART = 0.9
 SAMPLE = 200  # values that are looked at before all are
 # Squares of sums must be finite, and a number beyond is a mark or a mistake.
 LARGEST = 1e100
-SECONDS_A_DAY = 86400.0
 
 
 @dataclass(frozen=True)
@@ -111,30 +117,11 @@ def _typed(cells, kind):
     dtype = getattr(cells, "dtype", None)
     letter = getattr(dtype, "kind", "O")
     if kind in MARKS and letter in "iufb":
-        return _float_array(cells)
+        return float_array(cells)
     if letter == "M" and kind.startswith("date"):
-        days = np.asarray(_utc(cells), dtype="datetime64[us]")
-        return _days_since_1970(days)
+        days = np.asarray(utc(cells), dtype="datetime64[us]")
+        return days_since_1970(days)
     return None
-
-
-def _float_array(cells):
-    if hasattr(cells, "to_numpy"):
-        return cells.to_numpy(dtype=float, na_value=np.nan).copy()
-    return np.array(cells, dtype=float)
-
-
-def _utc(cells):
-    """Return dates without a time zone, those with one as of Greenwich."""
-    if getattr(cells.dtype, "tz", None) is not None:
-        return cells.dt.tz_convert("UTC").dt.tz_localize(None)
-    return cells
-
-
-def _days_since_1970(times):
-    """Return times as numbers of days, nan where there is none."""
-    seconds = (times - np.datetime64(0, "us")) / np.timedelta64(1, "s")
-    return seconds / SECONDS_A_DAY
 
 
 def _texts(cells):
@@ -145,21 +132,11 @@ def _texts(cells):
     for i, cell in enumerate(cells.tolist() if hasattr(cells, "tolist") else cells):
         if isinstance(cell, str):
             values[i] = cell.strip()
-        elif _is_nothing(cell):
+        elif is_nothing(cell):
             values[i] = ""
         else:
             values[i] = str(int(cell)) if whole and cell == int(cell) else str(cell)
     return values
-
-
-def _is_nothing(cell):
-    """Tell whether a value is None, nan, NaT or NA: alone they differ from itself."""
-    if cell is None:
-        return True
-    try:
-        return bool(cell != cell)
-    except (TypeError, ValueError):  # NA has no truth; arrays have several
-        return type(cell).__name__ == "NAType"
 
 
 def _numbers(texts, kind):
@@ -205,8 +182,8 @@ def _days(texts, kind):
     dates = pandas.to_datetime(
         pandas.Series(texts, dtype=object), format=form, errors="coerce", utc=True
     )
-    days = np.asarray(_utc(dates), dtype="datetime64[us]")
-    return _days_since_1970(days)
+    days = np.asarray(utc(dates), dtype="datetime64[us]")
+    return days_since_1970(days)
 
 
 def _iso_days(text):

@@ -156,11 +156,9 @@ def write_predictions(model, rows, path):
 def _unseen(model, rows):
     """Return which words of new rows the encoders have not seen."""
     names, lines = list(model["read"].kinds), []
-    for _, encoder, places in model["columns"].transformers_:
-        known = getattr(encoder, "categories_", None)
-        if known is None and hasattr(encoder, "steps"):
-            known = getattr(encoder[0], "categories_", None)
-        for j, words in zip(places, known or (), strict=False):
+    for _, steps, places in model["columns"].transformers_:
+        known = next((s.categories_ for s in steps if hasattr(s, "categories_")), ())
+        for j, words in zip(places, known, strict=False):
             seen = set(words)
             new = [word for word in rows.X[:, j] if word not in seen]
             if new:

@@ -8,6 +8,7 @@ from difflib import get_close_matches
 import numpy as np
 from sklearn.datasets import load_diabetes
 
+from sklearn_convexrelu._pipeline import MAX_LEVELS, MIN_FREQUENCY
 from sklearn_convexrelu.demo.cells import DataError, counted, listed, shown, some
 from sklearn_convexrelu.demo.columns import stacked
 from sklearn_convexrelu.demo.files import read_columns
@@ -16,7 +17,6 @@ from sklearn_convexrelu.demo.kinds import WORDS, guessed_kind, is_number, read_a
 __all__ = [
     "CLASSES",
     "FEWEST_OF_A_CLASS",
-    "MOST_COLUMNS_EACH",
     "NUMBERS",
     "Table",
     "Wish",
@@ -32,8 +32,6 @@ FEWEST_OF_A_CLASS = 5
 # Whole numbers as targets are classes up to that many: the digits. What orders more
 # than ten rarely names kinds, and --task is there for the others.
 MOST_WHOLE_CLASSES = 10
-# Kinds of words that get a column each; more are told by their mean target.
-MOST_COLUMNS_EACH = 30
 DATE_WORDS = {"ISO8601": "year-month-day", "%d": "day", "%m": "month", "%b": "Mon"}
 DATE_WORDS |= {"%B": "Month", "%Y": "year", "%y": "yy", "%H:%M": "hh:mm", ":%S": ":ss"}
 LISTED_COLUMNS = 30  # columns that the report has a line for, whatever they are
@@ -90,11 +88,6 @@ class Table:
     target: str
     task: str
     report: list
-
-    def places(self, wanted):
-        """Return the columns of X whose kind and values satisfy a condition."""
-        kinds = enumerate(self.kinds.values())
-        return [j for j, kind in kinds if wanted(kind, self.X[:, j])]
 
 
 def diabetes_table():
@@ -384,9 +377,9 @@ def told_reading(reading, rows):
 def _told_words(values):
     kinds, counts = np.unique(values[values != ""], return_counts=True)
     text = f"words, {len(kinds)} different: {some(kinds[np.argsort(-counts)])}"
-    if len(kinds) > MOST_COLUMNS_EACH:
+    if len(kinds) > MAX_LEVELS:
         return f"{text}; each told by its mean target"
-    rare = np.sum(counts < 0.01 * len(values))
+    rare = np.sum(counts < MIN_FREQUENCY * len(values))
     return f"{text}; {rare} in under 1 % of rows told as one" if rare > 1 else text
 
 

@@ -1,0 +1,511 @@
+"""One pipeline from a table, with categories and gaps, to a network."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from numbers import Integral, Real
+from typing import Any
+
+import numpy as np
+from scipy.sparse import issparse
+from sklearn.base import (
+    BaseEstimator,
+    OneToOneFeatureMixin,
+    TransformerMixin,
+    is_classifier,
+    is_regressor,
+)
+from sklearn.compose import ColumnTransformer
+from sklearn.impute import SimpleImputer
+from sklearn.model_selection import KFold, StratifiedKFold
+from sklearn.pipeline import Pipeline
+from sklearn.preprocessing import (
+    FunctionTransformer,
+    OneHotEncoder,
+    StandardScaler,
+    TargetEncoder,
+)
+from sklearn.utils.validation import FLOAT_DTYPES, check_is_fitted, validate_data
+
+from sklearn_convexrelu._cv import ConvexReLUClassifierCV, ConvexReLURegressorCV
+
+__all__ = ["TailClipper", "as_numbers", "as_words", "make_table_pipeline"]
+
+NUMBERS, WORDS, MANY_WORDS = "numbers", "words", "many_words"
+# Levels that get a column each, and the share of rows of those that share one.
+MAX_LEVELS = 30
+MIN_FREQUENCY = 0.01
+SECONDS_A_DAY = 86400.0
+# Folds in which TargetEncoder tells levels by the targets of other rows.
+ENCODING_FOLDS = 3
+
+
+class TailClipper(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
+    """Cut every column at two of its quantiles.
+
+    A far row sets the scale of its column and presses the others into a corner; and a
+    network, linear outside of its bends, carries it further still. scikit-learn has no
+    such step: RobustScaler takes a far row out of the scale and leaves it where it is.
+
+    Parameters
+    ----------
+    tail : float, default=0.01
+        The share of values to cut at either end, less than a half.
+
+    Attributes
+    ----------
+    low_, high_ : ndarray of shape (n_features,)
+        Where the columns are cut; infinite where both quantiles are the same, for else
+        a column that is mostly zero would be gone.
+    n_features_in_, feature_names_in_
+        As in scikit-learn.
+    """
+
+    def __init__(self, tail=0.01):
+        self.tail = tail
+
+    def fit(self, X, y=None):
+        """Find the quantiles.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Numbers, none missing.
+        y : None
+            Not looked at.
+
+        Returns
+        -------
+        TailClipper
+            The transformer itself.
+        """
+        check_tail(self.tail)
+        X = validate_data(self, X, dtype=FLOAT_DTYPES)
+        low, high = np.quantile(X, [self.tail, 1.0 - self.tail], axis=0)
+        flat = low == high
+        self.low_ = np.where(flat, -np.inf, low)
+        self.high_ = np.where(flat, np.inf, high)
+        return self
+
+    def transform(self, X):
+        """Cut what lies beyond.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Numbers, none missing.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_features)
+            The same within ``low_`` and ``high_``.
+        """
+        check_is_fitted(self)
+        X = validate_data(self, X, dtype=FLOAT_DTYPES, reset=False)
+        return np.clip(X, self.low_.astype(X.dtype), self.high_.astype(X.dtype))
+
+
+@dataclass(frozen=True)
+class ColumnsOf:
+    """The columns of one kind, for a ColumnTransformer: found when it is fitted.
+
+    Parameters
+    ----------
+    kind : {"numbers", "words", "many_words"}
+        The kind.
+    categories : tuple or None
+        Names or positions of columns that are words whatever they hold.
+    max_levels : int
+        Words of more different values than this are many.
+    """
+
+    kind: str
+    categories: tuple | None
+    max_levels: int
+
+    def __call__(self, X):
+        """Return their names where the columns have such, else their positions."""
+        _check_table(X)
+        names = list(X.columns) if hasattr(X, "columns") else list(range(X.shape[1]))
+        told = _told(self.categories or (), names)
+        # ColumnTransformer takes whole numbers for positions.
+        by_name = all(isinstance(name, str) for name in names)
+        return [
+            name if by_name else j
+            for j, name in enumerate(names)
+            if self._kind(_column(X, j), j in told, name) == self.kind
+        ]
+
+    def _kind(self, column, is_told, name):
+        if not is_told and not _holds_words(column, name):
+            return NUMBERS
+        levels = {cell for cell in column.tolist() if not is_nothing(cell)}
+        levels -= {""}  # what files have for nothing
+        return MANY_WORDS if len(levels) > self.max_levels else WORDS
+
+
+def _check_table(X):
+    """Refuse what is no table."""
+    if issparse(X):
+        raise ValueError(
+            "a table has columns of its own each; a sparse matrix needs none of this: "
+            "give it to the estimator, with standardize=True."
+        )
+    if hasattr(X, "columns") and not hasattr(X, "iloc"):
+        raise ValueError(
+            f"tables are pandas frames or arrays, not {type(X).__module__}."
+            f"{type(X).__name__}: X.to_pandas(), or the like, makes one."
+        )
+
+
+def _told(categories, names):
+    """Return the positions of the columns that the user says are categories."""
+    unknown = [name for name in categories if name not in names]
+    if unknown:
+        raise ValueError(f"categories has {unknown[0]!r}, which is no column of X.")
+    return {names.index(name) for name in categories}
+
+
+def _column(X, j):
+    return X.iloc[:, j] if hasattr(X, "iloc") else X[:, j]
+
+
+def _holds_words(column, name):
+    """Tell whether a column is of words; refuse what is neither words nor numbers."""
+    letter = getattr(column.dtype, "kind", "O")
+    if letter in "iufbMm":
+        return False
+    if letter == "c":
+        raise ValueError(f"column {name!r} is of complex numbers.")
+    if letter in "US" or getattr(column.dtype, "name", "") == "category":
+        return True
+    known = [value for value in column.tolist() if not is_nothing(value)]
+    if any(isinstance(value, str | bytes) for value in known):
+        return True
+    odd = next((v for v in known if not isinstance(v, Real | np.bool_)), None)
+    if odd is not None:
+        raise ValueError(
+            f"column {name!r} holds {odd!r}, a {type(odd).__name__}: columns are of "
+            "numbers, dates (typed as such) or words."
+        )
+    return False
+
+
+def as_numbers(X):
+    """Return columns as floats: nan where nothing is, dates as days since 1970.
+
+    Parameters
+    ----------
+    X : DataFrame or ndarray of shape (n_samples, n_columns)
+        Numbers, truth values, dates or lengths of time (which become days).
+
+    Returns
+    -------
+    ndarray of shape (n_samples, n_columns)
+        Floats, in single precision where all columns are.
+    """
+    columns = [_numbers(_column(X, j)) for j in range(X.shape[1])]
+    return np.column_stack(columns) if columns else np.empty((len(X), 0))
+
+
+def _numbers(column):
+    letter = getattr(column.dtype, "kind", "O")
+    if letter == "M":
+        return days_since_1970(np.asarray(utc(column), dtype="datetime64[us]"))
+    if letter == "m":
+        return np.asarray(column) / np.timedelta64(1, "s") / SECONDS_A_DAY
+    return float_array(column, np.float32 if column.dtype == np.float32 else float)
+
+
+def float_array(cells, dtype=float):
+    """Return a column of numbers as an array of its own.
+
+    Parameters
+    ----------
+    cells : Series or ndarray of shape (n_rows,)
+        Numbers.
+    dtype : dtype, default=float
+        Of the array.
+
+    Returns
+    -------
+    ndarray of shape (n_rows,)
+        The numbers, nan where nothing is.
+    """
+    if hasattr(cells, "to_numpy"):
+        return cells.to_numpy(dtype=dtype, na_value=np.nan).copy()
+    if cells.dtype == object:
+        cells = [np.nan if is_nothing(cell) else cell for cell in cells]
+    return np.array(cells, dtype=dtype)
+
+
+def utc(cells):
+    """Return a column of dates without a time zone, those with one as of Greenwich.
+
+    Parameters
+    ----------
+    cells : Series or ndarray of shape (n_rows,)
+        Dates.
+
+    Returns
+    -------
+    Series or ndarray of shape (n_rows,)
+        Dates without a zone.
+    """
+    if getattr(cells.dtype, "tz", None) is not None:
+        return cells.dt.tz_convert("UTC").dt.tz_localize(None)
+    return cells
+
+
+def days_since_1970(times):
+    """Return times as numbers of days.
+
+    Parameters
+    ----------
+    times : ndarray of datetime64, shape (n_rows,)
+        Times without a zone.
+
+    Returns
+    -------
+    ndarray of shape (n_rows,)
+        Days, with fractions; nan where there is no time.
+    """
+    seconds = (times - np.datetime64(0, "us")) / np.timedelta64(1, "s")
+    return seconds / SECONDS_A_DAY
+
+
+def is_nothing(cell):
+    """Tell whether a value is None, nan, NaT or NA: alone they differ from itself.
+
+    Parameters
+    ----------
+    cell : object
+        Of a table.
+
+    Returns
+    -------
+    bool
+        Whether it stands for nothing.
+    """
+    if cell is None:
+        return True
+    try:
+        return bool(cell != cell)
+    except (TypeError, ValueError):  # NA has no truth; arrays have several
+        return type(cell).__name__ == "NAType"
+
+
+def as_words(X):
+    """Return columns as text, nan where nothing is, whatever the levels were.
+
+    Parameters
+    ----------
+    X : DataFrame or ndarray of shape (n_samples, n_columns)
+        Levels: encoders of scikit-learn take no mixture of numbers and text.
+
+    Returns
+    -------
+    ndarray of object, shape (n_samples, n_columns)
+        Text and nan.
+    """
+    words = np.empty(X.shape, dtype=object)
+    for j in range(X.shape[1]):
+        cells = _column(X, j).tolist()
+        words[:, j] = [np.nan if is_nothing(cell) else str(cell) for cell in cells]
+    return words
+
+
+def make_table_pipeline(
+    estimator: Any,
+    *,
+    categories: Iterable | None = None,
+    max_levels: int = MAX_LEVELS,
+    min_frequency: float = MIN_FREQUENCY,
+    tail: float | None = 0.01,
+) -> Pipeline:
+    """Put around an estimator what columns of a table need.
+
+    Parameters
+    ----------
+    estimator : {"regressor", "classifier"} or estimator
+        ``"regressor"`` is :class:`ConvexReLURegressorCV`, ``"classifier"`` is
+        :class:`ConvexReLUClassifierCV` that chooses alpha by log loss, for accuracy
+        moves in steps. Or any regressor or classifier, the step itself as in
+        a Pipeline.
+    categories : iterable of str or int, default=None
+        Columns that are categories although they hold numbers (codes of regions, say),
+        by their names, or by their positions in arrays.
+    max_levels : int, default=30
+        Categories of up to so many levels get a column a level, others the mean target
+        of each (TargetEncoder).
+    min_frequency : float, default=0.01
+        Levels in a smaller share of the rows than that are one level together.
+    tail : float or None, default=0.01
+        Numbers are cut at this quantile and at that of 1 less it. None does not.
+
+    Returns
+    -------
+    Pipeline
+        Unfitted, of two steps: ``"columns"``, a ColumnTransformer, and ``"model"``.
+        It takes pandas frames, or arrays, with what is missing as None, nan or NA.
+
+    Raises
+    ------
+    ValueError
+        If an argument is none of these; and by ``fit`` for what is no table, or a
+        column that is neither of numbers, nor of dates, nor of words.
+
+    See Also
+    --------
+    ConvexReLURegressorCV : The network, for numbers that are ready.
+
+    Notes
+    -----
+    ============  =====================================================================
+    columns of    become
+    ============  =====================================================================
+    numbers       themselves: what is missing the median, and a column that says so;
+                  tails cut; centred, unit variance. Truth values are 0 and 1.
+    dates         the same, as days since 1970
+    words         a column a level, "missing" being one; in new rows levels that
+                  training has not seen are the rare one, if there is one, or none
+    many words    the mean target (of each class, if there are more than two) of each
+                  level, drawn to the mean of all where rows are few, by rows of other
+                  folds in training [1]_; centred, unit variance
+    ============  =====================================================================
+
+    All of it can be set: ``pipeline.set_params(columns__numbers__tails__tail=0.05)``,
+    or searched by GridSearchCV.
+
+    References
+    ----------
+    .. [1] Micci-Barreca (2001), "A preprocessing scheme for high-cardinality
+       categorical attributes in classification and prediction problems", ACM SIGKDD
+       Explorations 3(1).
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> from sklearn_convexrelu import make_table_pipeline
+    >>> table = pd.DataFrame({"town": list("abca") * 50, "size": range(200)})
+    >>> price = table["size"] * (table["town"] == "a")
+    >>> model = make_table_pipeline("regressor").fit(table, price)
+    >>> bool(model.score(table, price) > 0.98)
+    True
+    """
+    model = _model(estimator)
+    if categories is not None:
+        if isinstance(categories, str) or not isinstance(categories, Iterable):
+            raise ValueError(f"categories are a list of columns, not {categories!r}.")
+        categories = tuple(categories)
+    _check_levels(max_levels, min_frequency)
+    parts = [
+        (NUMBERS, _number_steps(tail)),
+        (WORDS, _word_steps(min_frequency)),
+        (MANY_WORDS, _many_word_steps(is_classifier(model))),
+    ]
+    columns = ColumnTransformer(
+        [
+            (kind, steps, ColumnsOf(kind, categories, max_levels))
+            for kind, steps in parts
+        ]
+    )
+    return Pipeline([("columns", columns), ("model", model)])
+
+
+def _model(estimator):
+    """Return the last step; refuse what can be none."""
+    if isinstance(estimator, str):
+        if estimator == "regressor":
+            return ConvexReLURegressorCV()
+        if estimator == "classifier":
+            return ConvexReLUClassifierCV(scoring="neg_log_loss")
+    elif isinstance(estimator, type):
+        raise ValueError(f"estimator is a class: give {estimator.__name__}(...).")
+    elif hasattr(estimator, "fit") and (
+        is_regressor(estimator) or is_classifier(estimator)
+    ):
+        return estimator
+    raise ValueError(
+        "estimator is 'regressor', 'classifier', or a regressor or classifier; got "
+        f"{estimator!r}."
+    )
+
+
+def _check_levels(max_levels, min_frequency):
+    if not isinstance(max_levels, Integral) or max_levels < 1:
+        raise ValueError(f"max_levels is a whole number from 1 on; got {max_levels!r}.")
+    if not isinstance(min_frequency, Real) or not 0 <= min_frequency < 1:
+        raise ValueError(
+            f"min_frequency is a share, from 0 to less than 1; got {min_frequency!r}."
+        )
+
+
+def check_tail(tail):
+    """Refuse shares that leave nothing.
+
+    Parameters
+    ----------
+    tail : float
+        Share of values to cut at either end.
+
+    Raises
+    ------
+    ValueError
+        If it is none.
+    """
+    if not isinstance(tail, Real) or not 0 <= tail < 0.5:
+        raise ValueError(f"tail is a share, from 0 to less than 0.5; got {tail!r}.")
+
+
+def _number_steps(tail):
+    if tail is not None:
+        check_tail(tail)
+    return Pipeline(
+        [
+            ("read", FunctionTransformer(as_numbers, feature_names_out="one-to-one")),
+            (
+                "missing",
+                SimpleImputer(
+                    strategy="median", add_indicator=True, keep_empty_features=True
+                ),
+            ),
+            ("tails", "passthrough" if tail is None else TailClipper(tail)),
+            ("scale", StandardScaler()),
+        ]
+    )
+
+
+def _word_steps(min_frequency):
+    """Return a column a level; rare ones share one."""
+    return Pipeline(
+        [
+            ("read", FunctionTransformer(as_words, feature_names_out="one-to-one")),
+            (
+                "levels",
+                OneHotEncoder(
+                    handle_unknown="infrequent_if_exist",
+                    min_frequency=float(min_frequency) or None,
+                    sparse_output=False,
+                ),
+            ),
+        ]
+    )
+
+
+def _many_word_steps(classify):
+    # Whole numbers that are targets of a regression would be taken for classes.
+    kind = "auto" if classify else "continuous"
+    # From scikit-learn 1.9 on cv takes a splitter, and random_state is deprecated.
+    splitter = {"cv": ENCODING_FOLDS, "random_state": 0}
+    if "cv_object" in TargetEncoder._parameter_constraints["cv"]:
+        folds = StratifiedKFold if classify else KFold
+        splitter = {"cv": folds(ENCODING_FOLDS, shuffle=True, random_state=0)}
+    return Pipeline(
+        [
+            ("read", FunctionTransformer(as_words, feature_names_out="one-to-one")),
+            ("targets", TargetEncoder(target_type=kind, **splitter)),
+            ("scale", StandardScaler()),
+        ]
+    )
