@@ -1,8 +1,8 @@
 """What tables are usually given to: one adapter a model, ours among them.
 
-Networks, SVM and linear models get the columns as make_table_pipeline prepares them,
-which is what ours get. Trees and the networks of others' packages get the table, words
-as categories, and prepare it by themselves.
+Ours is make_table_pipeline as it comes. MLP, SVM and linear models get the columns as
+that prepares them, without bends. Trees and the networks of others' packages get the
+table, words as categories, and prepare it by themselves.
 """
 
 from collections.abc import Callable
@@ -24,11 +24,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import LabelEncoder, StandardScaler
 from sklearn.svm import SVC, SVR
 
-from sklearn_convexrelu import (
-    ConvexReLUClassifierCV,
-    ConvexReLURegressorCV,
-    make_table_pipeline,
-)
+from sklearn_convexrelu import make_table_pipeline
 
 __all__ = ["OURS", "RIVALS", "Rival", "installed", "pipeline"]
 
@@ -51,7 +47,7 @@ class Rival:
     packages : tuple of str
         What must be installed.
     prepared : bool
-        Whether it gets what make_table_pipeline makes of the columns, or the table.
+        Whether make_table_pipeline prepares the columns, or it gets the table.
     """
 
     make: Callable
@@ -121,9 +117,8 @@ class ByNumber(ClassifierMixin, BaseEstimator):
 
 
 def _ours(classify, words):
-    if classify:
-        return ConvexReLUClassifierCV(random_state=0, **BY_LOSS)
-    return ConvexReLURegressorCV(random_state=0)
+    pipeline = make_table_pipeline("classifier" if classify else "regressor")
+    return pipeline.set_params(model__random_state=0)
 
 
 def _mlp(classify, words):
@@ -212,10 +207,12 @@ def pipeline(name, X, classify):
     """Return the model with its preparation, for a table; unfitted."""
     rival, words = RIVALS[name], X.select_dtypes(exclude="number").columns
     model = rival.make(classify, words)
+    if name == OURS:
+        return model
     if rival.prepared:
         if not classify:  # MLP and SVM want targets near one; the others do not care
             model = TransformedTargetRegressor(model, transformer=StandardScaler())
-        return make_table_pipeline(model)
+        return make_table_pipeline(model, n_knots=0)
     # What takes missing numbers keeps them.
     fill = "pytabkit" in rival.packages
     return make_pipeline(AsCategories(fill), ByNumber(model) if classify else model)

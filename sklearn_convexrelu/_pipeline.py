@@ -17,7 +17,7 @@ from sklearn.base import (
     is_regressor,
 )
 from sklearn.compose import ColumnTransformer
-from sklearn.impute import SimpleImputer
+from sklearn.impute import MissingIndicator, SimpleImputer
 from sklearn.model_selection import KFold, StratifiedKFold
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import (
@@ -26,13 +26,25 @@ from sklearn.preprocessing import (
     StandardScaler,
     TargetEncoder,
 )
-from sklearn.utils.validation import FLOAT_DTYPES, check_is_fitted, validate_data
+from sklearn.utils.validation import (
+    FLOAT_DTYPES,
+    _check_feature_names_in,
+    check_is_fitted,
+    validate_data,
+)
 
 from sklearn_convexrelu._cv import ConvexReLUClassifierCV, ConvexReLURegressorCV
 
-__all__ = ["TailClipper", "as_numbers", "as_words", "make_table_pipeline"]
+__all__ = [
+    "ColumnBends",
+    "TailClipper",
+    "as_numbers",
+    "as_words",
+    "make_table_pipeline",
+]
 
-NUMBERS, WORDS, MANY_WORDS = "numbers", "words", "many_words"
+NUMBERS, FLAGS, WORDS, MANY_WORDS = "numbers", "flags", "words", "many_words"
+GAPS = "gaps"
 # Levels that get a column each, and the share of rows of those that share one.
 MAX_LEVELS = 30
 MIN_FREQUENCY = 0.01
@@ -106,14 +118,130 @@ class TailClipper(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         return np.clip(X, self.low_.astype(X.dtype), self.high_.astype(X.dtype))
 
 
+class ColumnBends(TransformerMixin, BaseEstimator):
+    """Put beside each column linear splines of it, which cost more.
+
+    A threshold of one column then takes no neuron of its own, and those of several
+    columns meet within one. The splines are hats, one at each knot but the last, since
+    all add up to one. scikit-learn's SplineTransformer makes the same of knots that
+    differ; where quantiles are the same it makes columns of zeros, and skops does not
+    load the SciPy objects that it keeps.
+
+    Parameters
+    ----------
+    n_knots : int, default=5
+        How many quantiles, in equal steps from the least to the largest value, knots
+        are at. Equal ones are one knot; below three there is nothing to bend.
+    weight : float, default=0.25
+        Standard deviation of a hat. The penalty measures weights, so hats of a quarter
+        cost four times as much as columns of unit variance do. At 1 they harm where
+        functions are smooth, at a half less (:mod:`benchmarks.preparation`).
+
+    Attributes
+    ----------
+    knots_ : list of ndarray
+        The knots of each column, increasing.
+    mean_, scale_ : ndarray of shape (n_hats,)
+        What is taken from the hats, and what they are divided by.
+    n_features_in_, feature_names_in_
+        As in scikit-learn.
+    """
+
+    def __init__(self, n_knots=5, weight=0.25):
+        self.n_knots = n_knots
+        self.weight = weight
+
+    def fit(self, X, y=None):
+        """Find the knots.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Numbers, none missing.
+        y : None
+            Not looked at.
+
+        Returns
+        -------
+        ColumnBends
+            The transformer itself.
+        """
+        check_knots(self.n_knots)
+        if not isinstance(self.weight, Real) or not self.weight > 0:
+            raise ValueError(f"weight is a positive number; got {self.weight!r}.")
+        X = validate_data(self, X, dtype=FLOAT_DTYPES)
+        steps = np.linspace(0.0, 1.0, self.n_knots)
+        self.knots_ = [np.unique(q) for q in np.quantile(X, steps, axis=0).T]
+        hats = self._hats(X)
+        self.mean_ = hats.mean(axis=0)
+        spread = hats.std(axis=0)
+        self.scale_ = np.where(spread > 0, spread, 1.0) / self.weight
+        return self
+
+    def transform(self, X):
+        """Return the columns and their splines.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Numbers, none missing.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_features + n_hats)
+            The columns as they are, then the hats of the first, and so on.
+        """
+        check_is_fitted(self)
+        X = validate_data(self, X, dtype=FLOAT_DTYPES, reset=False)
+        hats = (self._hats(X) - self.mean_) / self.scale_
+        return np.hstack([X, hats.astype(X.dtype, copy=False)])
+
+    def _hats(self, X):
+        """Return the hats, constant beyond the outer knots."""
+        hats = [
+            np.interp(x, knots, height)
+            for x, knots in zip(X.T, self.knots_, strict=True)
+            for height in _heights(len(knots))
+        ]
+        return np.column_stack(hats) if hats else np.empty((len(X), 0))
+
+    def get_feature_names_out(self, input_features=None):
+        """Return the names of the columns and of their splines.
+
+        Parameters
+        ----------
+        input_features : array-like of str, default=None
+            Names of the columns; those seen in ``fit`` when None.
+
+        Returns
+        -------
+        ndarray of str
+            The names, and with ``_bend_0`` and so on behind them.
+        """
+        check_is_fitted(self)
+        names = _check_feature_names_in(self, input_features)
+        bends = [
+            f"{name}_bend_{k}"
+            for name, knots in zip(names, self.knots_, strict=True)
+            for k in range(len(_heights(len(knots))))
+        ]
+        return np.concatenate([names, np.array(bends, dtype=object)])
+
+
+def _heights(n_knots):
+    """Return the heights of each hat at the knots: none where there is no bend."""
+    return np.eye(n_knots)[:-1] if n_knots > 2 else np.empty((0, n_knots))
+
+
 @dataclass(frozen=True)
 class ColumnsOf:
     """The columns of one kind, for a ColumnTransformer: found when it is fitted.
 
     Parameters
     ----------
-    kind : {"numbers", "words", "many_words"}
-        The kind.
+    kind : {"numbers", "flags", "words", "many_words", "gaps"}
+        The kind; flags are numbers of two values at most, and gaps are looked for in
+        both.
     categories : tuple or None
         Names or positions of columns that are words whatever they hold.
     max_levels : int
@@ -131,16 +259,18 @@ class ColumnsOf:
         told = _told(self.categories or (), names)
         # ColumnTransformer takes whole numbers for positions.
         by_name = all(isinstance(name, str) for name in names)
+        wanted = (NUMBERS, FLAGS) if self.kind == GAPS else (self.kind,)
         return [
             name if by_name else j
             for j, name in enumerate(names)
-            if self._kind(_column(X, j), j in told, name) == self.kind
+            if self._kind(_column(X, j), j in told, name) in wanted
         ]
 
     def _kind(self, column, is_told, name):
-        if not is_told and not _holds_words(column, name):
-            return NUMBERS
+        is_words = is_told or _holds_words(column, name)
         levels = {cell for cell in column.tolist() if not is_nothing(cell)}
+        if not is_words:
+            return NUMBERS if len(levels) > 2 else FLAGS
         levels -= {""}  # what files have for nothing
         return MANY_WORDS if len(levels) > self.max_levels else WORDS
 
@@ -323,15 +453,17 @@ def make_table_pipeline(
     max_levels: int = MAX_LEVELS,
     min_frequency: float = MIN_FREQUENCY,
     tail: float | None = 0.01,
+    n_knots: int = 5,
 ) -> Pipeline:
     """Put around an estimator what columns of a table need.
 
     Parameters
     ----------
     estimator : {"regressor", "classifier"} or estimator
-        ``"regressor"`` is :class:`ConvexReLURegressorCV`, ``"classifier"`` is
-        :class:`ConvexReLUClassifierCV` that chooses alpha by log loss, for accuracy
-        moves in steps. Or any regressor or classifier, the step itself as in
+        ``"regressor"`` is :class:`ConvexReLURegressorCV` of ``norm="l1"``, for few of
+        the columns made here matter; ``"classifier"`` is
+        :class:`ConvexReLUClassifierCV`, likewise, that chooses alpha by log loss, for
+        accuracy moves in steps. Or any regressor or classifier, the step itself as in
         a Pipeline.
     categories : iterable of str or int, default=None
         Columns that are categories although they hold numbers (codes of regions, say),
@@ -343,6 +475,10 @@ def make_table_pipeline(
         Levels in a smaller share of the rows than that are one level together.
     tail : float or None, default=0.01
         Numbers are cut at this quantile and at that of 1 less it. None does not.
+    n_knots : int, default=5
+        Beside a column of numbers stand linear splines with knots at so many of its
+        quantiles, of a quarter of its standard deviation: bends of its own, for where
+        thresholds decide. 0 is none, which is faster where columns are many.
 
     Returns
     -------
@@ -365,14 +501,18 @@ def make_table_pipeline(
     ============  =====================================================================
     columns of    become
     ============  =====================================================================
-    numbers       themselves: what is missing the median, and a column that says so;
-                  tails cut; centred, unit variance. Truth values are 0 and 1.
-    dates         the same, as days since 1970
+    numbers       themselves: what is missing the median, tails cut, centred, unit
+                  variance; and bends of each
+    dates         the same, as days since 1970 (lengths of time: days)
+    flags         numbers and truth values of at most two values: what is missing the
+                  median, centred, unit variance
     words         a column a level, "missing" being one; in new rows levels that
                   training has not seen are the rare one, if there is one, or none
     many words    the mean target (of each class, if there are more than two) of each
                   level, drawn to the mean of all where rows are few, by rows of other
                   folds in training [1]_; centred, unit variance
+    gaps          a column for each of numbers, dates and flags that has some in
+                  training: 1 where nothing is, else 0
     ============  =====================================================================
 
     All of it can be set: ``pipeline.set_params(columns__numbers__tails__tail=0.05)``,
@@ -399,11 +539,13 @@ def make_table_pipeline(
         if isinstance(categories, str) or not isinstance(categories, Iterable):
             raise ValueError(f"categories are a list of columns, not {categories!r}.")
         categories = tuple(categories)
-    _check_levels(max_levels, min_frequency)
+    _check_counts(max_levels, min_frequency, n_knots)
     parts = [
-        (NUMBERS, _number_steps(tail)),
+        (NUMBERS, _number_steps(tail, n_knots)),
+        (FLAGS, _flag_steps()),
         (WORDS, _word_steps(min_frequency)),
         (MANY_WORDS, _many_word_steps(is_classifier(model))),
+        (GAPS, _gap_steps()),
     ]
     columns = ColumnTransformer(
         [
@@ -418,9 +560,9 @@ def _model(estimator):
     """Return the last step; refuse what can be none."""
     if isinstance(estimator, str):
         if estimator == "regressor":
-            return ConvexReLURegressorCV()
+            return ConvexReLURegressorCV(norm="l1")
         if estimator == "classifier":
-            return ConvexReLUClassifierCV(scoring="neg_log_loss")
+            return ConvexReLUClassifierCV(norm="l1", scoring="neg_log_loss")
     elif isinstance(estimator, type):
         raise ValueError(f"estimator is a class: give {estimator.__name__}(...).")
     elif hasattr(estimator, "fit") and (
@@ -433,13 +575,15 @@ def _model(estimator):
     )
 
 
-def _check_levels(max_levels, min_frequency):
+def _check_counts(max_levels, min_frequency, n_knots):
     if not isinstance(max_levels, Integral) or max_levels < 1:
         raise ValueError(f"max_levels is a whole number from 1 on; got {max_levels!r}.")
     if not isinstance(min_frequency, Real) or not 0 <= min_frequency < 1:
         raise ValueError(
             f"min_frequency is a share, from 0 to less than 1; got {min_frequency!r}."
         )
+    if n_knots != 0 or isinstance(n_knots, bool):
+        check_knots(n_knots)
 
 
 def check_tail(tail):
@@ -459,21 +603,61 @@ def check_tail(tail):
         raise ValueError(f"tail is a share, from 0 to less than 0.5; got {tail!r}.")
 
 
-def _number_steps(tail):
+def check_knots(n_knots):
+    """Refuse numbers of knots that leave nothing to bend.
+
+    Parameters
+    ----------
+    n_knots : int
+        Of a column.
+
+    Raises
+    ------
+    ValueError
+        If it is none.
+    """
+    if not isinstance(n_knots, Integral) or n_knots < 3:
+        raise ValueError(
+            "n_knots is a whole number from 3 on (two are a line), or, of pipelines, "
+            f"0; got {n_knots!r}."
+        )
+
+
+def _read(function):
+    return FunctionTransformer(function, feature_names_out="one-to-one")
+
+
+def _filled():
+    return SimpleImputer(strategy="median", keep_empty_features=True)
+
+
+def _number_steps(tail, n_knots):
     if tail is not None:
         check_tail(tail)
     return Pipeline(
         [
-            ("read", FunctionTransformer(as_numbers, feature_names_out="one-to-one")),
-            (
-                "missing",
-                SimpleImputer(
-                    strategy="median", add_indicator=True, keep_empty_features=True
-                ),
-            ),
+            ("read", _read(as_numbers)),
+            ("missing", _filled()),
             ("tails", "passthrough" if tail is None else TailClipper(tail)),
             ("scale", StandardScaler()),
+            ("bends", ColumnBends(n_knots) if n_knots else "passthrough"),
         ]
+    )
+
+
+def _flag_steps():
+    return Pipeline(
+        [
+            ("read", _read(as_numbers)),
+            ("missing", _filled()),
+            ("scale", StandardScaler()),
+        ]
+    )
+
+
+def _gap_steps():
+    return Pipeline(
+        [("read", _read(as_numbers)), ("gaps", MissingIndicator(error_on_new=False))]
     )
 
 
@@ -481,7 +665,7 @@ def _word_steps(min_frequency):
     """Return a column a level; rare ones share one."""
     return Pipeline(
         [
-            ("read", FunctionTransformer(as_words, feature_names_out="one-to-one")),
+            ("read", _read(as_words)),
             (
                 "levels",
                 OneHotEncoder(
@@ -504,7 +688,7 @@ def _many_word_steps(classify):
         splitter = {"cv": folds(ENCODING_FOLDS, shuffle=True, random_state=0)}
     return Pipeline(
         [
-            ("read", FunctionTransformer(as_words, feature_names_out="one-to-one")),
+            ("read", _read(as_words)),
             ("targets", TargetEncoder(target_type=kind, **splitter)),
             ("scale", StandardScaler()),
         ]

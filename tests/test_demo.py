@@ -18,7 +18,11 @@ from sklearn.neural_network import MLPRegressor
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from sklearn_convexrelu import ConvexReLUClassifier, ConvexReLURegressor
+from sklearn_convexrelu import (
+    ConvexReLUClassifier,
+    ConvexReLURegressor,
+    make_table_pipeline,
+)
 from sklearn_convexrelu.demo import comparison, picture, report, run, saved
 from sklearn_convexrelu.demo.cells import DataError
 from sklearn_convexrelu.demo.files import Format
@@ -78,13 +82,13 @@ def leading_number(cell):
 
 
 def by_hand(X, y, model):
-    """Return R2 on five folds, everything standardised on the rows to train."""
+    """Return R2 on five folds, everything prepared by the rows to train."""
     scores = []
     for train, test in KFold(5, shuffle=True, random_state=0).split(X):
-        scaler = StandardScaler().fit(X[train])
+        columns = make_table_pipeline(model)[:-1].fit(X[train])
         mean, sd = y[train].mean(), y[train].std()
-        model.fit(scaler.transform(X[train]), (y[train] - mean) / sd)
-        residual = y[test] - mean - sd * model.predict(scaler.transform(X[test]))
+        model.fit(columns.transform(X[train]), (y[train] - mean) / sd)
+        residual = y[test] - mean - sd * model.predict(columns.transform(X[test]))
         spread = np.sum((y[test] - y[test].mean()) ** 2)
         scores.append(1.0 - np.sum(residual**2) / spread)
     return f"{np.mean(scores):.3f} +/- {np.std(scores):.3f}"
@@ -94,15 +98,17 @@ def by_hand(X, y, model):
 def test_diabetes_table_is_what_a_user_would_compute(capsys):
     _, figures = printed(capsys, "--alpha", "0.1", "--no-picture")
     X, y = load_diabetes(return_X_y=True)
-    ours = ConvexReLURegressor(0.1, tol=comparison.SEARCH_TOL, random_state=0)
+    ours = ConvexReLURegressor(
+        0.1, norm="l1", tol=comparison.SEARCH_TOL, random_state=0
+    )
     assert figures["5-fold R2"][0] == [by_hand(X, y, ours)]
     mlp = MLPRegressor(max_iter=30, alpha=10.0, random_state=0)
     assert figures["5-fold R2"][1] == [by_hand(X, y, ours), by_hand(X, y, mlp)]
 
     # In the memory order of the command's table: the last bits of means depend on it.
-    X = StandardScaler().fit_transform(np.asfortranarray(X))
+    X = make_table_pipeline(ours)[:-1].fit_transform(np.asfortranarray(X))
     y = StandardScaler().fit_transform(y[:, None])[:, 0]
-    convex = ConvexReLURegressor(0.1, random_state=0).fit(X, y)
+    convex = ConvexReLURegressor(0.1, norm="l1", random_state=0).fit(X, y)
     assert figures["objective"][0] == [f"{convex.objective_:.5f}"]
     assert figures["lower bound"] == [[f"{convex.lower_bound_:.5f}"]]
     assert figures["neurons"] == [
@@ -116,7 +122,7 @@ def test_diabetes_table_is_what_a_user_would_compute(capsys):
     mlp.fit(X, y)
     objective = 0.5 * np.mean((y - mlp.predict(X)) ** 2)
     for w, b, v in zip(mlp.coefs_[0].T, mlp.intercepts_[0], mlp.coefs_[1], strict=True):
-        objective += convex.alpha_ * np.sqrt(w @ w + b**2) * abs(v[0])
+        objective += convex.alpha_ * (np.abs(w).sum() + abs(b)) * abs(v[0])
     ours, theirs = map(leading_number, figures["objective"][1])
     assert ours == pytest.approx(convex.objective_, abs=1e-5)
     assert theirs == pytest.approx(objective, abs=1e-5)
@@ -146,7 +152,7 @@ def test_objective_of_ours_is_the_one_that_it_reports(load):
     X, y = load(return_X_y=True)
     kind = ConvexReLURegressor if load is load_diabetes else ConvexReLUClassifier
     X = StandardScaler().fit_transform(X)
-    network = kind(0.1, tol=0.01, random_state=0).fit(X, y)
+    network = kind(0.1, norm="l1", tol=0.01, random_state=0).fit(X, y)
     objective = comparison.network_objective(network, X, y, network.alpha_)
     assert objective == pytest.approx(network.objective_, rel=1e-9)
 
@@ -194,18 +200,25 @@ def test_classes_of_a_table(capsys, houses):
     assert "ConvexReLUClassifierCV" in output and "MLPClassifier" in output
 
 
+def scaled(a, b):
+    return (a - a.mean(axis=0)) / a.std(axis=0), (b - a.mean(axis=0)) / a.std(axis=0)
+
+
 def prepared_by_hand(train, test):
-    """Return a column as it is prepared, and which values are missing, if any are."""
-    filled = [np.where(np.isnan(x), np.nanmedian(train), x) for x in (train, test)]
-    columns = [filled, [np.isnan(x).astype(float) for x in (train, test)]]
-    done = []
-    for a, b in columns:
-        low, high = np.quantile(a, [0.01, 0.99])
-        if low < high:
-            a, b = np.clip(a, low, high), np.clip(b, low, high)
-        if np.ptp(a) > 0:
-            done.append([(a - a.mean()) / a.std(), (b - a.mean()) / a.std()])
-    return [np.column_stack(parts) for parts in zip(*done, strict=True)]
+    """Return a column of numbers as it is prepared: itself, its bends, its gaps."""
+    gaps = [np.isnan(x).astype(float) for x in (train, test)]
+    a, b = (np.where(np.isnan(x), np.nanmedian(train), x) for x in (train, test))
+    low, high = np.quantile(a, [0.01, 0.99])
+    lines = scaled(np.clip(a, low, high), np.clip(b, low, high))
+    knots = np.quantile(lines[0], np.linspace(0, 1, 5))
+    hats = [
+        np.column_stack([np.interp(x, knots, np.eye(5)[k]) for k in range(4)])
+        for x in lines
+    ]
+    bends = [0.25 * x for x in scaled(*hats)]
+    parts = zip(lines, bends, gaps, strict=True)
+    # A gap in the rows to train is what makes a column of gaps.
+    return [np.column_stack(p if gaps[0].any() else p[:2]) for p in parts]
 
 
 def test_scores_of_classes_are_those_of_fits_without_the_fold(capsys, houses):
@@ -226,9 +239,11 @@ def test_scores_of_classes_are_those_of_fits_without_the_fold(capsys, houses):
     y = np.array([row["dear"] for row in rows])
     losses = []
     for train, test in StratifiedKFold(5, shuffle=True, random_state=0).split(age, y):
-        a, b = prepared_by_hand(age[train], age[test])
-        model = ConvexReLUClassifier(0.2, tol=comparison.SEARCH_TOL, random_state=0)
-        chances = model.fit(a, y[train]).predict_proba(b)
+        network = ConvexReLUClassifier(
+            0.2, norm="l1", tol=comparison.SEARCH_TOL, random_state=0
+        )
+        model = make_table_pipeline(network).fit(age[train, None], y[train])
+        chances = model.predict_proba(age[test, None])
         losses.append(log_loss(y[test], chances))
     assert figures["5-fold log loss"][0] == [
         f"{np.mean(losses):.3f} +/- {np.std(losses):.3f}"
@@ -262,15 +277,16 @@ def test_columns_are_prepared_by_kind(houses):
     table = read_table(str(houses), wish, Format())
     steps = comparison.make_model(MLPRegressor(), table)[:-1]
     X = steps.fit_transform(table.X, table.y)
-    # Size, age, day; size missing, age missing; then none, north, south, west.
-    assert X.shape == (58, 9)
+    # Size, age, day and four bends of each; none, north, south, west; gaps in size
+    # and in age.
+    assert X.shape == (58, 3 + 3 * 4 + 4 + 2)
     assert np.isfinite(X).all()
     assert np.isnan(table.X[2, 0]) and table.X[2, 1] == 12.0 and table.X[2, 2] == ""
     size = table.X[:, 0].astype(float)
     sizes, _ = prepared_by_hand(size, size)
-    np.testing.assert_allclose(X[:, [0, 3]], sizes)
+    np.testing.assert_allclose(X[:, [0, 3, 4, 5, 6, 19]], sizes, atol=1e-12)
     towns = np.array(["", "north", "south", "west"])
-    np.testing.assert_array_equal(X[:, 5:], table.X[:, [2]] == towns)
+    np.testing.assert_array_equal(X[:, 15:19], table.X[:, [2]] == towns)
 
 
 def test_unseen_words_and_columns_empty_in_a_fold_are_no_error():
@@ -312,7 +328,8 @@ def test_many_words_are_told_by_their_target(task):
     # Leaving the word out leaves nothing to learn.
     assert model.score(table.X, table.y) > 0.7
     n_columns = model[:-1].transform(table.X).shape[1]
-    assert n_columns == (4 if task == "three classes" else 2)
+    # A number and its four bends; the word by the target, or by each of three classes.
+    assert n_columns == 5 + (3 if task == "three classes" else 1)
     again = comparison.make_model(
         comparison.convex_network(table.task, 0.1), table
     ).fit(table.X, table.y)

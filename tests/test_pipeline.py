@@ -8,6 +8,7 @@ from scipy import sparse
 from sklearn.base import clone
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.model_selection import GridSearchCV
+from sklearn.preprocessing import SplineTransformer
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from sklearn_convexrelu import (
@@ -16,14 +17,14 @@ from sklearn_convexrelu import (
     ConvexReLURegressorCV,
     make_table_pipeline,
 )
-from sklearn_convexrelu._pipeline import TailClipper
+from sklearn_convexrelu._pipeline import ColumnBends, TailClipper
 
 pd = pytest.importorskip("pandas")
 N = 120
 
 
-@parametrize_with_checks([TailClipper()])
-def test_the_clipper_passes_the_checks_of_scikit_learn(estimator, check):
+@parametrize_with_checks([TailClipper(), ColumnBends()])
+def test_the_steps_pass_the_checks_of_scikit_learn(estimator, check):
     check(estimator)
 
 
@@ -71,8 +72,12 @@ def test_every_kind_of_column_becomes_finite_columns_with_names():
         *("town_a", "town_b", "town_c", "town_nan", "text_x", "text_nan"),
         *("mixed_1", "mixed_one", "code_10", "code_20", "code_30"),
     }
-    gaps = {n.split("_", 4)[-1] for n in X if "missingindicator" in n}
-    assert gaps == {"size", "rooms", "sold", "heated", "empty"}
+    gaps = {name.split("_")[-1] for name in X if name.startswith("gaps__")}
+    assert gaps == {"size", "sold", "rooms", "heated", "empty"}
+    flags = {name.removeprefix("flags__") for name in X if name.startswith("flags__")}
+    assert flags == {"rooms", "old", "heated", "empty"}
+    bends = {name.split("_")[2] for name in X if "_bend_" in name}
+    assert bends == {"size", "sold", "seen", "lasted"}
     assert list(X.filter(like="many_words")) == ["many_words__street"]
 
 
@@ -89,6 +94,32 @@ def test_numbers_are_filled_clipped_and_scaled_by_the_formula():
     np.testing.assert_allclose(X["numbers__seen"], (day - day.mean()) / day.std(ddof=0))
     free = prepared(table, tail=None)
     assert free["numbers__size"].max() > 10  # the far row is where it was
+
+
+def test_bends_are_hats_over_the_quantiles():
+    X = np.random.default_rng(0).standard_normal((N, 2))
+    steps = make_table_pipeline(Ridge(), tail=None, n_knots=4)[:-1]
+    Z = steps.fit_transform(X, X[:, 0])
+    assert Z.shape == (N, 2 + 2 * 3)
+    knots = np.quantile(X[:, 1], np.linspace(0, 1, 4))
+    hats = np.column_stack([np.interp(X[:, 1], knots, np.eye(4)[k]) for k in range(3)])
+    expected = 0.25 * (hats - hats.mean(axis=0)) / hats.std(axis=0)
+    np.testing.assert_allclose(Z[:, 5:], expected, atol=1e-12)
+    assert make_table_pipeline(Ridge(), n_knots=0)[:-1].fit_transform(X).shape[1] == 2
+    splines = SplineTransformer(
+        n_knots=4, degree=1, knots="quantile", include_bias=False
+    )
+    np.testing.assert_allclose(hats, splines.fit_transform(X[:, [1]]), atol=1e-12)
+
+
+def test_equal_quantiles_are_one_knot():
+    rare = np.r_[np.zeros(90), 1.0, 2.0, 3.0, np.full(27, 4.0)][:, None]
+    bends = ColumnBends().fit(rare)
+    np.testing.assert_array_equal(
+        bends.knots_[0], np.unique(np.quantile(rare, [0, 0.25, 0.5, 0.75, 1]))
+    )
+    flag = np.repeat([0.0, 1.0], [50, 70])[:, None]
+    np.testing.assert_array_equal(ColumnBends().fit_transform(flag), flag)
 
 
 def test_a_mostly_constant_column_survives_the_clip():
@@ -126,10 +157,10 @@ def test_many_levels_are_told_by_their_target():
 def test_numbers_can_be_told_to_be_categories():
     table = pd.DataFrame({"region": [1, 2, 3] * 40, "size": np.arange(120.0)})
     y = (table["region"] == 2).to_numpy(float)
-    assert prepared(table, y).shape[1] == 2
-    assert prepared(table, y, categories=["region"]).shape[1] == 4
+    assert prepared(table, y, n_knots=0).shape[1] == 2
+    assert prepared(table, y, categories=["region"], n_knots=0).shape[1] == 4
     X = table.to_numpy()
-    steps = make_table_pipeline(Ridge(), categories=[0])[:-1]
+    steps = make_table_pipeline(Ridge(), categories=[0], n_knots=0)[:-1]
     assert steps.fit_transform(X, y).shape[1] == 4
 
 
@@ -188,6 +219,8 @@ def test_the_words_stand_for_the_estimators_with_cv():
         ({"max_levels": 0}, "max_levels is a whole number"),
         ({"max_levels": 2.5}, "max_levels is a whole number"),
         ({"min_frequency": 1.0}, "min_frequency is a share"),
+        ({"n_knots": 2}, "n_knots is a whole number"),
+        ({"n_knots": 4.0}, "n_knots is a whole number"),
         ({"categories": "town"}, "a list of columns"),
         ({"categories": 3}, "a list of columns"),
     ],

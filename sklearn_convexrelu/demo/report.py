@@ -139,7 +139,7 @@ def _footnotes(convex, mlp, table):
     notes = [
         f"Of all rows, the choice of alpha included: {name}'s is {theirs.alpha:g}, one "
         f"of {candidates}{smallest}. It took {theirs.n_iter_} iterations {end}.",
-        f"{loss} + alpha_ sum_j ||w_j|| ||v_j||,{scale} alpha_ = {ours.alpha_:.3g}, "
+        f"{loss} + alpha_ sum_j ||w_j||_1 ||v_j||,{scale} alpha_ = {ours.alpha_:.3g}, "
         "w_j the weights into neuron j with its bias, v_j those out of it. "
         f"{name}'s weights are put into the same formula, although it was trained "
         "with a penalty of its own.",
