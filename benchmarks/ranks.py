@@ -80,10 +80,7 @@ def diagram(panels):
     from matplotlib import pyplot as plt
 
     fig, axes = plt.subplots(
-        len(panels) or 1,
-        figsize=(8, 3.4 * (len(panels) or 1)),
-        squeeze=False,
-        layout="constrained",
+        len(panels), figsize=(8, 3.4 * len(panels)), squeeze=False, layout="constrained"
     )
     for axis, (title, (means, n_tables)) in zip(axes.flat, panels.items(), strict=True):
         _panel(axis, title, means, n_tables)

@@ -33,7 +33,7 @@ from benchmarks.ranks import (
     paired,
     ranks,
 )
-from benchmarks.report import RESULTS, markdown, parse, publish
+from benchmarks.report import RESULTS, figure, markdown, parse, publish
 from benchmarks.rivals import OURS, RIVALS, installed, pipeline
 
 JUDGING = tuple(name for name in FRESH if not for_choosing(name))
@@ -56,11 +56,14 @@ def main():
         splits={"type": int, "default": 1, "help": "draws of the rows of a table"},
         jobs={"type": int, "default": 1, "help": "processes, a fit each"},
         resume={"action": "store_true", "help": "keep the fits of the last run"},
+        cached={"action": "store_true", "help": "publish these and run nothing"},
     )
     names = options.only or (QUICK if options.quick else JUDGING)
-    results = _cached(options.rows) if options.resume else []
+    keep = options.resume or options.cached
+    results = _cached(options.rows) if keep else []
     try:
-        run(names, options, results)
+        if not options.cached:
+            run(names, options, results)
     except KeyboardInterrupt:
         print("Interrupted: publishing what is done.")
     text, draw = tables(results, list(names), options.models)
@@ -173,7 +176,7 @@ def tables(results, names, models):
     names = [n for n in names if _complete(results, n, models)]
     results = [r for r in results if r["data"] in names and r["model"] in models]
     if not results:
-        return "No table was scored by every model.", lambda: diagram({})
+        return "No table was scored by every model.", lambda: figure(1)[0]
     panels = {
         title: _ranked(results, names, models, key) for title, key in MEASURES.items()
     }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from numbers import Integral, Real
+from numbers import Integral, Number, Real
 from typing import Any
 
 import numpy as np
@@ -267,11 +267,11 @@ class ColumnsOf:
         ]
 
     def _kind(self, column, is_told, name):
-        is_words = is_told or _holds_words(column, name)
-        levels = {cell for cell in column.tolist() if not is_nothing(cell)}
-        if not is_words:
-            return NUMBERS if len(levels) > 2 else FLAGS
-        levels -= {""}  # what files have for nothing
+        if not is_told and not _holds_words(column, name):
+            # Most columns show three values at once, without a look at all rows.
+            few = all(len(_levels(part)) <= 2 for part in (column[:100], column))
+            return FLAGS if few else NUMBERS
+        levels = _levels(column) - {""}  # what files have for nothing
         return MANY_WORDS if len(levels) > self.max_levels else WORDS
 
 
@@ -281,6 +281,11 @@ def _check_table(X):
         raise ValueError(
             "a table has columns of its own each; a sparse matrix needs none of this: "
             "give it to the estimator, with standardize=True."
+        )
+    if len(X.shape) != 2:
+        raise ValueError(
+            f"Expected 2D array, got {len(X.shape)}D array instead: a table has rows "
+            "and columns."
         )
     if hasattr(X, "columns") and not hasattr(X, "iloc"):
         raise ValueError(
@@ -301,6 +306,15 @@ def _column(X, j):
     return X.iloc[:, j] if hasattr(X, "iloc") else X[:, j]
 
 
+def _levels(column):
+    """Return the different values, found by whole columns where the dtype lets one."""
+    if hasattr(column, "unique"):
+        cells = column.unique().tolist()
+    else:
+        cells = (column if column.dtype == object else np.unique(column)).tolist()
+    return {cell for cell in cells if not is_nothing(cell)}
+
+
 def _holds_words(column, name):
     """Tell whether a column is of words; refuse what is neither words nor numbers."""
     letter = getattr(column.dtype, "kind", "O")
@@ -308,12 +322,13 @@ def _holds_words(column, name):
         return False
     if letter == "c":
         raise ValueError(f"column {name!r} is of complex numbers.")
-    if letter in "US" or getattr(column.dtype, "name", "") == "category":
+    names = ("category", "string", "str")
+    if letter in "US" or getattr(column.dtype, "name", "") in names:
         return True
     known = [value for value in column.tolist() if not is_nothing(value)]
     if any(isinstance(value, str | bytes) for value in known):
         return True
-    odd = next((v for v in known if not isinstance(v, Real | np.bool_)), None)
+    odd = next((v for v in known if not isinstance(v, Number | np.bool_)), None)
     if odd is not None:
         raise ValueError(
             f"column {name!r} holds {odd!r}, a {type(odd).__name__}: columns are of "
@@ -515,8 +530,10 @@ def make_table_pipeline(
                   training: 1 where nothing is, else 0
     ============  =====================================================================
 
-    All of it can be set: ``pipeline.set_params(columns__numbers__tails__tail=0.05)``,
-    or searched by GridSearchCV.
+    Several targets go with words of up to ``max_levels`` alone, since TargetEncoder
+    takes one. All of it can be set,
+    ``pipeline.set_params(columns__numbers__tails__tail=0.05)``, or searched by
+    GridSearchCV.
 
     References
     ----------

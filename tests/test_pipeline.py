@@ -237,6 +237,7 @@ def test_nonsense_is_refused_when_it_is_made(params, message):
         (pd.DataFrame(np.eye(5), columns=list("abcca")), {}, "unique column names"),
         (pd.DataFrame({"a": [[1], [2], [3], [4], [5]]}), {}, "holds \\[1\\], a list"),
         (np.ones((5, 1), dtype=complex), {}, "complex"),
+        (np.ones(5), {}, "Expected 2D array"),
         (pd.DataFrame({"a": range(5)}), {"categories": ["b"]}, "which is no column"),
     ],
 )
