@@ -99,6 +99,7 @@ ORDER = [
     "_path",
     "_folds",
     "_cv",
+    "_columns",
     "_pipeline",
     "_displays",
     "onnx",

@@ -17,7 +17,7 @@ from sklearn_convexrelu import (
     ConvexReLURegressorCV,
     make_table_pipeline,
 )
-from sklearn_convexrelu._pipeline import ColumnBends, TailClipper
+from sklearn_convexrelu._columns import ColumnBends, TailClipper
 
 pd = pytest.importorskip("pandas")
 N = 120

@@ -7,7 +7,7 @@ from functools import cache
 
 import numpy as np
 
-from sklearn_convexrelu._pipeline import (
+from sklearn_convexrelu._columns import (
     SECONDS_A_DAY,
     days_since_1970,
     float_array,
