@@ -106,12 +106,14 @@ def measure(data):
 def main():
     """Measure the tables and print, or publish, what comes."""
     resume = {"action": "store_true", "help": "keep the tables of the last run"}
-    options = parse(__doc__, TABLES, TABLES[:2], resume=resume)
-    kept = CACHE.exists() and options.resume
-    done = dict(map(json.loads, CACHE.open())) if kept else {}
-    with CACHE.open("a" if options.resume else "w") as cache:
+    cached = {"action": "store_true", "help": "publish these and run nothing"}
+    options = parse(__doc__, TABLES, TABLES[:2], resume=resume, cached=cached)
+    keep = options.resume or options.cached
+    done = dict(map(json.loads, CACHE.open())) if keep and CACHE.exists() else {}
+    left = [n for n in options.names if n not in done and not options.cached]
+    with CACHE.open("a" if keep else "w") as cache:
         try:
-            for data in available([n for n in options.names if n not in done]):
+            for data in available(left):
                 done[data.name] = measure(data)
                 print(json.dumps([data.name, done[data.name]]), file=cache, flush=True)
                 print(data.name, {k: r["loss"] for k, r in done[data.name].items()})
