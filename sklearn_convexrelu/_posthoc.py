@@ -15,7 +15,6 @@ from sklearn.utils.validation import check_is_fitted, check_scalar
 from sklearn_convexrelu._dask import refuse_dask
 from sklearn_convexrelu._threads import one_blas_thread
 from sklearn_convexrelu.model.neurons import GatedNetwork
-from sklearn_convexrelu.model.subnetworks import TreeNetwork
 from sklearn_convexrelu.programmes.decomposition import cone_decomposition
 from sklearn_convexrelu.training import proven, pruned, searched
 
@@ -79,15 +78,17 @@ class PosthocMixin:
         *,
         time_limit: float = 10.0,
     ) -> Self:
-        """Prove a lower bound on the objective of every two-layer network.
+        """Prove a lower bound on the objective of every network of this kind.
 
-        A dual point is optimised whose price no direction exceeds, by a semidefinite
+        That is, of any number of neurons, or of sub-networks of these widths. A dual
+        point is optimised whose price no direction exceeds, by a semidefinite
         relaxation of the price, tightened by splitting the sphere of directions until
         the time is over [1]_; under ``norm="l1"`` by a linear relaxation, tightened by
-        cutting its unit ball. The proof does not rest on the solver. A certificate of
-        the kind "exact" is a proof already and stays as it is: that of data of rank
-        two or less, of rank three with one output and up to 2000 distinct rows, and of
-        a complete arrangement.
+        cutting its unit ball. The price of a sub-network is bounded by those of its
+        leaves with a plus and with a minus. The proof does not rest on the solver. A
+        certificate of the kind "exact" is a proof already and stays as it is: that of
+        data of rank two or less, of rank three with one output and up to 2000 distinct
+        rows, of two leaves on data of rank two, and of a complete arrangement.
 
         Parameters
         ----------
@@ -105,8 +106,8 @@ class PosthocMixin:
         Raises
         ------
         ValueError
-            If the network is gated, deeper than two layers or has a skip connection, or
-            these are not the data of the last fit.
+            If the network is gated or has a skip connection, or these are not the data
+            of the last fit.
 
         References
         ----------
@@ -119,8 +120,11 @@ class PosthocMixin:
         check_scalar(time_limit, "time_limit", Real, min_val=0.0)
         if np.isnan(time_limit):
             raise ValueError("time_limit must be a number of seconds, not nan.")
-        if self.network_.is_gated or isinstance(self.network_, TreeNetwork):
-            raise ValueError("Only two-layer ReLU networks can be certified so.")
+        if self.network_.is_gated:
+            raise ValueError(
+                "certify proves bounds of ReLU networks; the bound of a gated one is a "
+                "proof already, for its patterns."
+            )
         if self.network_.linear is not None:
             raise ValueError(
                 "certify proves bounds of networks without a skip connection: its "

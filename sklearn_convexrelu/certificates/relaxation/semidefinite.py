@@ -48,7 +48,7 @@ _MAX_FACTORS = 16
 
 @dataclass(frozen=True)
 class Moments:
-    """Moments of a distribution over u of mass one; leading axes: region, sign, output.
+    """Moments of a distribution over u of mass one; leading axes: those of blocks.
 
     ``E[u u^T] = V V^T`` and ``E[u] = V[:, 0]`` for a factor V of norm one: all moments
     of distributions on the sphere are of that form, and more.
@@ -121,7 +121,7 @@ class Quadratic:
 class Relaxation:
     """What moments allow, region by region: smoothed, with multipliers.
 
-    The unknowns of a block (region, sign, output) are the factor V and ``a``, standing
+    The unknowns of a block (region, sign, column: see ``composition``) are the factor V and ``a``, standing
     for ``E[|z^T u|]``. Their ties are dealt with by an augmented Lagrangian.
 
     Parameters
@@ -157,7 +157,6 @@ class Relaxation:
             self.offsets[i, 0, 0, : len(region.offsets)] = region.offsets
         self.sides = np.array([region.sides for region in regions])[:, None, None]
         self.free = self.sides == 0.0
-        self.signs = np.array([1.0, -1.0])[None, :, None, None]
 
     def of_regions(self, index):
         """Return the relaxation of some regions."""
@@ -165,9 +164,9 @@ class Relaxation:
         n_cuts = self.offsets.shape[-1]
         return Relaxation(self.rows, regions, self.alpha, self.smoothing, n_cuts)
 
-    def no_multipliers(self, n_outputs):
+    def no_multipliers(self, n_columns):
         """Return multipliers of zero."""
-        shape = (len(self.regions), 2, n_outputs)
+        shape = (len(self.regions), 2, n_columns)
         n, rank = self.rows.Z.shape
         return Multipliers(
             np.zeros((*shape, n)),
