@@ -12,7 +12,7 @@ leaves, and their F is in ``composition``.
 """
 
 import time
-from dataclasses import dataclass
+from dataclasses import replace
 
 import numpy as np
 from scipy.optimize import minimize
@@ -34,7 +34,6 @@ __all__ = [
     "MAX_ROUNDS",
     "PATIENCE",
     "VISIBLE",
-    "Common",
     "Training",
     "bound_price",
     "finite_constant",
@@ -125,14 +124,6 @@ def finite_constant(problem):
     return np.nan_to_num(problem.best_constant(), posinf=30.0, neginf=-30.0)
 
 
-@dataclass(frozen=True)
-class Common:
-    """The unknowns of training that belong to no block."""
-
-    shift: np.ndarray  # the intercept, (n_outputs,)
-    shares: np.ndarray  # see ``composition``, from zero to one
-
-
 class Training:
     """The relaxed training problem: its objective for L-BFGS.
 
@@ -152,14 +143,16 @@ class Training:
 
     def dual_point(self, state, common):
         """Return the balanced gradient of the loss, and the weights that prove it."""
-        relaxation = self.relaxation
+        totals = self.totals(state)
+        N = dual_point(self.problem, self.units.predicted(totals, common))
+        return N, self.units.weights(totals, common, N)
+
+    def totals(self, state):
+        """Return the means of ``relu(z_i^T u)`` over all regions, times their masses."""
         V, t = unit_factors(state.W)
-        moments = Moments.of(relaxation.rows, V)
-        activations = moments.linear + relaxation.absolute(moments, state.a)
-        totals = 0.5 * np.sum(t[..., None] * activations, axis=0)
-        F = self.units.predicted(totals, common.shares) + common.shift
-        N = dual_point(self.problem, F)
-        return N, self.units.weights(totals, N)
+        moments = Moments.of(self.relaxation.rows, V)
+        activations = moments.linear + self.relaxation.absolute(moments, state.a)
+        return 0.5 * np.sum(t[..., None] * activations, axis=0)
 
     def value_and_gradient(self, W, a, common, multipliers):
         """Return the objective and its gradients with respect to W, a and the common."""
@@ -168,21 +161,22 @@ class Training:
         moments = Moments.of(relaxation.rows, V)
         activations = 0.5 * (moments.linear + relaxation.absolute(moments, a))
         totals = np.sum(t[..., None] * activations, axis=0)
-        F = self.units.predicted(totals, common.shares) + common.shift
+        F = self.units.predicted(totals, common)
         value, N = problem.loss.value_and_gradient(F, problem.Y, problem.weights)
-        E, to_shares = self.units.pulled(totals, common.shares, N)
+        E, to_shares = self.units.pulled(totals, common, N)
         blocks, to_V, to_a, activations = relaxation.lagrangian(V, a, E, multipliers)
         ties = blocks - np.einsum("...i,...i->...", E, activations)
         charge, prices = self.units.charges(t)
         value += relaxation.alpha * charge + np.sum(t * ties)
         to_W = _tangential(to_V, V) * np.sqrt(t)[..., None, None]
         to_W += 2.0 * (blocks + relaxation.alpha * prices)[..., None, None] * W
-        return value, to_W, t[..., None] * to_a, Common(N.sum(axis=0), to_shares)
+        return value, to_W, t[..., None] * to_a, (N.sum(axis=0), to_shares)
 
     def solve(self, state, common, max_iter, deadline):
         """Return improved state and what is common."""
         shape, n_W, n_a = state.W.shape, state.W.size, state.a.size
         n_shift = len(common.shift) * self.problem.fit_intercept
+        share_unit = np.sqrt(len(self.problem.Y))  # their curvature is that of a row
         # The curvature in a is the mass over the laxity of ties.
         mass = np.sum(state.W**2, axis=(-2, -1))[..., None] / self.unit**2
         a_unit = np.sqrt(SMOOTHING * len(self.problem.Y) / np.clip(mass, 1e-3, 1.0))
@@ -191,23 +185,27 @@ class Training:
             W, a, b, shares = np.split(x, np.cumsum([n_W, n_a, n_shift]))
             shift = b * self.shift_unit if n_shift else common.shift
             a = a.reshape(state.a.shape) * a_unit
-            shares = Common(shift, shares.reshape(common.shares.shape))
-            return W.reshape(shape) * self.unit, a, shares
+            shares = shares.reshape(common.shares.shape) * share_unit
+            own = replace(common, shift=shift, shares=shares)
+            return W.reshape(shape) * self.unit, a, own
 
         def objective(x):
-            value, to_W, to_a, to_common = self.value_and_gradient(
+            value, to_W, to_a, (to_shift, to_shares) = self.value_and_gradient(
                 *parts(x), state.multipliers
             )
             gradient = [to_W.ravel() * self.unit, (to_a * a_unit).ravel()]
-            gradient += [to_common.shift[:n_shift] * self.shift_unit]
-            gradient += [to_common.shares.ravel()]
+            gradient += [to_shift[:n_shift] * self.shift_unit]
+            gradient += [to_shares.ravel() * share_unit]
             return value / self.loss_unit, np.concatenate(gradient) / self.loss_unit
 
         start = [state.W.ravel() / self.unit, (state.a / a_unit).ravel()]
-        start += [common.shift[:n_shift] / self.shift_unit, common.shares.ravel()]
-        found = _descended(
-            objective, np.concatenate(start), max_iter, deadline, common.shares.size
-        )
+        start += [common.shift[:n_shift] / self.shift_unit]
+        start += [common.shares.ravel() / share_unit]
+        bounds = [(None, None)] * (n_W + n_a + n_shift)
+        bounds += [(0.0, 1.0 / share_unit)] * common.shares.size
+        bounds = bounds if common.shares.size else None
+        start = np.concatenate(start)
+        found = _descended(objective, start, max_iter, deadline, bounds)
         W, a, common = parts(found)
         return State(W, a, state.multipliers), common
 
@@ -261,13 +259,9 @@ class _OutOfTimeError(Exception):
     """Raised to end a run of L-BFGS, whose last point is kept."""
 
 
-def _descended(objective, start, max_iter, deadline, n_shares=0):
-    """Return the point where L-BFGS ends, for its steps or for its time.
-
-    The last ``n_shares`` unknowns are kept from zero to one.
-    """
+def _descended(objective, start, max_iter, deadline, bounds=None):
+    """Return the point where L-BFGS ends, for its steps or for its time."""
     point = start
-    bounds = [(None, None)] * (len(start) - n_shares) + [(0.0, 1.0)] * n_shares
 
     def keep(x):
         nonlocal point
@@ -281,7 +275,7 @@ def _descended(objective, start, max_iter, deadline, n_shares=0):
             start,
             jac=True,
             method="L-BFGS-B",
-            bounds=bounds if n_shares else None,
+            bounds=bounds,
             callback=keep,
             options={
                 "maxiter": max_iter,

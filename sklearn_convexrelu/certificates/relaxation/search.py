@@ -14,12 +14,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from sklearn_convexrelu.certificates.certificate import dual_point, price_bound
-from sklearn_convexrelu.certificates.relaxation.composition import Leaves, Neurons
+from sklearn_convexrelu.certificates.relaxation.composition import Leaves, Neurons, Pairs
 from sklearn_convexrelu.certificates.relaxation.descent import (
     MAX_ROUNDS,
     PATIENCE,
     VISIBLE,
-    Common,
     Training,
     finite_constant,
     polished,
@@ -145,25 +144,32 @@ def semidefinite_bound(
     target = np.inf if target is None else target
     # What overflows bounds nothing: such a price is infinite, and never kept.
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-        search = _Search(problem, n_neighbors, time_limit, target)
+        search = _Search(problem, _units(problem), n_neighbors, time_limit, target)
         if search.rows.rank > 0 and search.best.lower_bound < target:
             search.run(network, max_regions, max_iter)
     return search.best
 
 
+def _units(problem):
+    import os
+    if not problem.shape.is_tree:
+        return Neurons(problem)
+    return (Pairs if os.environ.get("PAIRS") else Leaves)(problem)
+
+
 class _Search:
     """The bound's state: regions, moments, intercept, and the best bound so far."""
 
-    def __init__(self, problem, n_neighbors, time_limit, target):
+    def __init__(self, problem, units, n_neighbors, time_limit, target):
         if not problem.alpha > 0.0:
             raise ValueError("The bound needs a positive penalty: problem.with_alpha.")
         self.problem, self.target, self.n_ties = problem, target, n_neighbors
         smooth = problem.loss.is_smooth
         self.training_problem = problem if smooth else problem.smoothed(_WIDTH)
-        self.units = (Leaves if problem.shape.is_tree else Neurons)(problem)
+        self.units = units
         self.started = time.perf_counter()
         self.deadline = self.started + time_limit
-        self.rows = RowSpace.of(problem.X, n_neighbors)
+        self.rows = RowSpace.of(self.units.rows(problem.X), n_neighbors)
         # Of rows scaled to order one, and vectors of length one.
         self.alpha = problem.alpha / (self.units.reach * self.rows.scale)
         self.best, self.history = None, ()
@@ -197,7 +203,11 @@ class _Search:
             W = 0.1 * W + self._factors(network, W.shape)
             if self.problem.fit_intercept:
                 shift = np.asarray(network.intercept, dtype=float)
-        self.common = Common(shift, self.units.no_shares(self.problem))
+        F = np.zeros_like(self.problem.Y) + shift
+        if network is not None:
+            F = network.forward(self.problem.rows)
+        N = dual_point(self.training_problem, F)
+        self.common = self.units.common(shift, N)
         envelopes = relaxation.envelopes(Moments.of(self.rows, unit_factors(W)[0]))
         a = 0.5 * (envelopes.lower + envelopes.upper)
         multipliers = relaxation.no_multipliers(self.units.n_columns)
@@ -222,6 +232,8 @@ class _Search:
             self.state.W[active] = part.W
             self.state.put(active, self._strong(part.W), part)
             # 3. A proof every round: bounds do not rise steadily, and the best is kept.
+            totals = training.totals(part)
+            self.common = self.units.updated(totals, self.common)
             N, weights = training.dual_point(part, self.common)
             bounds.append(self._prove(relaxation, N, weights, max_iter))
             reached = self.best.lower_bound >= self.target
