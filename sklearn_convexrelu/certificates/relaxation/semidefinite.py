@@ -121,8 +121,9 @@ class Quadratic:
 class Relaxation:
     """What moments allow, region by region: smoothed, with multipliers.
 
-    The unknowns of a block (region, sign, column: see ``composition``) are the factor V and ``a``, standing
-    for ``E[|z^T u|]``. Their ties are dealt with by an augmented Lagrangian.
+    The unknowns of a block (region, sign, column: see ``composition``) are the factor V
+    and ``a``, standing for ``E[|z^T u|]``. Their ties are dealt with by an augmented
+    Lagrangian.
 
     Parameters
     ----------
