@@ -169,24 +169,6 @@ def test_what_copies_of_a_leaf_are_worth_is_allowed_for():
     assert 0.95 * objective < bound.lower_bound <= objective
 
 
-def test_a_bound_without_leaves_with_a_minus_would_be_wrong(monkeypatch):
-    # What leaves with a minus take away is paid for: weights without them prove more
-    # than the optimum.
-    rng = np.random.default_rng(3)
-    x = rng.standard_normal((12, 1))
-    y = np.sin(6.0 * x[:, 0]) + (x[:, 0] > 0.0)
-    stated = of_trees(problem(x, y), (2,), True, 0.05)
-    objective = peaceful(train, stated, AdaptiveSolver(tol=1e-6)).certificate.objective
-    right = semidefinite_bound(stated).lower_bound
-
-    def wrong(self, totals, common, N):
-        signed = np.stack([N.T, -N.T])
-        return np.concatenate([signed, 0.0 * signed], axis=1)
-
-    monkeypatch.setattr(Leaves, "weights", wrong)
-    assert right <= objective < semidefinite_bound(stated).lower_bound
-
-
 LOSSES = {
     "huber": (Huber(0.7), lambda s: s),
     "quantile": (Quantile(0.7), lambda s: s),
