@@ -14,8 +14,14 @@ from sklearn_convexrelu.certificates.relaxation.search import semidefinite_bound
 from sklearn_convexrelu.model.subnetworks import TreeShape
 
 MAX_REGIONS = 64  # as ``certify``
-CURVES = {"layers": (1.0, 3.0, 10.0, 30.0, 60.0), "trees": (1.0, 3.0, 10.0, 30.0)}
-TREES = [((2,), "path"), ((2,), "weight_decay"), ((3,), "path")]
+CURVES = {"layers": (1.0, 3.0, 10.0, 30.0), "trees": (3.0, 10.0, 40.0)}
+TREES = [
+    ((2,), "path", 0.3),
+    ((2,), "path", 0.1),
+    ((2,), "weight_decay", 0.3),
+    ((3,), "path", 0.3),
+    ((3,), "path", 0.1),
+]
 
 
 def main():
@@ -44,14 +50,13 @@ def layers(quick):
 def trees(quick):
     """Return the table of sub-networks."""
     rows = []
-    for widths, penalty in TREES[:1] if quick else TREES:
-        options = {"subnetwork_widths": widths, "penalty": penalty, "tol": 1e-3}
+    for widths, penalty, alpha in TREES[:1] if quick else TREES:
+        options = {"subnetwork_widths": widths, "penalty": penalty}
         shape = TreeShape(widths, penalty == "weight_decay")
-        for alpha in (0.3,) if quick else (0.3, 0.1, 0.03):
-            curve = CURVES["trees"][: 2 if quick else None]
-            row = proven(alpha, options, shape, curve)
-            case = {"widths": str(widths), "penalty": penalty, "relative alpha": alpha}
-            rows.append(case | row)
+        curve = CURVES["trees"][: 2 if quick else None]
+        row = proven(alpha, options, shape, curve)
+        case = {"widths": str(widths), "penalty": penalty, "relative alpha": alpha}
+        rows.append(case | row)
     return rows, "Sub-networks"
 
 
