@@ -66,6 +66,9 @@ _MAX_SIMPLEX_RANK = 4
 # Of a common mass: blocks above it are trained. Half gives 33.364, 24.716 and 64.846,
 # double 33.364, 24.707 and 64.846.
 _STRONG = 1e-3
+# Entries of X up to which pairs of leaves are bounded together: a round takes a second
+# with 5000 of them, and time in proportion to their number.
+_MOST_PAIR_ENTRIES = 20_000
 # Of the time, for the first of two compositions. On diabetes a tenth of its rounds give
 # 98% of what all of them do.
 _FIRST_SHARE = 0.3
@@ -181,7 +184,9 @@ def _compositions(problem):
     """Return what units may be taken for, a quick one first."""
     if not problem.shape.is_tree:
         return [Neurons]
-    return [Leaves, Pairs] if problem.shape.widths == (2,) else [Leaves]
+    size = len(problem.rows) * problem.rows.n_inputs
+    pairs = problem.shape.widths == (2,) and size <= _MOST_PAIR_ENTRIES
+    return [Leaves, Pairs] if pairs else [Leaves]
 
 
 class _Search:
