@@ -12,10 +12,11 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn_convexrelu import ConvexReLUClassifier, ConvexReLURegressor, training
 from sklearn_convexrelu.adaptive.loop import AdaptiveSolver
 from sklearn_convexrelu.certificates.certificate import price_bound
-from sklearn_convexrelu.certificates.relaxation import composition
+from sklearn_convexrelu.certificates.relaxation import composition, proof
 from sklearn_convexrelu.certificates.relaxation.composition import Leaves, Pairs
 from sklearn_convexrelu.certificates.relaxation.one_norm import one_norm_bound
 from sklearn_convexrelu.certificates.relaxation.search import semidefinite_bound
+from sklearn_convexrelu.certificates.relaxation.semidefinite import Quadratic
 from sklearn_convexrelu.data.statement import state_problem
 from sklearn_convexrelu.model.losses import (
     Huber,
@@ -30,6 +31,7 @@ from sklearn_convexrelu.model.subnetworks import TreeShape
 from sklearn_convexrelu.pricing.pairs import PairPricing
 from sklearn_convexrelu.training import largest_alpha, train
 
+EPS = np.finfo(float).eps
 WIDTHS = [(2,), (3,), (2, 2), (3, 1), (1, 2, 2)]
 
 
@@ -290,10 +292,21 @@ def test_pairs_bound_their_values_row_by_row():
     assert broken > 0  # signs (+, +) have need of a block of their own
 
 
+def test_rounding_of_quadratics_is_added():
+    # Nothing but the sizes of what was added up: all of the maximum is an allowance.
+    none = Quadratic(
+        np.zeros((1, 2, 2)), np.zeros((1, 2)), np.zeros(1), np.full(1, 3.0)
+    )
+    for n_terms in (10, 100_000):
+        allowed = proof._sphere_maximum(none, n_terms)[0]
+        assert n_terms * EPS * 3.0 <= allowed <= max(100 * n_terms * EPS, 1e-11) * 3.0
+
+
 def test_rounding_of_prices_is_added():
     units = Leaves(of_trees(problem(*bumps(10, 2))))
     prices = np.array([[[3.0, 1.0], [2.0, 5.0]]])
-    assert units.price(prices) >= np.sqrt(2.0) * 5.0
+    # A root, a norm and a product are off by some roundings of 1e-16 each.
+    assert units.price(prices) >= np.sqrt(2.0) * 5.0 * (1 + 5e-15)
     assert units.price(prices) <= np.sqrt(2.0) * 5.0 * (1 + 1e-12)
     two = Leaves(of_trees(problem(np.eye(3), np.eye(3)[:, :2])))
     prices = np.zeros((2, 2, 4))
