@@ -13,7 +13,6 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from sklearn_convexrelu.model.losses import REGRESSION_LOSSES
-from sklearn_convexrelu.model.neurons import GatedNetwork
 from sklearn_convexrelu.training import warn
 
 __all__ = ["ExportMixin", "check_exportable", "relu_layers"]
@@ -141,10 +140,10 @@ def relu_layers(model):
     """
     check_exportable(model)
     if model.network_.is_gated:
-        way_out = "fit with activation='relu'"
-        if isinstance(model.network_, GatedNetwork):
-            way_out = "to_relu(X, y) returns one that predicts the same on these data"
-        raise ValueError(f"A gated model is no ReLU network: {way_out}.")
+        raise ValueError(
+            "A gated model is no ReLU network: to_relu(X, y) returns one that predicts "
+            "the same on these data."
+        )
     layers = list(zip(model.coefs_, model.intercepts_, strict=True))
     if hasattr(model, "skip_coef_"):
         layers = _with_linear_units(layers, model.skip_coef_)

@@ -14,9 +14,11 @@ from sklearn.utils.validation import check_is_fitted, check_scalar
 
 from sklearn_convexrelu._dask import refuse_dask
 from sklearn_convexrelu._threads import one_blas_thread
-from sklearn_convexrelu.model.neurons import GatedNetwork
-from sklearn_convexrelu.model.subnetworks import TreeNetwork
-from sklearn_convexrelu.programmes.decomposition import cone_decomposition
+from sklearn_convexrelu.model.subnetworks import GatedTreeNetwork
+from sklearn_convexrelu.programmes.decomposition import (
+    cone_decomposition,
+    tree_decomposition,
+)
 from sklearn_convexrelu.training import proven, pruned, searched
 
 __all__ = ["PosthocMixin"]
@@ -79,15 +81,17 @@ class PosthocMixin:
         *,
         time_limit: float = 10.0,
     ) -> Self:
-        """Prove a lower bound on the objective of every two-layer network.
+        """Prove a lower bound on the objective of every network of this kind.
 
-        A dual point is optimised whose price no direction exceeds, by a semidefinite
+        That is, of any number of neurons, or of sub-networks of these widths. A dual
+        point is optimised whose price no direction exceeds, by a semidefinite
         relaxation of the price, tightened by splitting the sphere of directions until
         the time is over [1]_; under ``norm="l1"`` by a linear relaxation, tightened by
-        cutting its unit ball. The proof does not rest on the solver. A certificate of
-        the kind "exact" is a proof already and stays as it is: that of data of rank
-        two or less, of rank three with one output and up to 2000 distinct rows, and of
-        a complete arrangement.
+        cutting its unit ball. The price of a sub-network is bounded by those of its
+        leaves with a plus and with a minus. The proof does not rest on the solver. A
+        certificate of the kind "exact" is a proof already and stays as it is: that of
+        data of rank two or less, of rank three with one output and up to 2000 distinct
+        rows, of two leaves on data of rank two, and of a complete arrangement.
 
         Parameters
         ----------
@@ -105,8 +109,8 @@ class PosthocMixin:
         Raises
         ------
         ValueError
-            If the network is gated, deeper than two layers or has a skip connection, or
-            these are not the data of the last fit.
+            If the network is gated or has a skip connection, or these are not the data
+            of the last fit.
 
         References
         ----------
@@ -119,8 +123,11 @@ class PosthocMixin:
         check_scalar(time_limit, "time_limit", Real, min_val=0.0)
         if np.isnan(time_limit):
             raise ValueError("time_limit must be a number of seconds, not nan.")
-        if self.network_.is_gated or isinstance(self.network_, TreeNetwork):
-            raise ValueError("Only two-layer ReLU networks can be certified so.")
+        if self.network_.is_gated:
+            raise ValueError(
+                "certify proves bounds of ReLU networks; the bound of a gated one is a "
+                "proof already, for its patterns."
+            )
         if self.network_.linear is not None:
             raise ValueError(
                 "certify proves bounds of networks without a skip connection: its "
@@ -148,7 +155,8 @@ class PosthocMixin:
         On samples of positive weight, that is. Each gated block is split into a
         difference of two points of its gate's cell, of least total norm (cone
         decomposition [1]_). That norm can be much larger than the block's;
-        ``norm_ratio_`` of the result tells.
+        ``norm_ratio_`` of the result tells. A gated sub-network becomes two, in the
+        cell of all neurons of its gate.
 
         Parameters
         ----------
@@ -169,7 +177,7 @@ class PosthocMixin:
         ------
         ValueError
             If the model is not gated, these are not the data of the last fit, or a
-            gate is orthogonal to a sample.
+            gate, or a neuron of it, is zero at a sample.
 
         References
         ----------
@@ -178,14 +186,15 @@ class PosthocMixin:
            ICML, section 4.
         """
         check_is_fitted(self)
-        if not isinstance(self.network_, GatedNetwork):
-            raise ValueError(
-                "Only a two-layer model of activation='gated_relu' is decomposed."
-            )
+        if not self.network_.is_gated:
+            raise ValueError("Only a model of activation='gated_relu' is decomposed.")
         data, problem = self._training_problem(X, y, sample_weight)
         with one_blas_thread():
             own = data.to_standard(self.network_)
-            network = cone_decomposition(own, problem.X)
+            decomposed = cone_decomposition
+            if isinstance(own, GatedTreeNetwork):
+                decomposed = tree_decomposition
+            network = decomposed(own, problem.X)
             network = network.astype(self.network_.intercept.dtype)
             over_all = searched(problem, network)
         gated = self.certificate_

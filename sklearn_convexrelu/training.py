@@ -274,8 +274,8 @@ def proven(problem, network, certificate, time_limit):
     Parameters
     ----------
     problem : Problem
-        What is minimised, of two layers, in the user's units.
-    network : Network
+        What is minimised, in the user's units.
+    network : Network or TreeNetwork
         The network.
     certificate : Certificate
         What is known of it.

@@ -218,7 +218,7 @@ def test_what_is_no_relu_network_is_refused(method):
     with pytest.raises(ValueError, match=r"to_relu\(X, y\) returns one"):
         getattr(gated, method)()
     deep = clone(gated).set_params(subnetwork_widths=(2,)).fit(X, Y1)
-    with pytest.raises(ValueError, match="fit with activation='relu'"):
+    with pytest.raises(ValueError, match=r"to_relu\(X, y\) returns one"):
         getattr(deep, method)()
     with pytest.raises(NotFittedError):
         getattr(ConvexReLUClassifier(), method)()

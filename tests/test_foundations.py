@@ -57,7 +57,8 @@ def sphere_price(rows, N):
     relaxation = Relaxation(rows, [regions.Region.sphere(rows)], 1.0, 0.1)
     W = np.random.default_rng(0).standard_normal((1, 2, 1, rows.rank, 2))
     a, none = np.ones((1, 2, 1, len(N))), relaxation.no_multipliers(1)
-    return region_prices(relaxation, State(W, a, none), N)[0]
+    weights = np.stack([N.T, -N.T])
+    return region_prices(relaxation, State(W, a, none), weights).max()
 
 
 def test_proofs_allow_for_the_singular_value_left_out(monkeypatch):

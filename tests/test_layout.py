@@ -56,6 +56,7 @@ ORDER = [
     "pricing.judged",
     "certificates.relaxation.regions",
     "certificates.relaxation.semidefinite",
+    "certificates.relaxation.composition",
     "certificates.relaxation.proof",
     "certificates.relaxation.descent",
     "certificates.relaxation.search",

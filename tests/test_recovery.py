@@ -15,7 +15,11 @@ from sklearn_convexrelu import (
 )
 from sklearn_convexrelu.model.neurons import GatedNetwork, Network
 from sklearn_convexrelu.model.pruning import merge_compatible, prune
-from sklearn_convexrelu.programmes.decomposition import cone_decomposition
+from sklearn_convexrelu.model.subnetworks import GatedTreeNetwork, TreeShape
+from sklearn_convexrelu.programmes.decomposition import (
+    cone_decomposition,
+    tree_decomposition,
+)
 
 
 def random_network(n_inputs, n_neurons, n_outputs, seed, kind):
@@ -265,3 +269,87 @@ def test_scales_that_defeat_the_decomposition_are_said(recwarn):
             assert_allclose(relu.predict(X), gated.predict(X), rtol=1e-6, atol=1e-6)
         assert not [w for w in recwarn if "inaccurate" in str(w.message)]
     assert failed < 4
+
+
+@pytest.mark.parametrize("norm", ["l2", "l1"])
+@pytest.mark.parametrize(
+    ("widths", "penalty"), [((2,), "path"), ((2,), "weight_decay"), ((2, 2), "path")]
+)
+def test_gated_sub_networks_are_decomposed(widths, penalty, norm):
+    X, y = bumps(20, 2)
+    gated = ConvexReLURegressor(
+        0.05,
+        subnetwork_widths=widths,
+        penalty=penalty,
+        norm=norm,
+        patterns="random",
+        n_patterns=8,
+        activation="gated_relu",
+        tol=1e-4,
+        random_state=0,
+    ).fit(X, y)
+    relu = gated.to_relu(X, y)
+    assert_allclose(relu.predict(X), gated.predict(X), atol=1e-8)
+    H = X @ relu.coefs_[0] + relu.intercepts_[0]
+    for W, b in zip(relu.coefs_[1:], relu.intercepts_[1:], strict=True):
+        H = np.maximum(H, 0.0) @ W + b
+    assert_allclose(H[:, 0], gated.predict(X), atol=1e-8)
+    ratio = relu.network_.penalty() / gated.network_.penalty()
+    assert_allclose(relu.norm_ratio_, ratio)
+    assert ratio >= 1.0 - 1e-9
+    own = np.mean((relu.predict(X) - y) ** 2) / 2
+    assert_allclose(
+        relu.objective_, own + relu.alpha_ * relu.network_.penalty(), rtol=1e-9
+    )
+    # The gated optimum bounds the ReLU networks of the same patterns from below.
+    assert gated.lower_bound_ == relu.lower_bound_ <= relu.objective_
+    assert relu.certificate_.kind == "restricted"
+    assert relu.certificate_.over_all.lower_bound <= relu.objective_
+    assert not hasattr(relu, "status_")
+
+
+def test_gated_sub_networks_of_several_outputs_are_decomposed():
+    X, y = bumps(25, 2)
+    labels = np.digitize(y, [0.0, 1.0])
+    for penalty in ("path", "weight_decay"):
+        model = ConvexReLUClassifier(
+            0.05,
+            subnetwork_widths=(2,),
+            penalty=penalty,
+            patterns="random",
+            n_patterns=6,
+            activation="gated_relu",
+            random_state=0,
+        ).fit(X, labels)
+        relu = model.to_relu(X, labels)
+        assert_allclose(relu.predict_proba(X), model.predict_proba(X), atol=1e-7)
+
+
+def test_decompositions_of_trees_have_the_least_cost():
+    # The same problem, stated from the network alone: every neuron keeps its sides.
+    rng = np.random.default_rng(0)
+    X, shape = rng.standard_normal((7, 2)), TreeShape((2,))
+    gates, signs = rng.standard_normal((1, 2, 2)), np.array([[1.0, -1.0]])
+    blocks = rng.standard_normal((1, 2, 2, 1))
+    gated = GatedTreeNetwork(gates, signs, blocks, np.zeros(1), shape)
+    network = tree_decomposition(gated, X)
+    assert_allclose(network.forward(X), gated.forward(X), atol=1e-9)
+    H = X @ gates[0].T
+    root = np.maximum(H, 0.0) @ signs[0]
+    a, b = cp.Variable((2, 2)), cp.Variable((2, 2))
+    constraints = [a - b == blocks[0, :, :, 0]]
+    for part in (a, b):
+        values = X @ part.T
+        constraints.append(cp.multiply(np.sign(H), values) >= 0)
+        above = cp.multiply(H > 0.0, values) @ signs[0]
+        constraints.append(cp.multiply(np.sign(root), above) >= 0)
+    cost = cp.Problem(cp.Minimize(cp.norm(a, "fro") + cp.norm(b, "fro")), constraints)
+    assert_allclose(network.penalty(), cost.solve(solver=cp.CLARABEL), rtol=1e-5)
+
+
+def test_gates_of_trees_on_a_boundary_are_refused():
+    gates, signs = np.array([[[1.0, 0.0], [1.0, 0.0]]]), np.array([[1.0, -1.0]])
+    blocks = np.ones((1, 2, 2, 1))
+    gated = GatedTreeNetwork(gates, signs, blocks, np.zeros(1), TreeShape((2,)))
+    with pytest.raises(ValueError, match="zero at a sample"):
+        tree_decomposition(gated, np.array([[1.0, 0.5]]))

@@ -154,7 +154,7 @@ class _Audit:
         self.tolerance = model.tolerance_
         self.scale = model.tolerance_ / model.tol
         self.admit("fit", model)
-        if self.case.mode == "proven":
+        if self.case.is_certified:
             self.prove(model)
         for label, changes in rivals(self.case, model):
             rival = self.fit(label, **changes)

@@ -58,6 +58,8 @@ LIMITS = {
     "exact": (16, 2),
 }
 
+_MOST_CERTIFIED = 1000  # entries of X, of sub-networks: as many as of "proven"
+
 
 @dataclass(frozen=True)
 class Case:
@@ -98,6 +100,16 @@ class Case:
     def size(self):
         """Number of entries of X."""
         return self.n_samples * self.n_features
+
+    @property
+    def is_certified(self):
+        """Whether a proof is asked for as well: not with a linear part."""
+        few, plain = (
+            self.size <= _MOST_CERTIFIED,
+            "skip_connection" not in dict(self.options),
+        )
+        trees = self.mode in ("sub-networks", "weight decay")
+        return self.mode == "proven" or (trees and few and plain)
 
     def estimator(self, **changes):
         """Return the estimator, some parameters changed."""

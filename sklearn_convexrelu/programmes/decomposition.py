@@ -5,6 +5,12 @@ A gated block v with the pattern D acts as ``D X v``. The cell ``K = {a : (2D - 
 ``relu(X a) - relu(X b) = D X v``. Of all such pairs the one of least total norm is
 taken (Mishkin, Sahiner & Pilanci, "Fast Convex Optimization for Two-Layer ReLU
 Networks", ICML 2022, section 4: "Approximating the ReLU by Cone Decompositions").
+
+For sub-networks the cell is that of all neurons of the tree: the stacked leaf vectors
+at which every one of them, leaves and those above, has the sides of the gate's. It has
+the gate inside, and on it the value is the same linear function of the leaves as the
+gated unit's. So a block is again the difference of two points of its cell, and the
+gated model one of twice as many sub-networks, of any depth.
 """
 
 import warnings
@@ -15,11 +21,13 @@ import numpy as np
 from sklearn_convexrelu.model.neurons import Network
 from sklearn_convexrelu.patterns.planes import on_planes
 
-__all__ = ["cone_decomposition"]
+__all__ = ["cone_decomposition", "tree_decomposition"]
 
 # Norms, times the block's, that are zero. Three networks of 61 gates become 130
 # neurons, with half, double and up to 1e-6 the same; with zero 166, by rounding.
 _SMALLEST = 1e-10
+# As for planes, ``patterns/planes.py``: values that may be rounding.
+_BOUNDARY = 1e-12
 
 
 def cone_decomposition(network, X):
@@ -56,7 +64,7 @@ def cone_decomposition(network, X):
         vectors, rights = _terms(block, norm)
         size = np.abs(vectors).max()
         for v, output in zip(vectors, rights, strict=True):
-            parts = _split(v, rows, gate, norm)
+            parts = _split(v, rows, gate, lambda a: _length(a, norm))
             for part, sign in zip(parts, (1.0, -1.0), strict=True):
                 if np.abs(part).max() > _SMALLEST * size:
                     hidden.append(part)
@@ -68,6 +76,94 @@ def cone_decomposition(network, X):
     lengths = norm.lengths(hidden)
     rest = network.intercept, norm, network.linear
     return Network.from_directions(hidden / lengths, np.array(outputs), lengths, *rest)
+
+
+def tree_decomposition(network, X):
+    """Return sub-networks with the predictions of gated ones at the data.
+
+    As ``cone_decomposition``, the cost of a sub-network in the place of the norm. Under
+    weight decay a block of several outputs is split leaf by leaf first.
+
+    Parameters
+    ----------
+    network : GatedTreeNetwork
+        The gated network.
+    X : ndarray of shape (n_samples, n_inputs)
+        Training data, with the column of ones of a hidden bias.
+
+    Returns
+    -------
+    TreeNetwork
+        With one sub-network for each part that is not zero.
+
+    Raises
+    ------
+    ValueError
+        As ``cone_decomposition``: where a gate has a neuron that is zero at a sample.
+    """
+    shape, X = network.shape, X[X.any(axis=1)]
+    leaves, signs, outputs = [], [], []
+    units = zip(network.gates, network.signs, network.blocks, strict=True)
+    for gate, own, block in units:
+        if not block.any():
+            continue
+        rows, size = _tree_sides(gate, own, shape, X), np.abs(block).max()
+        for v, output in _tree_terms(block, shape):
+            parts = _split(v, rows, gate.ravel(), lambda a: _cost(a, shape))
+            for part, sign in zip(parts, (1.0, -1.0), strict=True):
+                if np.abs(part).max() > _SMALLEST * size:
+                    leaves.append(part.reshape(gate.shape))
+                    signs.append(own)
+                    outputs.append(sign * output)
+    if not leaves:
+        none = shape.empty(len(X.T), network.intercept)
+        return replace(none, linear=network.linear)
+    W = shape.coordinates(np.array(leaves))
+    costs = shape.costs(W)
+    W = W / costs[:, None, None] ** (1.0 / shape.degree)
+    columns = np.vstack([W.reshape(len(W), -1).T, np.array(signs, dtype=float).T])
+    rest = network.intercept, network.linear
+    return shape.network(columns, np.array(outputs), costs, *rest)
+
+
+def _tree_terms(block, shape):
+    """Yield stacked leaf vectors and unit outputs whose products add up to a block."""
+    m, d, n_outputs = block.shape
+    if n_outputs == 1 or (shape.norm.is_euclidean and not shape.decays):
+        yield from zip(
+            *_terms(block.reshape(m * d, n_outputs), shape.norm), strict=True
+        )
+        return
+    for p in range(m):
+        for v, output in zip(*_terms(block[p], shape.norm), strict=True):
+            leaves = np.zeros((m, d))
+            leaves[p] = v
+            yield leaves.ravel(), output
+
+
+def _tree_sides(gate, signs, shape, X):
+    """Return rows such that the cell of a gate is ``rows @ (stacked leaves) >= 0``."""
+    (m, d), n = gate.shape, len(X)
+    # The value of every neuron is linear in the leaves: factors (n_neurons, m, n).
+    factors, all_rows = np.broadcast_to(np.eye(m)[:, :, None], (m, m, n)), []
+    levels = [*(level[0] for level in shape.split(signs[None])), None]
+    for level, width in zip(levels, (*shape.widths, None), strict=True):
+        rows = (factors.transpose(0, 2, 1)[..., None] * X[:, None]).reshape(-1, m * d)
+        values = rows @ gate.ravel()
+        alive = rows.any(axis=1)
+        lengths = np.linalg.norm(rows, axis=1) * np.linalg.norm(gate)
+        if (np.abs(values) <= _BOUNDARY * lengths)[alive].any():
+            raise ValueError(
+                "A gate has a neuron that is zero at a sample, so its cell may have an "
+                "empty interior and its block no cone decomposition; move the gate off."
+            )
+        sides = np.where(values > 0.0, 1.0, -1.0)
+        all_rows.append((sides[:, None] * rows)[alive])
+        if level is not None:
+            passed = (values > 0.0).reshape(len(factors), 1, n)
+            factors = factors * passed * level[:, None, None]
+            factors = factors.reshape(-1, width, m, n).sum(axis=1)
+    return np.vstack(all_rows)
 
 
 def _terms(block, norm):
@@ -92,13 +188,34 @@ def _sides(gate, X):
     return np.where(X @ gate > 0.0, 1.0, -1.0)[:, None] * X
 
 
-def _split(v, rows, gate, norm):
-    """Return a and b of least total norm in the cell with ``a - b = v``."""
+def _length(a, norm):
+    """Return the norm of a variable of CVXPY."""
+    import cvxpy as cp
+
+    return cp.norm(a, 2 if norm.is_euclidean else 1)
+
+
+def _cost(a, shape):
+    """Return the cost of a variable of CVXPY that is stacked leaf vectors."""
+    import cvxpy as cp
+
+    size = a.size // shape.n_leaves
+    sizes = [
+        _length(a[p * size : (p + 1) * size], shape.norm) for p in range(shape.n_leaves)
+    ]
+    return sum(sizes) if shape.decays else cp.norm(cp.hstack(sizes))
+
+
+def _split(v, rows, gate, measure):
+    """Return a and b of least total cost in the cell with ``a - b = v``.
+
+    ``measure`` is the cost, of a variable of CVXPY.
+    """
     values = rows @ v
     if values.min() >= 0.0 or values.max() <= 0.0:  # v or -v is in the cell
         return (v, 0.0 * v) if values.min() >= 0.0 else (0.0 * v, -v)
     size = np.linalg.norm(v)
-    a = size * _least_total_norm(v / size, rows, norm)
+    a = size * _least_total_cost(v / size, rows, measure)
     # Into the cell, both alike, so that the difference stays: the solver is inexact.
     margins = rows @ gate
     lacks = np.maximum(-(rows @ a), -(rows @ (a - v)))
@@ -106,15 +223,15 @@ def _split(v, rows, gate, norm):
     return a, a - v
 
 
-def _least_total_norm(v, rows, norm):
-    """Minimise ``||a|| + ||a - v||`` subject to ``rows a >= max(rows v, 0)``."""
+def _least_total_cost(v, rows, measure):
+    """Minimise the costs of a and ``a - v`` subject to ``rows a >= max(rows v, 0)``."""
     import cvxpy as cp
 
     a = cp.Variable(len(v))
     lengths = np.linalg.norm(rows, axis=1, keepdims=True)
-    rows, p = rows / lengths, 2 if norm.is_euclidean else 1
+    rows = rows / lengths
     problem = cp.Problem(
-        cp.Minimize(cp.norm(a, p) + cp.norm(a - v, p)),
+        cp.Minimize(measure(a) + measure(a - v)),
         [rows @ a >= np.maximum(rows @ v, 0)],
     )
     with warnings.catch_warnings():

@@ -7,15 +7,18 @@ The dual of "no price exceeds alpha, in the relaxation" is a training problem ag
 where F is the sum over k of ``k (E[X u] + a_k) / 2`` with the moments M_k and the a_k
 of ``semidefinite``. So the dual point N, the gradient of the loss at F, and the
 multipliers that bound its price are found together. Several outputs have moments each;
-their masses are taken together by their norm.
+their masses are taken together by their norm. Sub-networks have moments for their
+leaves, and their F is in ``composition``.
 """
 
 import time
+from dataclasses import replace
 
 import numpy as np
 from scipy.optimize import minimize
 
 from sklearn_convexrelu.certificates.certificate import dual_point, price_bound
+from sklearn_convexrelu.certificates.relaxation.composition import Neurons
 from sklearn_convexrelu.certificates.relaxation.proof import region_prices
 from sklearn_convexrelu.certificates.relaxation.regions import TINY, Region, RowSpace
 from sklearn_convexrelu.certificates.relaxation.semidefinite import (
@@ -35,7 +38,6 @@ __all__ = [
     "bound_price",
     "finite_constant",
     "polished",
-    "refuse_trees",
 ]
 
 # The numbers of this folder were compared on three problems: 40 rows of rank 11 and one
@@ -79,8 +81,10 @@ def bound_price(problem, N, *, n_neighbors=10, max_iter=60):
     ValueError
         If the problem is of sub-networks.
     """
-    refuse_trees(problem)
+    if problem.shape.is_tree:
+        raise ValueError("Prices of sub-networks are bounded with their dual points.")
     rows = RowSpace.of(problem.X, n_neighbors)
+    units = Neurons(problem)
     best = price_bound(problem, N) * (1.0 + 1e-12 * len(N))
     size = np.abs(N).sum()
     if rows.rank == 0 or size == 0.0:
@@ -88,15 +92,15 @@ def bound_price(problem, N, *, n_neighbors=10, max_iter=60):
     shape = (1, 2, N.shape[1])
     W, blocks = spread_factors(rows.rank, *shape), np.ones(shape, dtype=bool)
     relaxation = Relaxation(rows, [Region.sphere(rows)], size / len(N))
-    a = relaxation.envelopes(Moments.of(rows, W)).upper
-    state = State(W, a, relaxation.no_multipliers(N.shape[1]))
+    a, E = relaxation.envelopes(Moments.of(rows, W)).upper, units.weights(None, None, N)
+    state = State(W, a, relaxation.no_multipliers(units.n_columns))
     # Rounds come in blocks of PATIENCE, as a single one may well bring nothing.
     for _ in range(MAX_ROUNDS):
         before = best
         for _ in range(PATIENCE):
-            state = polished(relaxation, state, blocks, N, np.inf, max_iter)
+            state = polished(relaxation, state, blocks, E, np.inf, max_iter)
             state = state.updated(relaxation)
-            best = min(best, region_prices(relaxation, state, N).max())
+            best = min(best, units.price(region_prices(relaxation, state, E)))
         if best > (1.0 - VISIBLE) * before:
             break
     return float(best)
@@ -120,32 +124,15 @@ def finite_constant(problem):
     return np.nan_to_num(problem.best_constant(), posinf=30.0, neginf=-30.0)
 
 
-def refuse_trees(problem):
-    """Raise where the units of a problem are not neurons.
-
-    Parameters
-    ----------
-    problem : Problem
-        What is minimised.
-
-    Raises
-    ------
-    ValueError
-        If they are sub-networks.
-    """
-    if problem.shape.is_tree:
-        raise ValueError("Semidefinite bounds are for two layers, not sub-networks.")
-
-
 class Training:
     """The relaxed training problem: its objective for L-BFGS.
 
     The unknowns are factors W, whose squared norms are the masses, in units in which
-    the loss of a constant is one; the a; and the intercept.
+    the loss of a constant is one; the a; and what is common to all blocks.
     """
 
-    def __init__(self, problem, relaxation):
-        self.problem, self.relaxation = problem, relaxation
+    def __init__(self, problem, units, relaxation):
+        self.problem, self.units, self.relaxation = problem, units, relaxation
         self.loss_unit = problem.loss_scale()
         self.unit = np.sqrt(self.loss_unit / relaxation.alpha)
         F = np.zeros_like(problem.Y) + finite_constant(problem)
@@ -154,66 +141,77 @@ class Training:
         if not 1e-100 < self.shift_unit < 1e100:
             self.shift_unit = 1.0
 
-    def dual_point(self, state, shift):
-        """Return the balanced gradient of the loss at the predictions."""
-        relaxation = self.relaxation
+    def dual_point(self, state, common):
+        """Return the balanced gradient of the loss, and the weights that prove it."""
+        totals = self.totals(state)
+        N = dual_point(self.problem, self.units.predicted(totals, common))
+        return N, self.units.weights(totals, common, N)
+
+    def totals(self, state):
+        """Return masses times means of ``relu(z_i^T u)``, over all regions."""
         V, t = unit_factors(state.W)
-        moments = Moments.of(relaxation.rows, V)
-        activations = moments.linear + relaxation.absolute(moments, state.a)
-        return dual_point(self.problem, self._predictions(t, 0.5 * activations, shift))
+        moments = Moments.of(self.relaxation.rows, V)
+        activations = moments.linear + self.relaxation.absolute(moments, state.a)
+        return 0.5 * np.sum(t[..., None] * activations, axis=0)
 
-    def _predictions(self, t, activations, shift):
-        signed = self.relaxation.signs * t[..., None] * activations
-        return signed.sum(axis=(0, 1)).T + shift
-
-    def value_and_gradient(self, W, a, shift, multipliers):
-        """Return the objective and its gradients with respect to W, a and intercept."""
+    def value_and_gradient(self, W, a, common, multipliers):
+        """Return the objective and its gradients in W, a, intercept and shares."""
         problem, relaxation = self.problem, self.relaxation
         V, t = unit_factors(W)
         moments = Moments.of(relaxation.rows, V)
         activations = 0.5 * (moments.linear + relaxation.absolute(moments, a))
-        F = self._predictions(t, activations, shift)
+        totals = np.sum(t[..., None] * activations, axis=0)
+        F = self.units.predicted(totals, common)
         value, N = problem.loss.value_and_gradient(F, problem.Y, problem.weights)
-        E = relaxation.signs * N.T
+        E, to_shares = self.units.pulled(totals, common, N)
         blocks, to_V, to_a, activations = relaxation.lagrangian(V, a, E, multipliers)
-        masses = t.sum(axis=1)
-        norms = np.linalg.norm(masses, axis=-1, keepdims=True)
         ties = blocks - np.einsum("...i,...i->...", E, activations)
-        value += relaxation.alpha * norms.sum() + np.sum(t * ties)
-        price = (relaxation.alpha * masses / np.maximum(norms, TINY))[:, None]
+        charge, prices = self.units.charges(t)
+        value += relaxation.alpha * charge + np.sum(t * ties)
         to_W = _tangential(to_V, V) * np.sqrt(t)[..., None, None]
-        to_W += 2.0 * (blocks + price)[..., None, None] * W
-        return value, to_W, t[..., None] * to_a, N.sum(axis=0)
+        to_W += 2.0 * (blocks + relaxation.alpha * prices)[..., None, None] * W
+        return value, to_W, t[..., None] * to_a, (N.sum(axis=0), to_shares)
 
-    def solve(self, state, shift, max_iter, deadline):
-        """Return improved state and intercept."""
-        free, shape, n_W = self.problem.fit_intercept, state.W.shape, state.W.size
+    def solve(self, state, common, max_iter, deadline):
+        """Return improved state and what is common."""
+        shape, n_W, n_a = state.W.shape, state.W.size, state.a.size
+        n_shift = len(common.shift) * self.problem.fit_intercept
+        share_unit = np.sqrt(len(self.problem.Y))  # their curvature is that of a row
         # The curvature in a is the mass over the laxity of ties.
         mass = np.sum(state.W**2, axis=(-2, -1))[..., None] / self.unit**2
         a_unit = np.sqrt(SMOOTHING * len(self.problem.Y) / np.clip(mass, 1e-3, 1.0))
 
         def parts(x):
-            W = x[:n_W].reshape(shape) * self.unit
-            a = x[n_W : n_W + state.a.size].reshape(state.a.shape) * a_unit
-            return W, a, x[n_W + a.size :] * self.shift_unit if free else shift
+            W, a, b, shares = np.split(x, np.cumsum([n_W, n_a, n_shift]))
+            shift = b * self.shift_unit if n_shift else common.shift
+            a = a.reshape(state.a.shape) * a_unit
+            shares = shares.reshape(common.shares.shape) * share_unit
+            own = replace(common, shift=shift, shares=shares)
+            return W.reshape(shape) * self.unit, a, own
 
         def objective(x):
-            W, a, b = parts(x)
-            point = W, a, b, state.multipliers
-            value, to_W, to_a, to_b = self.value_and_gradient(*point)
+            value, to_W, to_a, (to_shift, to_shares) = self.value_and_gradient(
+                *parts(x), state.multipliers
+            )
             gradient = [to_W.ravel() * self.unit, (to_a * a_unit).ravel()]
-            gradient += [to_b * self.shift_unit] if free else []
+            gradient += [to_shift[:n_shift] * self.shift_unit]
+            gradient += [to_shares.ravel() * share_unit]
             return value / self.loss_unit, np.concatenate(gradient) / self.loss_unit
 
         start = [state.W.ravel() / self.unit, (state.a / a_unit).ravel()]
-        start += [shift / self.shift_unit] if free else []
-        found = _descended(objective, np.concatenate(start), max_iter, deadline)
-        W, a, shift = parts(found)
-        return State(W, a, state.multipliers), shift
+        start += [common.shift[:n_shift] / self.shift_unit]
+        start += [common.shares.ravel() / share_unit]
+        bounds = [(None, None)] * (n_W + n_a + n_shift)
+        bounds += [(0.0, 1.0 / share_unit)] * common.shares.size
+        bounds = bounds if common.shares.size else None
+        start = np.concatenate(start)
+        found = _descended(objective, start, max_iter, deadline, bounds)
+        W, a, common = parts(found)
+        return State(W, a, state.multipliers), common
 
 
-def polished(relaxation, state, blocks, N, deadline, max_iter):
-    """Return a state whose multipliers bound the price of N better in some blocks.
+def polished(relaxation, state, blocks, weights, deadline, max_iter):
+    """Return a state whose multipliers bound the prices of some blocks better.
 
     Parameters
     ----------
@@ -221,10 +219,10 @@ def polished(relaxation, state, blocks, N, deadline, max_iter):
         The row space and regions.
     state : State
         Where to start.
-    blocks : ndarray of bool, (n_regions, 2, n_outputs)
+    blocks : ndarray of bool, (n_regions, 2, n_columns)
         Which blocks to improve.
-    N : ndarray of shape (n_samples, n_outputs)
-        The dual point.
+    weights : ndarray of shape (2, n_columns, n_samples)
+        Weights of the rows.
     deadline : float
         Time at which to stop, as ``time.perf_counter`` tells it.
     max_iter : int
@@ -237,14 +235,13 @@ def polished(relaxation, state, blocks, N, deadline, max_iter):
     """
     scale = relaxation.alpha + TINY
     n_W, shape = state.W.size, state.W.shape
-    E = relaxation.signs * N.T
-    a_unit = np.sqrt(SMOOTHING * len(N))
+    a_unit = np.sqrt(SMOOTHING * len(relaxation.rows.Z))
 
     def objective(x):
         W = x[:n_W].reshape(shape)
         V, t = unit_factors(W)
         a = x[n_W:].reshape(state.a.shape) * a_unit
-        values, to_V, to_a, _ = relaxation.lagrangian(V, a, E, state.multipliers)
+        values, to_V, to_a, _ = relaxation.lagrangian(V, a, weights, state.multipliers)
         to_W = _tangential(to_V, V) / np.sqrt(t)[..., None, None]
         to_W, to_a = to_W * blocks[..., None, None], to_a * blocks[..., None] * a_unit
         return values[blocks].sum() / scale, np.append(to_W, to_a) / scale
@@ -260,7 +257,7 @@ class _OutOfTimeError(Exception):
     """Raised to end a run of L-BFGS, whose last point is kept."""
 
 
-def _descended(objective, start, max_iter, deadline):
+def _descended(objective, start, max_iter, deadline, bounds=None):
     """Return the point where L-BFGS ends, for its steps or for its time."""
     point = start
 
@@ -276,6 +273,7 @@ def _descended(objective, start, max_iter, deadline):
             start,
             jac=True,
             method="L-BFGS-B",
+            bounds=bounds,
             callback=keep,
             options={
                 "maxiter": max_iter,

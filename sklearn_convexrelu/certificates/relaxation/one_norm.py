@@ -13,6 +13,10 @@ chosen by the relaxed training problem whose dual has these bounds as constraint
 units are masses on vertices, and what they predict may lie anywhere between the ReLU of
 the mean and the mean of the ReLUs. Where that is loose a hull is cut in two at the
 middle of two of its vertices (branch and bound, as for the 2-norm in ``search.py``).
+
+Of sub-networks the leaves are bounded so, see ``composition``: ``A = max(N, 0) - q`` is
+priced as above, and ``B = q`` at the vertices, where it is largest, being convex. Their
+ball is not cut.
 """
 
 import time
@@ -76,11 +80,11 @@ def one_norm_bound(problem, network, *, max_regions, time_limit):
     Parameters
     ----------
     problem : Problem
-        What is minimised: two layers under the 1-norm, in units of order one.
+        What is minimised under the 1-norm, in units of order one.
     network : Network
         A good network, whose dual point is tried as well.
     max_regions : int
-        Parts of the unit ball, at most.
+        Parts of the unit ball, at most; one for sub-networks.
     time_limit : float
         Seconds after which none is cut any more.
 
@@ -93,6 +97,8 @@ def one_norm_bound(problem, network, *, max_regions, time_limit):
     deadline = started + time_limit
     X, unit = problem.X, np.eye(problem.rows.n_inputs)
     regions = [_Region(X, np.hstack([unit, -unit]))]
+    if problem.shape.is_tree:  # q would have to be one for all regions
+        max_regions = 1
     N = dual_point(problem, network.forward(problem.rows))
     best = _proof(problem, N, regions)
     while len(X) * sum(region.V.shape[1] for region in regions) <= _MOST_ENTRIES:
@@ -112,35 +118,48 @@ def one_norm_bound(problem, network, *, max_regions, time_limit):
 
 def _proof(problem, N, regions):
     """Return the bound that one dual point proves."""
+    is_tree = problem.shape.is_tree
     bounds = np.array(
         [
             [
-                [_bounded(region, sign * column) for sign in (1.0, -1.0)]
+                [_bounded(region, sign * column, is_tree) for sign in (1.0, -1.0)]
                 for column in N.T
             ]
             for region in regions
         ]
     )
     price = np.linalg.norm(np.maximum(bounds.max(axis=2), 0.0), axis=1).max()
+    if is_tree:
+        price *= problem.shape.reach * (1.0 + 1e-14)
     return OneNormBound(proven_value(problem, N, price), float(price), len(regions))
 
 
-def _bounded(region, v):
-    """Return what ``v^T relu(X u)`` does not exceed over u in a region."""
+def _bounded(region, v, is_tree):
+    """Return what ``v^T relu(X u)`` does not exceed over u in a region.
+
+    Or, for sub-networks, ``v^T phi(X)`` where their leaves have a length of one in sum.
+    """
     up, down = np.maximum(v, 0.0), np.maximum(-v, 0.0)
     convex = up @ region.H
     rows = np.flatnonzero(down)
     q, Z = np.zeros(len(rows)), region.Z[rows]
     if len(rows):
         # min t subject to convex - Z^T q <= t for every vertex, 0 <= q <= down
-        A = np.column_stack([-Z.T, -np.ones(len(convex))])
+        A, b = np.column_stack([-Z.T, -np.ones(len(convex))]), -convex
+        if is_tree:  # and H^T q <= t
+            H = region.H[rows]
+            A = np.vstack([A, np.column_stack([H.T, -np.ones(len(convex))])])
+            b = np.append(b, np.zeros(len(convex)))
         limits = [*((0.0, most) for most in down[rows]), (None, None)]
         cost = np.append(np.zeros(len(rows)), 1.0)
-        found = linprog(cost, A_ub=A, b_ub=-convex, bounds=limits, method="highs")
+        found = linprog(cost, A_ub=A, b_ub=b, bounds=limits, method="highs")
         if found.x is not None:
             q = np.clip(found.x[:-1], 0.0, down[rows])
     size = (np.abs(v) @ np.abs(region.Z)).max()
-    return (convex - q @ Z).max() + _ROUNDING * (len(v) + 8) * size
+    most = (convex - q @ Z).max()
+    if is_tree and len(rows):
+        most = max(most, (q @ region.H[rows]).max())
+    return most + _ROUNDING * (len(v) + 8) * size
 
 
 def _relaxed(problem, regions):
@@ -151,14 +170,21 @@ def _relaxed(problem, regions):
     import cvxpy as cp
 
     n, n_outputs = problem.Y.shape
+    is_tree = problem.shape.is_tree
     masses, columns, constraints = [[] for _ in regions], [], []
-    for _ in range(n_outputs):
+    minuses = [0.0] * n_outputs
+    for c in range(n_outputs):
         column = 0.0
         for sign in (1.0, -1.0):
             for region, of_region in zip(regions, masses, strict=True):
                 mass = cp.Variable(region.V.shape[1], nonneg=True)
                 values = cp.Variable(n, nonneg=True)
-                constraints += [values >= region.Z @ mass, values <= region.H @ mass]
+                least = region.Z @ mass
+                if is_tree:  # less what leaves with a minus take away
+                    minus = cp.Variable(region.V.shape[1], nonneg=True)
+                    least = least - region.H @ minus
+                    minuses[c] = minuses[c] + cp.sum(minus)
+                constraints += [values >= least, values <= region.H @ mass]
                 column = column + sign * values
                 of_region.append(mass)
         columns.append(column)
@@ -171,11 +197,13 @@ def _relaxed(problem, regions):
             cp.sum(of_region[2 * c]) + cp.sum(of_region[2 * c + 1])
             for of_region in masses
         )
+        + minuses[c]
         for c in range(n_outputs)
     ]
     try:
         loss = problem.loss.cvxpy_value(F, problem.Y, problem.weights)
-        penalty = problem.alpha * cp.norm(cp.hstack(totals))
+        reach = problem.shape.reach if is_tree else 1.0
+        penalty = problem.alpha / reach * cp.norm(cp.hstack(totals))
         cp.Problem(cp.Minimize(loss + penalty), constraints).solve(solver=cp.CLARABEL)
     except (cp.SolverError, NotImplementedError):
         return None

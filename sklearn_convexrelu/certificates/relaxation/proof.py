@@ -21,8 +21,8 @@ from sklearn_convexrelu.certificates.relaxation.semidefinite import (
 __all__ = ["block_prices", "proven_value", "region_prices"]
 
 
-def block_prices(relaxation, state, N):
-    """Return proven bounds on the price of each sign and output of N, by regions.
+def block_prices(relaxation, state, weights):
+    """Return proven bounds on the prices of blocks, by regions.
 
     Parameters
     ----------
@@ -30,33 +30,33 @@ def block_prices(relaxation, state, N):
         The row space and regions.
     state : State
         Its factors, a and multipliers only tell which quadratic to use.
-    N : ndarray of shape (n_samples, n_outputs)
-        The dual point.
+    weights : ndarray of shape (2, n_columns, n_samples)
+        Weights E of the rows.
 
     Returns
     -------
-    ndarray of shape (n_regions, 2, n_outputs)
-        Bounds on ``-N_c^T relu(Z u)`` and ``N_c^T relu(Z u)`` over u in a region.
+    ndarray of shape (n_regions, 2, n_columns)
+        Bounds on ``-sum_i E_i relu(z_i^T u)`` over u in a region.
     """
     rows, free = relaxation.rows, relaxation.free
     moments = Moments.of(rows, unit_factors(state.W)[0])
     envelopes = relaxation.envelopes(moments)
     a = relaxation.absolute(moments, state.a)
     new = relaxation.updated(moments, envelopes, a, state.multipliers)
-    # Pairs hand weight of N from row to row; what is left there decides which bound a
-    # row needs.
-    half = 0.5 * relaxation.signs * N.T
+    # Pairs hand weight from row to row; what is left there decides which bound a row
+    # needs.
+    half = 0.5 * weights
     left = half + rows.net(new.pairs)
     linear = half + np.where(free, 0.0, relaxation.sides * left)
     left = np.where(free, left, 0.0)
     new = replace(new, lower=np.maximum(left, 0.0), upper=np.maximum(-left, 0.0))
     below = relaxation.quadratic(moments, envelopes, linear, new)
     above = Quadratic(-below.A, -below.b, -below.c, below.size)
-    return _sphere_maximum(above, len(N) + len(rows.distances))
+    return _sphere_maximum(above, len(rows.Z) + len(rows.distances))
 
 
-def region_prices(relaxation, state, N):
-    """Return a proven bound on the price of N in every region.
+def region_prices(relaxation, state, weights):
+    """Return what no price of a block exceeds in every region, in the units of X.
 
     Parameters
     ----------
@@ -64,19 +64,17 @@ def region_prices(relaxation, state, N):
         The row space and regions.
     state : State
         As in ``block_prices``.
-    N : ndarray of shape (n_samples, n_outputs)
-        The dual point.
+    weights : ndarray of shape (2, n_columns, n_samples)
+        As in ``block_prices``.
 
     Returns
     -------
-    ndarray of shape (n_regions,)
-        Bounds for the rows before scaling; the larger signs of all outputs are combined
-        by their squares.
+    ndarray of shape (n_regions, 2, n_columns)
+        Bounds for the rows before scaling; at least zero.
     """
     rows = relaxation.rows
-    bounds = np.maximum(block_prices(relaxation, state, N), 0.0).max(axis=1)
-    rest = rows.dropped * np.linalg.norm(N)
-    prices = np.linalg.norm(bounds, axis=1) * rows.scale + rest
+    bounds = np.maximum(block_prices(relaxation, state, weights), 0.0)
+    prices = bounds * rows.scale + rows.dropped * np.linalg.norm(weights, axis=-1)
     return np.nan_to_num(prices * (1.0 + 1e-14), nan=np.inf)
 
 

@@ -19,6 +19,9 @@ __all__ = ["TINY", "Region", "RowSpace", "fan"]
 
 # Keeps denominators from being zero: the least number whose square is one, too.
 TINY = np.sqrt(np.finfo(float).tiny)
+# Rows up to which neighbours are looked for, in seconds of ten features. Beyond that of
+# many features the search would take longer than all else.
+_MOST_NEAR = 20_000
 # How far a row may cross its side of a region by rounding, for its length: the rays of
 # a region come of some ten bisections, each a few roundings of up to four coordinates.
 _SIDE_RTOL = 512 * np.finfo(float).eps
@@ -96,7 +99,7 @@ def _near_pairs(Z, n_neighbors):
     """Return the pairs of every row and its nearest, up to sign, (2, n_pairs)."""
     n = len(Z)
     n_neighbors = min(n_neighbors, n - 1)
-    if n_neighbors < 1 or not Z.shape[1]:
+    if n_neighbors < 1 or not Z.shape[1] or n > _MOST_NEAR:
         return np.zeros((2, 0), dtype=int)
     search = NearestNeighbors(n_neighbors=n_neighbors).fit(np.vstack([Z, -Z]))
     near = search.kneighbors(Z, n_neighbors=n_neighbors + 1)[1] % n

@@ -48,7 +48,7 @@ _MAX_FACTORS = 16
 
 @dataclass(frozen=True)
 class Moments:
-    """Moments of a distribution over u of mass one; leading axes: region, sign, output.
+    """Moments of a distribution over u of mass one; leading axes: those of blocks.
 
     ``E[u u^T] = V V^T`` and ``E[u] = V[:, 0]`` for a factor V of norm one: all moments
     of distributions on the sphere are of that form, and more.
@@ -56,27 +56,35 @@ class Moments:
 
     factors: np.ndarray  # V, (..., rank, n_factors)
     mean: np.ndarray  # of u, (..., rank)
+    values: np.ndarray  # z^T V, (..., n_samples, n_factors)
     linear: np.ndarray  # of z^T u, (..., n_samples)
     square: np.ndarray  # of (z^T u)^2
-    vector: np.ndarray  # of (z^T u) u, (..., n_samples, rank)
-    length: np.ndarray  # of vector
+    gram: np.ndarray  # V^T V
+    length: np.ndarray  # of the vectors of (z^T u) u
+    across: np.ndarray  # differences of pairs times V, (..., n_pairs, n_factors)
     apart: np.ndarray  # of ((z_i - z_j)^T u)^2, (..., n_pairs)
 
     @classmethod
     def of(cls, rows, V):
         """Return the moments of factors V."""
         G = rows.Z @ V
-        vector = G @ np.swapaxes(V, -1, -2)
-        across = rows.differences @ V
+        across, gram = rows.differences @ V, np.swapaxes(V, -1, -2) @ V
+        squares = np.einsum("...ik,...ik->...i", G @ gram, G)
         return cls(
             factors=V,
             mean=V[..., 0],
+            values=G,
             linear=G[..., 0],
             square=np.einsum("...ik,...ik->...i", G, G),
-            vector=vector,
-            length=np.sqrt(np.einsum("...ik,...ik->...i", vector, vector)),
+            gram=gram,
+            length=np.sqrt(np.maximum(squares, 0.0)),
+            across=across,
             apart=np.einsum("...ik,...ik->...i", across, across),
         )
+
+    def vector(self):
+        """Return the means of (z^T u) u, (..., n_samples, rank)."""
+        return self.values @ np.swapaxes(self.factors, -1, -2)
 
 
 @dataclass(frozen=True)
@@ -121,8 +129,9 @@ class Quadratic:
 class Relaxation:
     """What moments allow, region by region: smoothed, with multipliers.
 
-    The unknowns of a block (region, sign, output) are the factor V and ``a``, standing
-    for ``E[|z^T u|]``. Their ties are dealt with by an augmented Lagrangian.
+    The unknowns of a block (region, sign, column: see ``composition``) are the factor V
+    and ``a``, standing for ``E[|z^T u|]``. Their ties are dealt with by an augmented
+    Lagrangian.
 
     Parameters
     ----------
@@ -157,7 +166,6 @@ class Relaxation:
             self.offsets[i, 0, 0, : len(region.offsets)] = region.offsets
         self.sides = np.array([region.sides for region in regions])[:, None, None]
         self.free = self.sides == 0.0
-        self.signs = np.array([1.0, -1.0])[None, :, None, None]
 
     def of_regions(self, index):
         """Return the relaxation of some regions."""
@@ -165,9 +173,9 @@ class Relaxation:
         n_cuts = self.offsets.shape[-1]
         return Relaxation(self.rows, regions, self.alpha, self.smoothing, n_cuts)
 
-    def no_multipliers(self, n_outputs):
+    def no_multipliers(self, n_columns):
         """Return multipliers of zero."""
-        shape = (len(self.regions), 2, n_outputs)
+        shape = (len(self.regions), 2, n_columns)
         n, rank = self.rows.Z.shape
         return Multipliers(
             np.zeros((*shape, n)),
@@ -247,10 +255,36 @@ class Relaxation:
             values = values + costs.sum(axis=-1)
         to_a = 0.5 * E + self.rows.net(new.pairs) + new.upper - new.lower
         linear = 0.5 * E + np.where(self.free, 0.0, self.sides * to_a)
-        quadratic = self.quadratic(moments, envelopes, linear, new)
-        to_V = 2.0 * (quadratic.A @ V)
-        to_V[..., 0] += quadratic.b
+        to_V = 2.0 * self._curved(moments, envelopes, new)
+        to_V[..., 0] += self._linear(envelopes, linear, new)
         return values, to_V, np.where(self.free, to_a, 0.0), activations
+
+    def _linear(self, envelopes, linear, multipliers):
+        """Return b of ``quadratic``."""
+        m, v = multipliers.cuts[..., 0], multipliers.cuts[..., 1:]
+        b = (linear + multipliers.lower * envelopes.theta) @ self.rows.Z
+        parts = m[..., None] * self.normals - self.offsets[..., None] * v
+        return b - np.sum(parts, axis=-2)
+
+    def _curved(self, moments, envelopes, multipliers):
+        """Return A of ``quadratic`` times the factors, without A.
+
+        Products with A itself take the rank in the place of the number of factors:
+        twelve times as long at rank 200.
+        """
+        V, G, rows = moments.factors, moments.values, self.rows
+        pull = _pull(moments, envelopes, multipliers)
+        pulled = pull * G
+        weights = multipliers.upper / (2.0 * envelopes.upper)
+        inner = 0.5 * pulled @ moments.gram - weights[..., None] * G
+        AV = np.swapaxes(np.swapaxes(inner, -1, -2) @ rows.Z, -1, -2)
+        AV = AV + 0.5 * V @ (np.swapaxes(G, -1, -2) @ pulled)
+        gaps = np.abs(multipliers.pairs) / (2.0 * envelopes.apart)
+        across = np.swapaxes(gaps[..., None] * moments.across, -1, -2)
+        AV = AV - np.swapaxes(across @ rows.differences, -1, -2)
+        v, P = multipliers.cuts[..., 1:], self.normals
+        AV = AV - 0.5 * (np.swapaxes(v, -1, -2) @ (P @ V))
+        return AV - 0.5 * (np.swapaxes(P, -1, -2) @ (v @ V))
 
     def quadratic(self, moments, envelopes, linear, multipliers):
         """Return a quadratic below a sum of linear terms and absolute values.
@@ -261,17 +295,16 @@ class Relaxation:
         Z, rows = self.rows.Z, self.rows
         low, high = multipliers.lower, multipliers.upper
         gaps = np.abs(multipliers.pairs)
-        b = (linear + low * envelopes.theta) @ Z
         A = -_weighted_gram(Z, high / (2.0 * envelopes.upper))
         A = A - _weighted_gram(rows.differences, gaps / (2.0 * envelopes.apart))
-        pull = low * envelopes.kappa / np.maximum(moments.length, TINY)
-        A = A + _symmetric(np.swapaxes(moments.vector * pull[..., None], -1, -2) @ Z)
+        pulled = moments.vector() * _pull(moments, envelopes, multipliers)
+        A = A + _symmetric(np.swapaxes(pulled, -1, -2) @ Z)
         c = -0.5 * np.sum(high * envelopes.upper, axis=-1)
         c = c - 0.5 * np.sum(gaps * envelopes.apart, axis=-1)
         m, v = multipliers.cuts[..., 0], multipliers.cuts[..., 1:]
         P, offsets = self.normals, self.offsets
         A = A - _symmetric(np.swapaxes(v, -1, -2) @ P)
-        b = b - np.sum(m[..., None] * P - offsets[..., None] * v, axis=-2)
+        b = self._linear(envelopes, linear, multipliers)
         c = c + np.sum(m * offsets, axis=-1)
         lengths, distances = rows.lengths, rows.distances
         size = (np.abs(linear) + 2.0 * low) @ lengths + 4.0 * m.sum(axis=-1)
@@ -378,6 +411,12 @@ def in_cone(z):
     # The norm of what was scaled must not exceed the first entry by rounding.
     edge[..., 0] *= 1.0 + 1e-15
     return np.where(inside, z, np.where(polar, 0.0, edge))
+
+
+def _pull(moments, envelopes, multipliers):
+    """Return how much the vectors of rows weigh in a quadratic, (..., n_samples, 1)."""
+    pull = multipliers.lower * envelopes.kappa / np.maximum(moments.length, TINY)
+    return pull[..., None]
 
 
 def _weighted_gram(Z, weights):
