@@ -16,7 +16,6 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from sklearn_convexrelu.data.rows import SQUARES_WIDTH
 from sklearn_convexrelu.data.statement import are_constant
 from sklearn_convexrelu.model.norms import ONE_NORM
 
@@ -300,8 +299,7 @@ def _largest_moment(rows, *part):
     """
     if rows.n_inputs > _MOST_INPUTS:
         return float(rows.reduce(_trace, rows.n_inputs, *part)[0])
-    width = min(4 * rows.n_inputs, SQUARES_WIDTH)
-    (moments,) = rows.reduce(_moments, width, *part)
+    moments = rows.moments(rows.map(_weights, 1, rows.empty(), *part))
     return max(float(np.linalg.eigvalsh(moments)[-1]), 0.0)
 
 
@@ -335,9 +333,5 @@ def _trace(block, rows, *part):
     return (_part(rows, *part) @ lengths if part else lengths.sum(),)
 
 
-def _moments(block, rows, *part):
-    X = block.dense().astype(np.float64, copy=False)
-    if part:
-        v = _part(rows, *part)
-        X = X[v > 0.0] * np.sqrt(v[v > 0.0])[:, None]
-    return (X.T @ X,)
+def _weights(block, rows, *part):
+    return _part(rows, *part) if part else np.ones(len(block))

@@ -156,6 +156,28 @@ class Block:
             G = np.vstack([G, G.dtype.type(rows.constant) * total])
         return G if rows.axes is None else rows.axes.T.astype(G.dtype, copy=False) @ G
 
+    def moments(self, weights):
+        """Return ``X^T diag(weights) X`` in double, (n_inputs, n_inputs).
+
+        Weights are at least zero. Of a sparse table products are sparse too.
+        """
+        rows, held = self.rows, np.flatnonzero(weights)
+        roots = np.sqrt(weights[held])[:, None]
+        part = Block(self.table[held], rows)
+        if not rows.is_sparse or rows.axes is not None:
+            X = part.dense().astype(np.float64, copy=False) * roots
+            return X.T @ X
+        X = part.table.astype(np.float64)
+        if rows.columns is not None:
+            X = X[:, rows.columns]
+        X = sparse.csr_array(_divided(X, rows.divisors).multiply(roots))
+        moments = (X.T @ X).toarray()
+        if not rows.constant:
+            return moments
+        sums = rows.constant * (X.T @ roots)
+        total = np.full((1, 1), rows.constant**2 * weights.sum())
+        return np.block([[moments, sums], [sums.T, total]])
+
     def dense(self):
         """Return the inputs as an array, (n, n_inputs)."""
         rows, X = self.rows, self.table
@@ -448,8 +470,9 @@ class Rows:
         return 0.5 * np.array([absolute + sums, absolute - sums])
 
     def moments(self, weights):
-        """Return ``X^T diag(weights) X``, (n_inputs, n_inputs)."""
-        return self.reduce(_moments, 4 * self.n_inputs, weights)[0]
+        """Return ``X^T diag(weights) X``, (n_inputs, n_inputs), of weights >= 0."""
+        width = min(4 * self.n_inputs, SQUARES_WIDTH)
+        return self.reduce(_moments, width, weights)[0]
 
     def squared_lengths(self, divisors=None):
         """Return the squared lengths of the rows, (n_samples,).
@@ -818,8 +841,8 @@ def _weighted_sums(block, rows, weights):
 
 
 def _moments(block, rows, weights):
-    X = block.dense().astype(np.float64, copy=False)
-    return ((X.T * weights[rows]) @ X,)
+    """Kernel: second moments, in double."""
+    return (block.moments(weights[rows]),)
 
 
 def _squared_lengths(block, rows, divisors):
