@@ -50,6 +50,8 @@ from sklearn_convexrelu._folds import (
 from sklearn_convexrelu._path import GRID_CONSTRAINTS, alpha_grid
 from sklearn_convexrelu._regressor import ConvexReLURegressor
 from sklearn_convexrelu._threads import training_threads
+from sklearn_convexrelu.adaptive.loop import AdaptiveSolver
+from sklearn_convexrelu.model.gain import Gain
 from sklearn_convexrelu.training import warn_of_path
 
 __all__ = ["ConvexReLUClassifierCV", "ConvexReLURegressorCV"]
@@ -106,7 +108,8 @@ class _CrossValidated:
             sample_weight = np.full(_num_samples(X), float(sample_weight))
         routed = self._routed(sample_weight, params)
         with undone_on_failure(self), training_threads(self.n_jobs):
-            solver = self._solver()
+            gain = Gain(self.path_tol, is_all=False)
+            solver = self._solver(gain=gain)
             data = self._data(X, y, sample_weight)
             X, y, sample_weight = indexable(X, y, sample_weight)
             y = y.toarray() if issparse(y) else y  # an indicator
@@ -136,6 +139,8 @@ class _CrossValidated:
                 deadline,
             )
             chosen = self._chosen(paths, alphas, in_folds)
+            held_out = as_columns(paths, "held_out", len(alphas))
+            gain.held_out = float(np.nanmean(held_out[chosen["best_index_"]]))
             refit = task.subtask("refit", task_id=len(folds), max_subtasks=None)
             self._train(
                 data,
@@ -144,7 +149,8 @@ class _CrossValidated:
                 alpha_max,
                 refit.begin(),
                 deadline,
-                alphas[chosen["best_index_"]],
+                alpha=alphas[chosen["best_index_"]],
+                start=self._start_near(paths, chosen["best_index_"], data),
             )
             vars(self).update(chosen)
             with kept_on_interrupt(self):
@@ -174,6 +180,18 @@ class _CrossValidated:
             "cv_dual_gaps_": as_columns(paths, "dual_gaps", len(alphas)),
             "cv_results_": as_results(paths, in_folds),
         }
+
+    def _start_near(self, paths, best, data):
+        """Return the network of a fold, as of the features in training, or None.
+
+        It is that of the strength nearest to the chosen one, of those that folds keep:
+        their best. Programmes over given patterns start from nothing.
+        """
+        kept = [path.kept for path in paths if path.kept is not None]
+        if not kept or not isinstance(self._full_rank_solver(), AdaptiveSolver):
+            return None
+        nearest = min(kept, key=lambda known: abs(known[0] - best))
+        return data.to_standard(nearest[1])
 
     def _folds(self, X, y, live, params):
         """Return the folds, pairs of training and test rows, none of zero weight.

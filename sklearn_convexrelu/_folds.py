@@ -18,6 +18,7 @@ from sklearn.utils.validation import _check_method_params
 from sklearn_convexrelu._callbacks import Task
 from sklearn_convexrelu._deadline import Deadline
 from sklearn_convexrelu._threads import one_blas_thread
+from sklearn_convexrelu.model.gain import Gain
 from sklearn_convexrelu.model.solution import Status
 from sklearn_convexrelu.training import warn
 
@@ -58,16 +59,26 @@ class FoldPath:
     n_neurons: list = field(default_factory=list)
     dual_gaps: list = field(default_factory=list)
     statuses: list = field(default_factory=list)
+    held_out: list = field(default_factory=list)  # losses, zero where not known
+    kept: tuple | None = None  # index and network of the best score
     settled: bool = False  # whether smaller alphas would change nothing
     is_cut: bool = False  # whether its time was up before that
     missing: str = ""  # why it counts for nothing, if so
 
-    def add(self, score, model, status):
-        """Add the point at which the model now is."""
+    def add(self, score, model, status, held_out):
+        """Add the point at which the model now is.
+
+        The network is kept where it is the best so far and no output of it is settled:
+        one a fold, since those of all points of wide data would take gigabytes.
+        """
+        is_best = not self.scores or score > np.nanmax([-np.inf, *self.scores])
+        if is_best and model._settled is None:
+            self.kept = len(self.scores), model.network_
         self.scores.append(score)
         self.n_neurons.append(model.n_neurons_)
         self.dual_gaps.append(model.dual_gap_)
         self.statuses.append(status)
+        self.held_out.append(held_out)
 
     def column(self, name, length):
         """Return one quantity as a column, nan beyond the end.
@@ -102,11 +113,14 @@ def _scored(
     train, test = rows
     X_train, y_train = _safe_split(model, X, y, train)
     X_test, y_test = _safe_split(model, X, y, test, train)
-    weights = None if sample_weight is None else np.asarray(sample_weight)[train]
+    weights, test_weights = (
+        None if sample_weight is None else np.asarray(sample_weight)[part]
+        for part in rows
+    )
     params = _check_method_params(X, params, indices=test)
     # Few test rows make scores too rough to tell when a path is past its best.
     judged = len(test) >= _FEWEST_TO_JUDGE
-    path, verbose = FoldPath(), model.verbose
+    path, verbose, gain = FoldPath(), model.verbose, Gain(model.tol)
     model.set_params(verbose=max(verbose - 1, 0))
     # Proofs would take longer than the training, and nobody sees them.
     solutions = model._follow(
@@ -115,7 +129,7 @@ def _scored(
         weights,
         grid,
         relative,
-        proves=False,
+        gain=gain,
         whole=whole,
         deadline=deadline,
     )
@@ -135,7 +149,12 @@ def _scored(
                     step.end()
                     break
                 score = _number(scorer(model, X_test, y_test, **params))
-            path.add(score, model, solution.status)
+                if judged:
+                    gain.held_out = (
+                        model._loss_beside(X_test, y_test, test_weights, whole)
+                        / gain.scale
+                    )
+            path.add(score, model, solution.status, gain.held_out)
             if verbose:
                 print(
                     f"alpha {model.alpha_:.3e}  score {score:.4f}  "

@@ -61,6 +61,8 @@ class Look:
         Whether more neurons were wanted than are allowed.
     is_stopped : bool
         Whether a callback has asked for an end.
+    is_gaining : bool
+        Whether rounds bring so much that one more is wanted, whatever the gap.
     """
 
     gap: float
@@ -74,6 +76,7 @@ class Look:
     is_last: bool = False
     is_capped: bool = False
     is_stopped: bool = False
+    is_gaining: bool = False
 
 
 def decide(look):
@@ -94,8 +97,8 @@ def decide(look):
     # 1. Is there anything that a round could bring? Improving comes before looking
     #    harder: a round moves the dual point, and with it what a search would find.
     converged = look.gap <= look.loop_tolerance
-    if not converged:
-        if look.is_stopped:
+    if not converged or look.is_gaining:
+        if look.is_stopped and not converged:
             return Action.STOP, Status.STOPPED
         if not look.is_last and not look.is_stalled:
             return Action.IMPROVE, None
