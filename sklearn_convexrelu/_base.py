@@ -295,16 +295,17 @@ class BaseConvexReLU(
         but those of test rows, which are as the network has them.
         """
 
-    def _loss_beside(self, X, y, sample_weight, whole):
-        """Return the loss on other rows of the ``whole``.
+    def _beside(self, X, y, sample_weight, whole):
+        """Return rows of the ``whole`` that are not trained on, as CheckedData."""
+        return self._checked(X, y, sample_weight, whole, settles=False)
+
+    def _loss_on(self, data):
+        """Return the loss of the network on other rows.
 
         It is not known, zero, where outputs are settled: theirs may be infinite.
         """
-        if self._settled is not None:
-            return 0.0
-        data = self._checked(X, y, sample_weight, whole, settles=False)
         weights = data.weights if data.factors is None else data.weights * data.factors
-        if not weights.sum() > 0.0:
+        if self._settled is not None or not weights.sum() > 0.0:
             return 0.0
         F = self.network_.forward(data.X)
         return data.loss.value(F, data.Y, weights / weights.sum())

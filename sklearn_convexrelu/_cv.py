@@ -47,7 +47,7 @@ from sklearn_convexrelu._folds import (
     warn_of_cut,
     warn_of_missing,
 )
-from sklearn_convexrelu._path import GRID_CONSTRAINTS, alpha_grid
+from sklearn_convexrelu._path import GRID_CONSTRAINTS, alpha_grid, continued
 from sklearn_convexrelu._regressor import ConvexReLURegressor
 from sklearn_convexrelu._threads import training_threads
 from sklearn_convexrelu.adaptive.loop import AdaptiveSolver
@@ -56,12 +56,15 @@ from sklearn_convexrelu.training import warn_of_path
 
 __all__ = ["ConvexReLUClassifierCV", "ConvexReLURegressorCV"]
 
+_FIRST_EPS = 1e-4  # of eps="auto": the path goes there, and on while scores rise
+
 
 class _CrossValidated:
     """The choice of alpha: what is added to the estimator that comes next in line."""
 
     _parameter_constraints = {
         **GRID_CONSTRAINTS,
+        "eps": [*GRID_CONSTRAINTS["eps"], StrOptions({"auto"})],
         "cv": ["cv_object"],
         "scoring": [StrOptions(set(get_scorer_names())), callable, None],
         "selection": [StrOptions({"best", "1se"})],
@@ -125,7 +128,7 @@ class _CrossValidated:
                 sequential_subtasks=False,
             ).begin()
             solver, problem, alpha_max = self._stated(data, solver)
-            grid = alpha_grid(self.alphas, self.n_alphas, self.eps)
+            grid, n_asked = self._grid()
             unit = alpha_max if self.relative_alpha or self.alphas is None else 1.0
             alphas = absolute(grid, unit)
             in_folds = grid if self.relative_alpha else alphas
@@ -134,10 +137,13 @@ class _CrossValidated:
                 (X, y, sample_weight),
                 data.attributes,
                 in_folds,
+                n_asked,
                 routed.scorer.score,
                 task,
                 deadline,
             )
+            n_tried = max(n_asked, *(len(path.scores) for path in paths))
+            alphas, in_folds = alphas[:n_tried], in_folds[:n_tried]
             chosen = self._chosen(paths, alphas, in_folds)
             held_out = as_columns(paths, "held_out", len(alphas))
             gain.held_out = float(np.nanmean(held_out[chosen["best_index_"]]))
@@ -214,7 +220,16 @@ class _CrossValidated:
             )
         return folds
 
-    def _score_folds(self, folds, data, whole, grid, score_params, task, deadline):
+    def _grid(self):
+        """Return the grid of the folds, and how many of it are to be tried anyway."""
+        is_open = self.alphas is None and self.eps == "auto"
+        eps = _FIRST_EPS if self.eps == "auto" else self.eps
+        grid = alpha_grid(self.alphas, self.n_alphas, eps)
+        return continued(grid) if is_open else grid, len(grid)
+
+    def _score_folds(
+        self, folds, data, whole, grid, n_asked, score_params, task, deadline
+    ):
         """Follow the path of each fold, in parallel; return their _FoldPaths.
 
         An interrupt ends this with the folds that are done, if there are any.
@@ -224,8 +239,9 @@ class _CrossValidated:
             scorer = knowing_classes(scorer, whole["classes_"])
         paths = [FoldPath(missing=lacking(*fold)) for fold in folds]
         able = [k for k, path in enumerate(paths) if not path.missing]
+        most = n_asked if n_asked == len(grid) else None
         contexts = [  # made before they are shared out: pickling freezes them
-            task.subtask("fold", task_id=k, max_subtasks=len(grid)).context
+            task.subtask("fold", task_id=k, max_subtasks=most).context
             for k in able
         ]
         deadlines = shared_out(deadline, len(able), self.n_jobs)
@@ -237,6 +253,7 @@ class _CrossValidated:
                 folds[k],
                 whole,
                 grid,
+                n_asked,
                 self.relative_alpha,
                 scorer,
                 score_params,
@@ -342,8 +359,11 @@ class ConvexReLURegressorCV(_CrossValidated, ConvexReLURegressor):
         ``alpha_max_`` down to ``eps * alpha_max_`` in equal ratios.
     n_alphas : int, default=30
         How many strengths where ``alphas`` is None.
-    eps : float, default=1e-4
+    eps : float or "auto", default="auto"
         Smallest strength as a fraction of ``alpha_max_`` where ``alphas`` is None.
+        ``"auto"`` is 1e-4 and, where a fold's score still rises there, further in the
+        same ratio for as long as it does, at most down to 1.5e-8: data with little
+        noise want next to no penalty.
     relative_alpha : bool, default=True
         Whether strengths are fractions of ``alpha_max_``, of each fold's own in the
         folds, or absolute.
@@ -356,8 +376,11 @@ class ConvexReLURegressorCV(_CrossValidated, ConvexReLURegressor):
         ``"best"`` takes the alpha of the best mean score, ``"1se"`` the largest one
         whose mean score is within one standard error of it [2]_.
     path_tol : float, default=1e-2
-        Tolerance of the networks on the paths of the folds, as ``tol`` is that of the
-        returned one.
+        How far networks are trained, in folds and the returned one: until a round
+        lowers the objective by less than this part of the loss, or of that on the
+        fold's test rows where that is larger (and they are 20 or more). Over fixed
+        patterns, and with losses that have kinks, it is the duality gap that has to be
+        below. The gap of the returned network is within ``tol`` besides.
     loss : {"squared_error", "huber", "poisson", "absolute_error", "quantile"}, \
             default="squared_error"
         As in :class:`ConvexReLURegressor`.
@@ -462,7 +485,8 @@ class ConvexReLURegressorCV(_CrossValidated, ConvexReLURegressor):
     Attributes
     ----------
     alphas_ : ndarray of shape (n_alphas,)
-        Absolute penalty strengths on all data, decreasing.
+        Absolute penalty strengths on all data, decreasing; more than the parameter
+        ``n_alphas`` where paths went on.
     alpha_, alpha_max_ : float
         The strength chosen, ``alphas_[best_index_]``, and the least one with a constant
         as the optimum. ``alpha_ / alpha_max_`` is the relative one.
@@ -546,7 +570,7 @@ class ConvexReLURegressorCV(_CrossValidated, ConvexReLURegressor):
         alphas=None,
         *,
         n_alphas=30,
-        eps=1e-4,
+        eps="auto",
         relative_alpha=True,
         cv=None,
         scoring=None,
@@ -631,8 +655,11 @@ class ConvexReLUClassifierCV(_CrossValidated, ConvexReLUClassifier):
         ``alpha_max_`` down to ``eps * alpha_max_`` in equal ratios.
     n_alphas : int, default=30
         How many strengths where ``alphas`` is None.
-    eps : float, default=1e-4
+    eps : float or "auto", default="auto"
         Smallest strength as a fraction of ``alpha_max_`` where ``alphas`` is None.
+        ``"auto"`` is 1e-4 and, where a fold's score still rises there, further in the
+        same ratio for as long as it does, at most down to 1.5e-8: data with little
+        noise want next to no penalty.
     relative_alpha : bool, default=True
         Whether strengths are fractions of ``alpha_max_``, of each fold's own in the
         folds, or absolute.
@@ -645,8 +672,11 @@ class ConvexReLUClassifierCV(_CrossValidated, ConvexReLUClassifier):
         ``"best"`` takes the alpha of the best mean score, ``"1se"`` the largest one
         whose mean score is within one standard error of it [2]_.
     path_tol : float, default=1e-2
-        Tolerance of the networks on the paths of the folds, as ``tol`` is that of the
-        returned one.
+        How far networks are trained, in folds and the returned one: until a round
+        lowers the objective by less than this part of the loss, or of that on the
+        fold's test rows where that is larger (and they are 20 or more). Over fixed
+        patterns, and with losses that have kinks, it is the duality gap that has to be
+        below. The gap of the returned network is within ``tol`` besides.
     loss : {"log_loss", "squared_hinge", "hinge", "squared_error"}, default="log_loss"
         As in :class:`ConvexReLUClassifier`.
     class_weight : dict, "balanced" or None, default=None
@@ -748,7 +778,8 @@ class ConvexReLUClassifierCV(_CrossValidated, ConvexReLUClassifier):
     Attributes
     ----------
     alphas_ : ndarray of shape (n_alphas,)
-        Absolute penalty strengths on all data, decreasing.
+        Absolute penalty strengths on all data, decreasing; more than the parameter
+        ``n_alphas`` where paths went on.
     alpha_, alpha_max_ : float
         The strength chosen, ``alphas_[best_index_]``, and the least one with a constant
         as the optimum. ``alpha_ / alpha_max_`` is the relative one.
@@ -839,7 +870,7 @@ class ConvexReLUClassifierCV(_CrossValidated, ConvexReLUClassifier):
         alphas=None,
         *,
         n_alphas=30,
-        eps=1e-4,
+        eps="auto",
         relative_alpha=True,
         cv=None,
         scoring=None,

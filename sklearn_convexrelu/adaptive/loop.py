@@ -24,6 +24,7 @@ from sklearn_convexrelu.certificates.certificate import (
     Certificate,
     beyond_rounding,
     certificate_at,
+    less_missed,
     lower_bound,
     missed,
     no_bound,
@@ -409,20 +410,22 @@ class _Run:
     def settled(self):
         """Improve until a round has brought next to nothing: folds want no bound.
 
-        That of the dual point priced last is there at no cost. What is left to gain is
-        no more than the gap, and about what the last round gained.
+        What is left to gain is no more than the gap, and about what the last round
+        gained. The bound is that of the network priced last, as it was found: making
+        sure of it took a tenth of the time of a path.
         """
         while True:
             candidates, certificate = self.price_and_certify(LIGHT)
-            status, priced = self.unsettled_end(certificate.gap), self.point
+            status = self.unsettled_end(certificate.gap)
             if status is None and not self.improve(candidates, certificate.gap):
                 status = Status.SETTLED
-            if status is not None:
-                return self.solution(candidates, certificate, status)
-            if not self.is_gaining(certificate.gap):
+            if status is None and not self.is_gaining(certificate.gap):
                 certificate = replace(certificate, objective=self.point.objective)
-                solution = self.solution(candidates, certificate, Status.SETTLED)
-                return replace(solution, dual_network=priced.network)
+                status = Status.SETTLED
+            if status is not None:
+                certificate = less_missed(self.problem, certificate)
+                solution = self.solution(candidates, certificate, status)
+                return replace(solution, directions=None)
 
     def unsettled_end(self, gap):
         """Return why no round follows a look at a network, None where one does."""
