@@ -42,6 +42,7 @@ from sklearn_convexrelu.model.gain import Gain
 from sklearn_convexrelu.model.solution import Solution, Status, certified_record
 from sklearn_convexrelu.pricing.pairs import serves_pairs
 from sklearn_convexrelu.pricing.search import (
+    BRIEF,
     FAIR,
     FIRST,
     HARD,
@@ -61,8 +62,9 @@ _ENOUGH_CLOSING = ENOUGH_CORRECTING
 # Times the tolerance: the least gap to bring down at the end. Half and double changed
 # none of twelve fits.
 _WORTH_CLOSING = 0.05
-# From these tolerances on a fair effort is hard enough, and a hard one. At 1e-4 bounds
-# that rest on hard ones were up to 1.6 tolerances too high in the campaign.
+# From these tolerances on a fair effort is hard enough (of folds a brief one), and a
+# hard one. At 1e-4 bounds that rest on hard ones were up to 1.6 tolerances too high in
+# the campaign.
 _FAIR_TOL, _HARD_TOL = 3e-3, 5e-4
 # Times the tolerance: most rows where an accepting search polishes. The kink of one row
 # is worth about a part in n of the price. On diabetes, with .4 of it, polishing took
@@ -414,8 +416,9 @@ class _Run:
         gained. The bound is that of the network priced last, as it was found: making
         sure of it took a tenth of the time of a path.
         """
+        effort = BRIEF if self.solver.tol >= _FAIR_TOL else FAIR
         while True:
-            candidates, certificate = self.price_and_certify(LIGHT)
+            candidates, certificate = self.price_and_certify(effort)
             status = self.unsettled_end(certificate.gap)
             if status is None and not self.improve(candidates, certificate.gap):
                 status = Status.SETTLED

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+import numpy as np
+
 __all__ = ["Gain"]
 
 # Times the loss of the best constant: smaller gaps drown in rounding.
@@ -37,6 +39,9 @@ class Gain:
     def worth(self, loss, scale):
         """Return the least gain that counts.
 
+        It is infinite where gaps are asked for and other rows tell nothing: then gaps
+        alone count.
+
         Parameters
         ----------
         loss : float
@@ -44,6 +49,8 @@ class Gain:
         scale : float
             Loss of the best constant.
         """
+        if not (self.is_all or self.held_out):
+            return np.inf
         return self.part * max(loss, self.held_out * scale)
 
     def gap(self, tolerance, loss, scale):
@@ -58,7 +65,5 @@ class Gain:
         scale : float
             Loss of the best constant.
         """
-        worth = self.worth(loss, scale)
-        if not self.is_all:
-            return min(tolerance, max(worth, _RESOLVED * scale)) if worth else tolerance
-        return max(worth, _RESOLVED * scale)
+        worth = max(self.worth(loss, scale), _RESOLVED * scale)
+        return worth if self.is_all else min(tolerance, worth)
