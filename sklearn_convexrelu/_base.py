@@ -596,10 +596,10 @@ class BaseConvexReLU(
         """Fit along a path of decreasing alphas; yield each Solution once it is set.
 
         The path ends where the loss is next to nothing: no smaller alpha can gain.
-        A ``gain``, as folds have one, takes the place of the tolerance, and is told
-        the loss of the best constant: then certificates are of searches even where proofs could be had, and speak of what
-        was solved alone: given patterns, kept directions. ``whole`` is that of
-        ``_checked``.
+        A ``gain``, as folds have one, takes the place of the tolerance, and is told the
+        loss of the best constant: then certificates are of searches even where proofs
+        could be had, and speak of what was solved alone: given patterns, kept
+        directions. ``whole`` is that of ``_checked``.
         """
         solver = self._solver(proves=gain is None, gain=gain)
         data = self._data(X, y, sample_weight, whole)

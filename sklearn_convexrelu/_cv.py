@@ -241,8 +241,7 @@ class _CrossValidated:
         able = [k for k, path in enumerate(paths) if not path.missing]
         most = n_asked if n_asked == len(grid) else None
         contexts = [  # made before they are shared out: pickling freezes them
-            task.subtask("fold", task_id=k, max_subtasks=most).context
-            for k in able
+            task.subtask("fold", task_id=k, max_subtasks=most).context for k in able
         ]
         deadlines = shared_out(deadline, len(able), self.n_jobs)
         calls = (

@@ -190,9 +190,7 @@ def test_losses_on_test_rows_by_hand(class_weight):
         labels[test], 1 / (1 + np.exp(-logits)), sample_weight=factors[test]
     )
     share = np.average(labels[train], weights=factors[train])
-    constant = log_loss(
-        labels[train], np.full(60, share), sample_weight=factors[train]
-    )
+    constant = log_loss(labels[train], np.full(60, share), sample_weight=factors[train])
     assert_allclose(paths[0].held_out[paths[0].kept[0]], loss / constant, rtol=1e-5)
 
 
