@@ -377,9 +377,9 @@ class ConvexReLURegressorCV(_CrossValidated, ConvexReLURegressor):
     path_tol : float, default=1e-2
         How far networks are trained, in folds and the returned one: until a round
         lowers the objective by less than this part of the loss, or of that on the
-        fold's test rows where that is larger (and they are 20 or more). Over fixed
-        patterns, and with losses that have kinks, it is the duality gap that has to be
-        below. The gap of the returned network is within ``tol`` besides.
+        fold's test rows where that is larger, up to the loss of the best constant. Over
+        fixed patterns, and with losses that have kinks, it is the duality gap that has
+        to be below. The gap of the returned network is within ``tol`` besides.
     loss : {"squared_error", "huber", "poisson", "absolute_error", "quantile"}, \
             default="squared_error"
         As in :class:`ConvexReLURegressor`.
@@ -497,8 +497,9 @@ class ConvexReLURegressorCV(_CrossValidated, ConvexReLURegressor):
         not count, which a warning names: all its scores are nan, it has no row of
         positive weight to train or to test, or an interrupt came first.
     cv_n_neurons_, cv_dual_gaps_ : ndarray of shape (n_alphas, n_folds)
-        Numbers of neurons and duality gaps of the networks scored. With ``rank`` the
-        gaps are those of the problem of that rank.
+        Numbers of neurons and duality gaps of the networks scored, by brief searches:
+        no gap is asked for. With ``rank`` the gaps are those of the problem of that
+        rank.
     cv_results_ : dict of ndarray
         The same as a table, one row an alpha, as GridSearchCV has it and
         ``pandas.DataFrame`` takes it: ``params`` and ``param_alpha`` (for the parameter
@@ -527,7 +528,8 @@ class ConvexReLURegressorCV(_CrossValidated, ConvexReLURegressor):
     -----
     Networks on a path start from the one before, at a stronger penalty, and so take a
     fraction of the time of as many fits. A fold's path ends early where its score has
-    clearly passed its best (with 20 test rows or more). Folds run with one BLAS thread
+    clearly passed its best (with 20 test rows or more). The last fit starts from the
+    network of a fold that scored best next to the strength chosen. Folds run with one BLAS thread
     each, so that scores do not depend on ``n_jobs``.
 
     An interrupt ends the folds: alpha is chosen by those that are done, with a warning,
@@ -673,9 +675,9 @@ class ConvexReLUClassifierCV(_CrossValidated, ConvexReLUClassifier):
     path_tol : float, default=1e-2
         How far networks are trained, in folds and the returned one: until a round
         lowers the objective by less than this part of the loss, or of that on the
-        fold's test rows where that is larger (and they are 20 or more). Over fixed
-        patterns, and with losses that have kinks, it is the duality gap that has to be
-        below. The gap of the returned network is within ``tol`` besides.
+        fold's test rows where that is larger, up to the loss of the best constant. Over
+        fixed patterns, and with losses that have kinks, it is the duality gap that has
+        to be below. The gap of the returned network is within ``tol`` besides.
     loss : {"log_loss", "squared_hinge", "hinge", "squared_error"}, default="log_loss"
         As in :class:`ConvexReLUClassifier`.
     class_weight : dict, "balanced" or None, default=None
@@ -790,8 +792,9 @@ class ConvexReLUClassifierCV(_CrossValidated, ConvexReLUClassifier):
         not count, which a warning names: all its scores are nan, it has no row of
         positive weight to train or to test, or an interrupt came first.
     cv_n_neurons_, cv_dual_gaps_ : ndarray of shape (n_alphas, n_folds)
-        Numbers of neurons and duality gaps of the networks scored. With ``rank`` the
-        gaps are those of the problem of that rank.
+        Numbers of neurons and duality gaps of the networks scored, by brief searches:
+        no gap is asked for. With ``rank`` the gaps are those of the problem of that
+        rank.
     cv_results_ : dict of ndarray
         The same as a table, one row an alpha, as GridSearchCV has it and
         ``pandas.DataFrame`` takes it: ``params`` and ``param_alpha`` (for the parameter
@@ -822,7 +825,8 @@ class ConvexReLUClassifierCV(_CrossValidated, ConvexReLUClassifier):
     -----
     Networks on a path start from the one before, at a stronger penalty, and so take a
     fraction of the time of as many fits. A fold's path ends early where its score has
-    clearly passed its best (with 20 test rows or more). Folds run with one BLAS thread
+    clearly passed its best (with 20 test rows or more). The last fit starts from the
+    network of a fold that scored best next to the strength chosen. Folds run with one BLAS thread
     each, so that scores do not depend on ``n_jobs``.
 
     An interrupt ends the folds: alpha is chosen by those that are done, with a warning,

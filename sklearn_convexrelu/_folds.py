@@ -146,7 +146,7 @@ def _scored(
     params = _check_method_params(X, params, indices=test)
     # Few test rows make scores too rough to tell when a path is past its best.
     judged = len(test) >= _FEWEST_TO_JUDGE
-    beside = model._beside(X_test, y_test, test_weights, whole) if judged else None
+    beside = model._beside(X_test, y_test, test_weights, whole)
     path, verbose, gain = FoldPath(), model.verbose, Gain(model.tol)
     model.set_params(verbose=max(verbose - 1, 0))
     # Proofs would take longer than the training, and nobody sees them.
@@ -176,8 +176,7 @@ def _scored(
                     step.end()
                     break
                 score = _number(scorer(model, X_test, y_test, **params))
-                if judged:
-                    gain.held_out = model._loss_on(beside) / gain.scale
+                gain.held_out = model._loss_on(beside) / gain.scale
             path.add(score, model, solution.status, gain.held_out)
             if verbose:
                 print(

@@ -37,6 +37,7 @@ def test_gains_count_for_the_loss_that_is_larger():
     folds.held_out = 0.3
     assert folds.worth(0.5, 2.0) == 0.01 * 0.3 * 2.0
     assert folds.gap(1e-9, 0.5, 2.0) == folds.worth(0.5, 2.0)
+    assert Gain(0.01, held_out=9.0).worth(0.5, 2.0) == 0.01 * 2.0
     assert folds.gap(1e-9, 0.0, 2.0) == 0.01 * 0.3 * 2.0
     last = Gain(0.01, is_all=False)
     assert last.worth(0.5, 2.0) == np.inf and last.gap(0.1, 0.5, 2.0) == 0.1

@@ -224,11 +224,11 @@ def test_choice_among_ties_and_missing_scores():
 
 def test_a_fold_ends_once_it_has_passed_its_best():
     grid = np.geomspace(1, 1e-3, 10)  # three a decade
-    rising, level = [0.0, 0.5, 0.9], [0.89, 0.89, 0.89]
+    rising, level = [0.0, 0.5, 0.9], [0.895, 0.895, 0.895]
     assert not has_passed_its_best([*rising, 0.8], grid)
     assert has_passed_its_best([*rising, 0.8, 0.8], grid)
     assert not has_passed_its_best([*rising, *level], grid)
-    assert has_passed_its_best([*rising, *level, 0.89], grid)
+    assert has_passed_its_best([*rising, *level, 0.895], grid)
     assert not has_passed_its_best([0.0, -0.1, -0.2, -0.3, -0.3, -0.3], grid)
     X, y = load_diabetes(return_X_y=True)
     model = ConvexReLURegressorCV(random_state=0, tol=1e-2).fit(scale(X), y)

@@ -421,7 +421,8 @@ class _Run:
             candidates, certificate = self.price_and_certify(effort)
             gap, status = certificate.gap, self.end_of_gains(certificate.gap)
             if status is None:
-                if self.improve(candidates, gap) and self.is_gaining(gap):
+                improved = self.improve(candidates, gap, ENOUGH_SLIDING, False)
+                if improved and self.is_gaining(gap):
                     continue
                 status = self.end_of_gains(0.0)
                 certificate = replace(certificate, objective=self.point.objective)
@@ -515,9 +516,9 @@ class _Run:
         """Price the network."""
         return self.steps.price(self.point, effort, enough)
 
-    def improve(self, candidates, gap, enough=ENOUGH_SLIDING):
+    def improve(self, candidates, gap, enough=ENOUGH_SLIDING, again=True):
         """Take steps 3 to 5; return whether the objective went down."""
-        improved = self.steps.improved(self.point, candidates, gap, enough)
+        improved = self.steps.improved(self.point, candidates, gap, enough, again)
         if improved is None:
             self.last_gain = 0.0
             return False

@@ -16,7 +16,8 @@ class Gain:
 
     An objective that is off by less moves scores by less than that part. A network that
     fits its own rows closely errs by more on others, and there the rest of its training
-    loss is lost. It is told of other rows as a path goes on.
+    loss is lost. It is told of other rows as a path goes on; where these are few and
+    have a large loss, that of the best constant counts.
 
     Attributes
     ----------
@@ -51,7 +52,7 @@ class Gain:
         """
         if not (self.is_all or self.held_out):
             return np.inf
-        return self.part * max(loss, self.held_out * scale)
+        return self.part * min(max(loss, self.held_out * scale), scale)
 
     def gap(self, tolerance, loss, scale):
         """Return the gap that does as well, for solvers that know of no rounds.
