@@ -756,3 +756,21 @@ def test_free_columns_that_are_sums_of_others_in_single_precision():
     )
     assert single.alpha_max_ == pytest.approx(double.alpha_max_, rel=1e-4)
     assert single.objective_ <= double.objective_ + single.tolerance_
+
+
+@pytest.mark.parametrize("columns", [3, 20])
+def test_free_columns_far_from_zero_that_are_more_than_rows(columns):
+    # Centred, a row is a sum of others but for what their means left of their digits.
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((4, columns)) + 10.0 ** rng.uniform(0, 6, columns)
+    y = np.array([0.0, 1.0, -2.0, 3.0])
+    model = ConvexReLURegressor(0.1, skip_connection="free", random_state=0).fit(X, y)
+    Z = X - X.mean(axis=0)
+    shortest = np.linalg.lstsq(Z, y - y.mean(), rcond=1e-8)[0]
+    assert np.linalg.norm(model.skip_coef_) <= 1.01 * np.linalg.norm(shortest) * (
+        np.linalg.norm(Z, axis=0).max() / np.linalg.norm(Z, axis=0).min()
+    )
+    assert model.predict(X) == pytest.approx(y, abs=1e-6)
+    constant = np.column_stack([X, np.full(4, 1e6), np.full(4, 1e6 / 3)])
+    refitted = clone(model).fit(constant, y)
+    assert refitted.predict(constant) == pytest.approx(y, abs=1e-6)

@@ -7,6 +7,7 @@ from numpy.testing import assert_allclose
 from problems import bumps, known_optimum, problem
 from reference import all_patterns, cone_programme
 from scipy.optimize import minimize
+from scipy.special import logsumexp
 from sklearn.exceptions import ConvergenceWarning
 
 from sklearn_convexrelu.adaptive.loop import AdaptiveSolver
@@ -23,7 +24,12 @@ from sklearn_convexrelu.model.losses import (
 from sklearn_convexrelu.model.neurons import Network
 from sklearn_convexrelu.model.problem import Problem
 from sklearn_convexrelu.model.solution import Status
-from sklearn_convexrelu.programmes.amplitudes import Features, best_amplitudes
+from sklearn_convexrelu.programmes.amplitudes import (
+    _TAIL,
+    Features,
+    _second_derivatives,
+    best_amplitudes,
+)
 from sklearn_convexrelu.training import largest_alpha, train
 
 
@@ -111,6 +117,68 @@ def test_amplitudes_of_other_losses(loss, start):
             options={"maxiter": 3000, "maxfun": 10000, "ftol": 1e-15, "gtol": 1e-12},
         )
         assert objective(np.r_[c, b])[0] <= found.fun + 1e-7
+
+
+def many_classes(n_classes, n_samples=120, n_units=40):
+    """A problem of many classes, features, outputs, and a point that fits it well."""
+    rng = np.random.default_rng(5)
+    labels = np.r_[np.arange(n_classes), rng.integers(n_classes, size=n_samples)]
+    X = rng.standard_normal((n_classes, 6))[labels]
+    X += 0.5 * rng.standard_normal(X.shape)
+    Y, weights = np.eye(n_classes)[labels], np.full(len(X), 1 / len(X))
+    stated = Problem(X, Y, weights, Softmax(), 1e-3, fit_intercept=True)
+    U, A = directions(6, n_units, n_classes)
+    Phi = np.maximum(X @ U, 0)
+    c, b = best_amplitudes(
+        stated,
+        Features.given(stated, Phi),
+        A,
+        np.zeros(n_units),
+        np.zeros(n_classes),
+        tol=1e-12,
+    )
+    return stated, Phi, A, c, b
+
+
+@pytest.mark.parametrize("n_classes", [3, 12, 40])
+def test_second_derivatives_of_many_classes_share_their_tails(n_classes):
+    stated, Phi, A, c, b = many_classes(n_classes)
+    F = Phi @ (c[:, None] * A) + b
+    H, H_mixed, H_z = _second_derivatives(
+        Phi, slice(None), np.ones((len(F), 1)), F, A, stated
+    )
+    found = np.block([[H, H_mixed], [H_mixed.T, H_z]])
+
+    P = np.exp(F - logsumexp(F, axis=1, keepdims=True))
+    units = np.concatenate(
+        [
+            Phi[:, :, None] * A,
+            np.broadcast_to(np.eye(n_classes), (len(F), n_classes, n_classes)),
+        ],
+        axis=1,
+    )
+    diagonals = np.einsum("ikc,ic,ilc->kl", units, P, units) / len(F)
+    means = np.einsum("ikc,ic->ik", units, P)
+    true = diagonals - means.T @ means / len(F)
+    if n_classes == 3:  # sharing would save nothing
+        assert_allclose(found, true, atol=1e-12)
+        return
+    assert np.linalg.eigvalsh(found)[0] >= -1e-12
+    # The part of all curvature that is shared moves, and what it had of covariances.
+    differs = np.linalg.norm(found - true)
+    assert 1e-6 < differs <= 3 * _TAIL * np.linalg.norm(diagonals)
+
+
+@pytest.mark.parametrize("n_classes", [12, 40])
+def test_amplitudes_of_many_classes(n_classes):
+    stated, Phi, A, c, b = many_classes(n_classes)
+    free_c, free_b = cp.Variable(len(c), nonneg=True), cp.Variable((1, n_classes))
+    F = Phi @ cp.diag(free_c) @ A + np.ones((len(Phi), 1)) @ free_b
+    loss = cp.sum(cp.log_sum_exp(F, axis=1)) - cp.sum(cp.multiply(F, stated.Y))
+    reference = cp.Problem(cp.Minimize(loss / len(Phi) + 1e-3 * cp.sum(free_c)))
+    reference.solve(solver=cp.CLARABEL)
+    value = stated.loss_at(Phi @ (c[:, None] * A) + b) + 1e-3 * c.sum()
+    assert_allclose(value, reference.value, rtol=1e-6)
 
 
 @pytest.mark.parametrize("fit_intercept", [True, False])

@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from sklearn_convexrelu.data.rows import SQUARES_WIDTH
 from sklearn_convexrelu.data.statement import are_constant
 from sklearn_convexrelu.model.norms import ONE_NORM
 
@@ -299,7 +300,8 @@ def _largest_moment(rows, *part):
     """
     if rows.n_inputs > _MOST_INPUTS:
         return float(rows.reduce(_trace, rows.n_inputs, *part)[0])
-    (moments,) = rows.reduce(_moments, 4 * rows.n_inputs, *part)
+    width = min(4 * rows.n_inputs, SQUARES_WIDTH)
+    (moments,) = rows.reduce(_moments, width, *part)
     return max(float(np.linalg.eigvalsh(moments)[-1]), 0.0)
 
 
@@ -335,4 +337,7 @@ def _trace(block, rows, *part):
 
 def _moments(block, rows, *part):
     X = block.dense().astype(np.float64, copy=False)
-    return ((X.T * _part(rows, *part)) @ X if part else X.T @ X,)
+    if part:
+        v = _part(rows, *part)
+        X = X[v > 0.0] * np.sqrt(v[v > 0.0])[:, None]
+    return (X.T @ X,)

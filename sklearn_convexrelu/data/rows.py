@@ -32,6 +32,7 @@ from sklearn_convexrelu.data.device import DeviceArray
 
 __all__ = [
     "FEW_ROWS",
+    "SQUARES_WIDTH",
     "Block",
     "Rows",
     "Weights",
@@ -57,6 +58,10 @@ _DEVICE_BYTES = 1 << 28
 # Rows that tell directions, scales and ranks apart well enough for a search. Searches
 # that begin on a sample of them are ascended on all rows at the end.
 FEW_ROWS = 2048
+# Numbers a row, at most, of blocks whose squares are summed, so that those have 512
+# rows: with 60, as 550 columns have otherwise, adding up squares took longer than they
+# did.
+SQUARES_WIDTH = 64
 _LARGEST_UNIT = 1e100  # beyond, or below its inverse, products would leave double
 _MOST_ENTRIES = 1 << 26  # of an array made of what is no array: half a gigabyte
 

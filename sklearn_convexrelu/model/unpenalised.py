@@ -94,8 +94,11 @@ class Unpenalised:
         lengths = np.linalg.norm(R, axis=0)
         lengths = np.where(lengths > 0.0, lengths, 1.0)
         _, sizes, right = np.linalg.svd(R / lengths, full_matrices=False)
-        # Columns that are sums of others are so to the precision that they came in.
-        least = max(_DEPENDENT, _ROUNDED * np.finfo(self.rows.dtype).eps)
+        # Columns that are sums of others are so to the precision that they came in,
+        # of which those far from zero have lost digits to their means.
+        precision = _ROUNDED * np.finfo(self.rows.dtype).eps
+        rounding = precision * (1.0 + np.abs(self.means) / lengths)
+        least = np.maximum(_DEPENDENT, np.linalg.norm(right * rounding, axis=1))
         sizes, right = _independent(sizes, right, least)
         return right.T / sizes / lengths[:, None], sizes[:, None] * right * lengths
 
@@ -302,7 +305,10 @@ class Unpenalised:
 
 
 def _independent(sizes, right, least):
-    """Return the singular values that are not rounding, and their vectors."""
+    """Return the singular values that are not rounding, and their vectors.
+
+    ``least`` is what they are to be above, in parts of the largest.
+    """
     kept = sizes > least * sizes.max(initial=0.0)
     return sizes[kept], right[kept]
 
