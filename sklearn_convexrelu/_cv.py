@@ -529,8 +529,8 @@ class ConvexReLURegressorCV(_CrossValidated, ConvexReLURegressor):
     Networks on a path start from the one before, at a stronger penalty, and so take a
     fraction of the time of as many fits. A fold's path ends early where its score has
     clearly passed its best (with 20 test rows or more). The last fit starts from the
-    network of a fold that scored best next to the strength chosen. Folds run with one BLAS thread
-    each, so that scores do not depend on ``n_jobs``.
+    network of the fold whose best strength is nearest to the one chosen. Folds run with
+    one BLAS thread each, so that scores do not depend on ``n_jobs``.
 
     An interrupt ends the folds: alpha is chosen by those that are done, with a warning,
     and the last fit follows, which another interrupt ends. It raises where no fold is
@@ -826,8 +826,8 @@ class ConvexReLUClassifierCV(_CrossValidated, ConvexReLUClassifier):
     Networks on a path start from the one before, at a stronger penalty, and so take a
     fraction of the time of as many fits. A fold's path ends early where its score has
     clearly passed its best (with 20 test rows or more). The last fit starts from the
-    network of a fold that scored best next to the strength chosen. Folds run with one BLAS thread
-    each, so that scores do not depend on ``n_jobs``.
+    network of the fold whose best strength is nearest to the one chosen. Folds run with
+    one BLAS thread each, so that scores do not depend on ``n_jobs``.
 
     An interrupt ends the folds: alpha is chosen by those that are done, with a warning,
     and the last fit follows, which another interrupt ends. It raises where no fold is

@@ -135,32 +135,17 @@ def _scored(
     deadline,
 ):
     """Return the path of a fold, with its scores."""
-    X, y, sample_weight = data
-    train, test = rows
-    X_train, y_train = _safe_split(model, X, y, train)
-    X_test, y_test = _safe_split(model, X, y, test, train)
-    weights, test_weights = (
-        None if sample_weight is None else np.asarray(sample_weight)[part]
-        for part in rows
-    )
-    params = _check_method_params(X, params, indices=test)
+    training, test, beside = _parts(model, data, rows, whole)
+    params = _check_method_params(data[0], params, indices=rows[1])
     # Few test rows make scores too rough to tell when a path is past its best.
-    judged = len(test) >= _FEWEST_TO_JUDGE
-    beside = model._beside(X_test, y_test, test_weights, whole)
+    judged = len(rows[1]) >= _FEWEST_TO_JUDGE
     path, verbose, gain = FoldPath(), model.verbose, Gain(model.tol)
     model.set_params(verbose=max(verbose - 1, 0))
     # Proofs would take longer than the training, and nobody sees them.
     solutions = model._follow(
-        X_train,
-        y_train,
-        weights,
-        grid,
-        relative,
-        gain=gain,
-        whole=whole,
-        deadline=deadline,
+        *training, grid, relative, gain=gain, whole=whole, deadline=deadline
     )
-    root = Task(context, caller, X_train, y_train, weights)
+    root = Task(context, caller, *training)
     with one_blas_thread(), _begun(root) as task:
         for point in range(len(grid)):
             with _begun(task.subtask("alpha")) as step:
@@ -175,7 +160,7 @@ def _scored(
                 if path.is_cut and point > 0:  # half-done beside what is done
                     step.end()
                     break
-                score = _number(scorer(model, X_test, y_test, **params))
+                score = _number(scorer(model, *test, **params))
                 gain.held_out = model._loss_on(beside) / gain.scale
             path.add(score, model, solution.status, gain.held_out)
             if verbose:
@@ -194,6 +179,18 @@ def _scored(
     if np.isnan(path.scores).all():
         path.missing = "the scorer returned nan"
     return path
+
+
+def _parts(model, data, rows, whole):
+    """Return training rows with their weights, test rows, and these checked."""
+    (X, y, sample_weight), (train, test) = data, rows
+    training = _safe_split(model, X, y, train)
+    tested = _safe_split(model, X, y, test, train)
+    weights = [None, None]
+    if sample_weight is not None:
+        weights = [np.asarray(sample_weight)[part] for part in rows]
+    beside = model._beside(*tested, weights[1], whole)
+    return (*training, weights[0]), tested, beside
 
 
 @contextmanager
