@@ -273,7 +273,8 @@ class FixedPatterns:
             network = with_few_units(at_alpha, network)
             slack, bound = _DUST * solved.tolerance, solved.lower_bound
             network = without_dust(at_alpha, network, slack, bound)
-            loss = at_alpha.loss_at(network.forward(problem.rows))
+            if self.gain is not None:
+                loss = at_alpha.loss_at(network.forward(problem.rows))
             status = solved.status
             if status is Status.STOPPED and deadline is not None:
                 status = Status.TIME_LIMIT if deadline.has_passed else status
