@@ -19,8 +19,8 @@ from sklearn_convexrelu._path import continued
 from sklearn_convexrelu.model.gain import Gain
 
 
-def clean(n_samples=360, seed=0):
-    """Rows and a target without noise, in units of order one; a third is held out."""
+def clean(n_samples, seed=0):
+    """Rows and a target without noise, in units of order one."""
     X, y = make_friedman2(n_samples, random_state=seed)
     return scale(X), scale(y)
 
@@ -74,8 +74,8 @@ def test_what_rises(scores, held_out, rises):
 
 
 def test_default_paths_of_clean_data_go_on_and_score_better():
-    X, y = clean()
-    X, X_test, y, y_test = X[:240], X[240:], y[:240], y[240:]
+    X, y = clean(540)
+    X, X_test, y, y_test = X[:360], X[360:], y[:360], y[360:]
     options = {"n_alphas": 12, "cv": 3, "random_state": 0}
     model = ConvexReLURegressorCV(**options).fit(X, y)
     assert 12 <= model.best_index_ < len(model.alphas_)
