@@ -2,8 +2,8 @@
 
 First, 30 alphas down to 1e-3 of alpha_max at a gap of 1e-2: one path against as many
 independent fits; objectives may differ by no more than the gaps. Then estimators with
-CV as they come (paths at a gap of 1e-2, the last fit at 1e-3), 5 folds and 30 alphas,
-against a grid of 8 settings of scikit-learn's MLP on the same folds, tuned on a
+CV as they come (``path_tol`` of 1e-2, the last fit at a gap of 1e-3), 5 folds and 30
+alphas, against a grid of 8 settings of scikit-learn's MLP on the same folds, tuned on a
 training half and scored on the other, two jobs each.
 """
 

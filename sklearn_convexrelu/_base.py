@@ -287,12 +287,28 @@ class BaseConvexReLU(
     _settled = None
 
     @abstractmethod
-    def _checked(self, X, y, sample_weight, whole=None):
+    def _checked(self, X, y, sample_weight, whole=None, settles=True):
         """Return the CheckedData of what ``fit`` was given; raise where it is bad.
 
         In a fold ``whole`` is the ``attributes`` of the data that it is a part of. It
-        may lack what a fit must have, such as a class.
+        may lack what a fit must have, such as a class: outputs are settled for that,
+        but those of test rows, which are as the network has them.
         """
+
+    def _beside(self, X, y, sample_weight, whole):
+        """Return rows of the ``whole`` that are not trained on, as CheckedData."""
+        return self._checked(X, y, sample_weight, whole, settles=False)
+
+    def _loss_on(self, data):
+        """Return the loss of the network on other rows.
+
+        It is not known, zero, where outputs are settled: theirs may be infinite.
+        """
+        weights = data.weights if data.factors is None else data.weights * data.factors
+        if self._settled is not None or not weights.sum() > 0.0:
+            return 0.0
+        F = self.network_.forward(data.X)
+        return data.loss.value(F, data.Y, weights / weights.sum())
 
     def _needs_array(self):
         """Return the parameters for which rows must be an array in this process."""
@@ -336,7 +352,8 @@ class BaseConvexReLU(
             solver = self._solver()
             data = self._data(X, y, sample_weight)
             solver, *stated = self._stated(data, solver)
-            self._train(data, solver, *stated, task, deadline)
+            start = self._start(data)
+            self._train(data, solver, *stated, task, deadline, start=start)
             with kept_on_interrupt(self):
                 self._settle_at(home)
                 self._warn_of_constant()
@@ -527,8 +544,22 @@ class BaseConvexReLU(
         norm = NORMS[self.norm]
         return TreeShape(widths, decays, norm) if widths else NeuronShape(norm)
 
-    def _train(self, data, solver, problem, alpha_max, task, deadline, alpha=None):
-        """Train on a problem at the absolute ``alpha``, by default the parameter's."""
+    def _train(
+        self,
+        data,
+        solver,
+        problem,
+        alpha_max,
+        task,
+        deadline,
+        *,
+        alpha=None,
+        start=None,
+    ):
+        """Train on a problem at the absolute ``alpha``, by default the parameter's.
+
+        ``start`` is a network of the features in training, or None.
+        """
         if alpha is None:
             unit = alpha_max if self.relative_alpha else 1.0
             alpha = float(absolute(self.alpha, unit))
@@ -536,7 +567,7 @@ class BaseConvexReLU(
         solution = train(
             problem.with_alpha(alpha),
             solver,
-            start=self._start(data),
+            start=start,
             dtype=data.X.dtype,
             callback=watcher if self.verbose or task.context is not None else None,
             pruning=self.pruning,
@@ -558,21 +589,25 @@ class BaseConvexReLU(
         alphas,
         relative_alpha,
         *,
-        proves=True,
+        gain=None,
         whole=None,
         deadline=None,
     ):
         """Fit along a path of decreasing alphas; yield each Solution once it is set.
 
         The path ends where the loss is next to nothing: no smaller alpha can gain.
-        Without ``proves`` certificates are of searches even where proofs could be had,
-        and speak of what was solved alone: given patterns, kept directions. ``whole``
-        is that of ``_checked``.
+        A ``gain``, as folds have one, takes the place of the tolerance, and is told the
+        loss of the best constant: then certificates are of searches even where proofs
+        could be had, and speak of what was solved alone: given patterns, kept
+        directions. ``whole`` is that of ``_checked``.
         """
-        solver = self._solver(proves)
+        solver = self._solver(proves=gain is None, gain=gain)
         data = self._data(X, y, sample_weight, whole)
         solver, problem, alpha_max = self._stated(data, solver)
         alphas = absolute(alphas, alpha_max if relative_alpha else 1.0)
+        scale = problem.loss_scale()
+        if gain is not None:
+            gain.scale = scale
         callback = Printer(self.verbose) if self.verbose else None
         path = follow(
             problem,
@@ -587,19 +622,20 @@ class BaseConvexReLU(
             self._set_attributes(data, solution, alpha, alpha_max)
             yield solution
             loss = self.objective_ - alpha * solution.network.penalty()
-            scale = solution.tolerance / self.tol  # loss of the best constant
             if alpha_max == 0.0 or (self.n_neurons_ and loss < _SETTLED * scale):
                 return
 
-    def _solver(self, proves=True):
+    def _solver(self, proves=True, gain=None):
         """Return the solver record that the parameters describe.
+
+        ``proves`` and ``gain`` are those of the solver.
 
         Raises
         ------
         ValueError
             If parameters do not go together.
         """
-        solver = replace(self._full_rank_solver(), proves=proves)
+        solver = replace(self._full_rank_solver(), proves=proves, gain=gain)
         if self.rank is None:
             return solver
         if self._skip() == "free":

@@ -398,7 +398,7 @@ class ConvexReLUClassifier(ClassifierMixin, BaseConvexReLU):
         """
         return self._fit(X, y, sample_weight)
 
-    def _checked(self, X, y, sample_weight, whole=None):
+    def _checked(self, X, y, sample_weight, whole=None, settles=True):
         """Return the CheckedData, without samples of zero weight."""
         if is_dask(X) or is_dask(y):
             return self._checked_on_workers(X, y, sample_weight)
@@ -417,7 +417,7 @@ class ConvexReLUClassifier(ClassifierMixin, BaseConvexReLU):
         settled = None
         if whole is None:
             self._check_classes(known["classes_"], Y, known["_multilabel"])
-        else:
+        elif settles:
             settled = self._settled_outputs(Y, X.dtype)
         return CheckedData(
             X,

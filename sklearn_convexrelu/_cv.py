@@ -47,12 +47,16 @@ from sklearn_convexrelu._folds import (
     warn_of_cut,
     warn_of_missing,
 )
-from sklearn_convexrelu._path import GRID_CONSTRAINTS, alpha_grid
+from sklearn_convexrelu._path import GRID_CONSTRAINTS, alpha_grid, continued
 from sklearn_convexrelu._regressor import ConvexReLURegressor
 from sklearn_convexrelu._threads import training_threads
+from sklearn_convexrelu.adaptive.loop import AdaptiveSolver
+from sklearn_convexrelu.model.gain import Gain
 from sklearn_convexrelu.training import warn_of_path
 
 __all__ = ["ConvexReLUClassifierCV", "ConvexReLURegressorCV"]
+
+_FIRST_EPS = 1e-4  # of eps="auto": the path goes there, and on while scores rise
 
 
 class _CrossValidated:
@@ -60,6 +64,7 @@ class _CrossValidated:
 
     _parameter_constraints = {
         **GRID_CONSTRAINTS,
+        "eps": [*GRID_CONSTRAINTS["eps"], StrOptions({"auto"})],
         "cv": ["cv_object"],
         "scoring": [StrOptions(set(get_scorer_names())), callable, None],
         "selection": [StrOptions({"best", "1se"})],
@@ -106,7 +111,8 @@ class _CrossValidated:
             sample_weight = np.full(_num_samples(X), float(sample_weight))
         routed = self._routed(sample_weight, params)
         with undone_on_failure(self), training_threads(self.n_jobs):
-            solver = self._solver()
+            gain = Gain(self.path_tol, is_all=False)
+            solver = self._solver(gain=gain)
             data = self._data(X, y, sample_weight)
             X, y, sample_weight = indexable(X, y, sample_weight)
             y = y.toarray() if issparse(y) else y  # an indicator
@@ -122,7 +128,7 @@ class _CrossValidated:
                 sequential_subtasks=False,
             ).begin()
             solver, problem, alpha_max = self._stated(data, solver)
-            grid = alpha_grid(self.alphas, self.n_alphas, self.eps)
+            grid, n_asked = self._grid()
             unit = alpha_max if self.relative_alpha or self.alphas is None else 1.0
             alphas = absolute(grid, unit)
             in_folds = grid if self.relative_alpha else alphas
@@ -131,11 +137,16 @@ class _CrossValidated:
                 (X, y, sample_weight),
                 data.attributes,
                 in_folds,
+                n_asked,
                 routed.scorer.score,
                 task,
                 deadline,
             )
+            n_tried = max(n_asked, *(len(path.scores) for path in paths))
+            alphas, in_folds = alphas[:n_tried], in_folds[:n_tried]
             chosen = self._chosen(paths, alphas, in_folds)
+            held_out = as_columns(paths, "held_out", len(alphas))
+            gain.held_out = float(np.nanmean(held_out[chosen["best_index_"]]))
             refit = task.subtask("refit", task_id=len(folds), max_subtasks=None)
             self._train(
                 data,
@@ -144,7 +155,8 @@ class _CrossValidated:
                 alpha_max,
                 refit.begin(),
                 deadline,
-                alphas[chosen["best_index_"]],
+                alpha=alphas[chosen["best_index_"]],
+                start=self._start_near(paths, chosen["best_index_"], data),
             )
             vars(self).update(chosen)
             with kept_on_interrupt(self):
@@ -175,6 +187,18 @@ class _CrossValidated:
             "cv_results_": as_results(paths, in_folds),
         }
 
+    def _start_near(self, paths, best, data):
+        """Return the network of a fold, as of the features in training, or None.
+
+        It is that of the strength nearest to the chosen one, of those that folds keep:
+        their best. Programmes over given patterns start from nothing.
+        """
+        kept = [path.kept for path in paths if path.kept is not None]
+        if not kept or not isinstance(self._full_rank_solver(), AdaptiveSolver):
+            return None
+        nearest = min(kept, key=lambda known: abs(known[0] - best))
+        return data.to_standard(nearest[1])
+
     def _folds(self, X, y, live, params):
         """Return the folds, pairs of training and test rows, none of zero weight.
 
@@ -196,7 +220,16 @@ class _CrossValidated:
             )
         return folds
 
-    def _score_folds(self, folds, data, whole, grid, score_params, task, deadline):
+    def _grid(self):
+        """Return the grid of the folds, and how many of it are to be tried anyway."""
+        is_open = self.alphas is None and self.eps == "auto"
+        eps = _FIRST_EPS if self.eps == "auto" else self.eps
+        grid = alpha_grid(self.alphas, self.n_alphas, eps)
+        return continued(grid) if is_open else grid, len(grid)
+
+    def _score_folds(
+        self, folds, data, whole, grid, n_asked, score_params, task, deadline
+    ):
         """Follow the path of each fold, in parallel; return their _FoldPaths.
 
         An interrupt ends this with the folds that are done, if there are any.
@@ -206,9 +239,9 @@ class _CrossValidated:
             scorer = knowing_classes(scorer, whole["classes_"])
         paths = [FoldPath(missing=lacking(*fold)) for fold in folds]
         able = [k for k, path in enumerate(paths) if not path.missing]
+        most = n_asked if n_asked == len(grid) else None
         contexts = [  # made before they are shared out: pickling freezes them
-            task.subtask("fold", task_id=k, max_subtasks=len(grid)).context
-            for k in able
+            task.subtask("fold", task_id=k, max_subtasks=most).context for k in able
         ]
         deadlines = shared_out(deadline, len(able), self.n_jobs)
         calls = (
@@ -219,6 +252,7 @@ class _CrossValidated:
                 folds[k],
                 whole,
                 grid,
+                n_asked,
                 self.relative_alpha,
                 scorer,
                 score_params,
@@ -324,8 +358,11 @@ class ConvexReLURegressorCV(_CrossValidated, ConvexReLURegressor):
         ``alpha_max_`` down to ``eps * alpha_max_`` in equal ratios.
     n_alphas : int, default=30
         How many strengths where ``alphas`` is None.
-    eps : float, default=1e-4
+    eps : float or "auto", default="auto"
         Smallest strength as a fraction of ``alpha_max_`` where ``alphas`` is None.
+        ``"auto"`` is 1e-4 and, where a fold's score still rises there, further in the
+        same ratio for as long as it does, at most down to 1.5e-8: data with little
+        noise want next to no penalty.
     relative_alpha : bool, default=True
         Whether strengths are fractions of ``alpha_max_``, of each fold's own in the
         folds, or absolute.
@@ -338,8 +375,11 @@ class ConvexReLURegressorCV(_CrossValidated, ConvexReLURegressor):
         ``"best"`` takes the alpha of the best mean score, ``"1se"`` the largest one
         whose mean score is within one standard error of it [2]_.
     path_tol : float, default=1e-2
-        Tolerance of the networks on the paths of the folds, as ``tol`` is that of the
-        returned one.
+        How far networks are trained, in folds and the returned one: until a round
+        lowers the objective by less than this part of the loss, or of that on the
+        fold's test rows where that is larger, up to the loss of the best constant. Over
+        fixed patterns, and with losses that have kinks, it is the duality gap that has
+        to be below. The gap of the returned network is within ``tol`` besides.
     loss : {"squared_error", "huber", "poisson", "absolute_error", "quantile"}, \
             default="squared_error"
         As in :class:`ConvexReLURegressor`.
@@ -444,7 +484,8 @@ class ConvexReLURegressorCV(_CrossValidated, ConvexReLURegressor):
     Attributes
     ----------
     alphas_ : ndarray of shape (n_alphas,)
-        Absolute penalty strengths on all data, decreasing.
+        Absolute penalty strengths on all data, decreasing; more than the parameter
+        ``n_alphas`` where paths went on.
     alpha_, alpha_max_ : float
         The strength chosen, ``alphas_[best_index_]``, and the least one with a constant
         as the optimum. ``alpha_ / alpha_max_`` is the relative one.
@@ -456,8 +497,9 @@ class ConvexReLURegressorCV(_CrossValidated, ConvexReLURegressor):
         not count, which a warning names: all its scores are nan, it has no row of
         positive weight to train or to test, or an interrupt came first.
     cv_n_neurons_, cv_dual_gaps_ : ndarray of shape (n_alphas, n_folds)
-        Numbers of neurons and duality gaps of the networks scored. With ``rank`` the
-        gaps are those of the problem of that rank.
+        Numbers of neurons and duality gaps of the networks scored, by brief searches:
+        no gap is asked for. With ``rank`` the gaps are those of the problem of that
+        rank.
     cv_results_ : dict of ndarray
         The same as a table, one row an alpha, as GridSearchCV has it and
         ``pandas.DataFrame`` takes it: ``params`` and ``param_alpha`` (for the parameter
@@ -486,8 +528,9 @@ class ConvexReLURegressorCV(_CrossValidated, ConvexReLURegressor):
     -----
     Networks on a path start from the one before, at a stronger penalty, and so take a
     fraction of the time of as many fits. A fold's path ends early where its score has
-    clearly passed its best (with 20 test rows or more). Folds run with one BLAS thread
-    each, so that scores do not depend on ``n_jobs``.
+    clearly passed its best (with 20 test rows or more). The last fit starts from the
+    network of the fold whose best strength is nearest to the one chosen. Folds run with
+    one BLAS thread each, so that scores do not depend on ``n_jobs``.
 
     An interrupt ends the folds: alpha is chosen by those that are done, with a warning,
     and the last fit follows, which another interrupt ends. It raises where no fold is
@@ -528,7 +571,7 @@ class ConvexReLURegressorCV(_CrossValidated, ConvexReLURegressor):
         alphas=None,
         *,
         n_alphas=30,
-        eps=1e-4,
+        eps="auto",
         relative_alpha=True,
         cv=None,
         scoring=None,
@@ -613,8 +656,11 @@ class ConvexReLUClassifierCV(_CrossValidated, ConvexReLUClassifier):
         ``alpha_max_`` down to ``eps * alpha_max_`` in equal ratios.
     n_alphas : int, default=30
         How many strengths where ``alphas`` is None.
-    eps : float, default=1e-4
+    eps : float or "auto", default="auto"
         Smallest strength as a fraction of ``alpha_max_`` where ``alphas`` is None.
+        ``"auto"`` is 1e-4 and, where a fold's score still rises there, further in the
+        same ratio for as long as it does, at most down to 1.5e-8: data with little
+        noise want next to no penalty.
     relative_alpha : bool, default=True
         Whether strengths are fractions of ``alpha_max_``, of each fold's own in the
         folds, or absolute.
@@ -627,8 +673,11 @@ class ConvexReLUClassifierCV(_CrossValidated, ConvexReLUClassifier):
         ``"best"`` takes the alpha of the best mean score, ``"1se"`` the largest one
         whose mean score is within one standard error of it [2]_.
     path_tol : float, default=1e-2
-        Tolerance of the networks on the paths of the folds, as ``tol`` is that of the
-        returned one.
+        How far networks are trained, in folds and the returned one: until a round
+        lowers the objective by less than this part of the loss, or of that on the
+        fold's test rows where that is larger, up to the loss of the best constant. Over
+        fixed patterns, and with losses that have kinks, it is the duality gap that has
+        to be below. The gap of the returned network is within ``tol`` besides.
     loss : {"log_loss", "squared_hinge", "hinge", "squared_error"}, default="log_loss"
         As in :class:`ConvexReLUClassifier`.
     class_weight : dict, "balanced" or None, default=None
@@ -730,7 +779,8 @@ class ConvexReLUClassifierCV(_CrossValidated, ConvexReLUClassifier):
     Attributes
     ----------
     alphas_ : ndarray of shape (n_alphas,)
-        Absolute penalty strengths on all data, decreasing.
+        Absolute penalty strengths on all data, decreasing; more than the parameter
+        ``n_alphas`` where paths went on.
     alpha_, alpha_max_ : float
         The strength chosen, ``alphas_[best_index_]``, and the least one with a constant
         as the optimum. ``alpha_ / alpha_max_`` is the relative one.
@@ -742,8 +792,9 @@ class ConvexReLUClassifierCV(_CrossValidated, ConvexReLUClassifier):
         not count, which a warning names: all its scores are nan, it has no row of
         positive weight to train or to test, or an interrupt came first.
     cv_n_neurons_, cv_dual_gaps_ : ndarray of shape (n_alphas, n_folds)
-        Numbers of neurons and duality gaps of the networks scored. With ``rank`` the
-        gaps are those of the problem of that rank.
+        Numbers of neurons and duality gaps of the networks scored, by brief searches:
+        no gap is asked for. With ``rank`` the gaps are those of the problem of that
+        rank.
     cv_results_ : dict of ndarray
         The same as a table, one row an alpha, as GridSearchCV has it and
         ``pandas.DataFrame`` takes it: ``params`` and ``param_alpha`` (for the parameter
@@ -774,8 +825,9 @@ class ConvexReLUClassifierCV(_CrossValidated, ConvexReLUClassifier):
     -----
     Networks on a path start from the one before, at a stronger penalty, and so take a
     fraction of the time of as many fits. A fold's path ends early where its score has
-    clearly passed its best (with 20 test rows or more). Folds run with one BLAS thread
-    each, so that scores do not depend on ``n_jobs``.
+    clearly passed its best (with 20 test rows or more). The last fit starts from the
+    network of the fold whose best strength is nearest to the one chosen. Folds run with
+    one BLAS thread each, so that scores do not depend on ``n_jobs``.
 
     An interrupt ends the folds: alpha is chosen by those that are done, with a warning,
     and the last fit follows, which another interrupt ends. It raises where no fold is
@@ -821,7 +873,7 @@ class ConvexReLUClassifierCV(_CrossValidated, ConvexReLUClassifier):
         alphas=None,
         *,
         n_alphas=30,
-        eps=1e-4,
+        eps="auto",
         relative_alpha=True,
         cv=None,
         scoring=None,

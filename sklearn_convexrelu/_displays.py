@@ -119,7 +119,6 @@ class RegularizationPathDisplay:
             score_name=name,
             alpha=estimator.alpha_,
             alpha_max=estimator.alpha_max_,
-            tolerance=estimator.path_tol * estimator.tolerance_ / estimator.tol,
         ).plot(ax=ax)
 
     @classmethod

@@ -20,7 +20,17 @@ from sklearn_convexrelu.model.losses import CLASSIFICATION_LOSSES, REGRESSION_LO
 from sklearn_convexrelu.model.solution import Status
 from sklearn_convexrelu.training import warn_of_path
 
-__all__ = ["GRID_CONSTRAINTS", "RegularizationPath", "alpha_grid", "convex_relu_path"]
+__all__ = [
+    "GRID_CONSTRAINTS",
+    "RegularizationPath",
+    "alpha_grid",
+    "continued",
+    "convex_relu_path",
+]
+
+# Least fraction of ``alpha_max`` that a path goes on to by itself: prices are squares
+# of what double precision holds. Half and double are two points of a path.
+_LEAST_FRACTION = float(np.sqrt(np.finfo(float).eps))
 
 GRID_CONSTRAINTS = {
     "alphas": ["array-like", None],
@@ -252,3 +262,15 @@ def alpha_grid(alphas, n_alphas, eps):
     if alphas.ndim != 1 or not np.all(alphas > 0.0):
         raise ValueError("alphas must be a list of positive numbers.")
     return np.unique(alphas)[::-1]
+
+
+def continued(grid):
+    """Return a grid of fractions in equal ratios, gone on with as far as is sensible.
+
+    Of one strength there is no ratio to go on with.
+    """
+    if len(grid) < 2:
+        return grid
+    step = np.log(grid[-1] / grid[-2])
+    n_more = max(int(np.log(_LEAST_FRACTION / grid[-1]) / step), 0)
+    return np.append(grid, grid[-1] * np.exp(step * np.arange(1, n_more + 1)))

@@ -375,7 +375,7 @@ class ConvexReLURegressor(RegressorMixin, BaseConvexReLU):
         """
         return self._fit(X, y, sample_weight)
 
-    def _checked(self, X, y, sample_weight, whole=None):
+    def _checked(self, X, y, sample_weight, whole=None, settles=True):
         """Return the CheckedData."""
         if is_dask(X) or is_dask(y):
             return self._checked_on_workers(X, y, sample_weight)
@@ -388,7 +388,7 @@ class ConvexReLURegressor(RegressorMixin, BaseConvexReLU):
         live = weights > 0.0
         X, targets, weights = of_rows(live, X, targets, weights)
         settled = None
-        if _has_log_link(self.loss):
+        if _has_log_link(self.loss) and settles:
             settled = self._settled_counts(targets, X.dtype, whole is not None)
         return CheckedData(
             X,

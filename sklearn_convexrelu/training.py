@@ -341,7 +341,8 @@ def warn_of_path(statuses, what):
         What the points belong to, for the message.
     """
     statuses = list(statuses)
-    missed = [status for status in statuses if status is not Status.CONVERGED]
+    fine = Status.CONVERGED, Status.SETTLED
+    missed = [status for status in statuses if status not in fine]
     if missed:
         reasons = "; ".join(sorted({status.value for status in missed}))
         warn(

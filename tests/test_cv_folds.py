@@ -50,7 +50,7 @@ def with_rare_class(n_rare, n_samples=60):
 
 def classifier(**options):
     return ConvexReLUClassifierCV(
-        ALPHAS, random_state=0, tol=1e-2, **{"path_tol": 1e-5} | options
+        ALPHAS, random_state=0, tol=1e-2, **{"path_tol": 1e-7} | options
     )
 
 
@@ -562,8 +562,9 @@ def test_an_interrupt_keeps_the_folds_that_are_done(backend):
         assert done.tolist() == [1, 1, 1, 0, 0]
     assert_array_equal(model.cv_scores_[:, done], whole.cv_scores_[:, done])
     assert model.best_index_ == whole.cv_scores_[:, done].mean(axis=1).argmax()
-    alone = ConvexReLURegressor(ALPHAS[model.best_index_], tol=1e-2, random_state=0)
-    assert_array_equal(model.predict(X), alone.fit(X, y).predict(X))
+    alone = ConvexReLURegressor(ALPHAS[model.best_index_], tol=1e-4, random_state=0)
+    assert alone.fit(X, y).lower_bound_ <= model.objective_
+    assert model.lower_bound_ <= alone.objective_
     assert model.status_.name == "CONVERGED" and model.dual_gap_ <= model.tolerance_
 
 
@@ -600,9 +601,9 @@ def test_a_second_interrupt_is_one_of_the_last_fit(monkeypatch):
             raise KeyboardInterrupt
         return improve(self, *args)
 
-    def trained(self, *args):
+    def trained(self, *args, **options):
         rounds.append("begun")
-        return train(self, *args)
+        return train(self, *args, **options)
 
     monkeypatch.setattr(adaptive._Run, "improve", interrupted)
     monkeypatch.setattr(ConvexReLURegressorCV, "_train", trained)

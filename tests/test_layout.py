@@ -19,6 +19,7 @@ ORDER = [
     "data.device",
     "data.rows",
     "model.chunks",
+    "model.gain",
     "model.monotone",
     "model.norms",
     "model.linear",

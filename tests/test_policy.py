@@ -59,6 +59,11 @@ FAR = replace(NEAR, gap=2.0)
             Action.STOP,
             Status.NEURON_LIMIT,
         ),
+        # Rounds that gain go on whatever the gap, until they are over.
+        (replace(NEAR, is_gaining=True), Action.IMPROVE, None),
+        (replace(NEAR, is_gaining=True, is_last=True), Action.ACCEPT, None),
+        (replace(NEAR, is_gaining=True, is_stalled=True), Action.ACCEPT, None),
+        (replace(NEAR, is_gaining=True, is_stopped=True), Action.ACCEPT, None),
         # A smaller tolerance is for the finish.
         (replace(NEAR, tolerance=0.1), Action.FINISH, None),
         (replace(NEAR, tolerance=0.1, care=Care.QUICK), Action.LOOK_HARDER, None),

@@ -24,6 +24,7 @@ from sklearn_convexrelu.certificates.certificate import (
     Certificate,
     beyond_rounding,
     certificate_at,
+    less_missed,
     lower_bound,
     missed,
     no_bound,
@@ -37,9 +38,11 @@ from sklearn_convexrelu.certificates.kinks import (
 from sklearn_convexrelu.data.rows import largest
 from sklearn_convexrelu.data.statement import are_constant
 from sklearn_convexrelu.data.units import Units
+from sklearn_convexrelu.model.gain import Gain
 from sklearn_convexrelu.model.solution import Solution, Status, certified_record
 from sklearn_convexrelu.pricing.pairs import serves_pairs
 from sklearn_convexrelu.pricing.search import (
+    BRIEF,
     FAIR,
     FIRST,
     HARD,
@@ -59,8 +62,9 @@ _ENOUGH_CLOSING = ENOUGH_CORRECTING
 # Times the tolerance: the least gap to bring down at the end. Half and double changed
 # none of twelve fits.
 _WORTH_CLOSING = 0.05
-# From these tolerances on a fair effort is hard enough, and a hard one. At 1e-4 bounds
-# that rest on hard ones were up to 1.6 tolerances too high in the campaign.
+# From these tolerances on a fair effort is hard enough (of folds a brief one), and a
+# hard one. At 1e-4 bounds that rest on hard ones were up to 1.6 tolerances too high in
+# the campaign.
 _FAIR_TOL, _HARD_TOL = 3e-3, 5e-4
 # Times the tolerance: most rows where an accepting search polishes. The kink of one row
 # is worth about a part in n of the price. On diabetes, with .4 of it, polishing took
@@ -111,6 +115,9 @@ class AdaptiveSolver:
     proves : bool
         Whether certificates matter: pricing is exact where that is affordable, and more
         careful along paths.
+    gain : Gain or None
+        What a round must bring for another to follow, beside the gap or instead. None:
+        gaps alone.
     """
 
     tol: float = 1e-3
@@ -118,6 +125,7 @@ class AdaptiveSolver:
     max_neurons: int | None = None
     seed: int = 0
     proves: bool = True
+    gain: Gain | None = None
 
     gated = False
 
@@ -182,7 +190,7 @@ class AdaptiveSolver:
             callback(step | {"n_neurons": network.n_neurons}, network)
 
         watch = None if callback is None else watch
-        sampler = replace(self, tol=max(self.tol, _SAMPLE_TOL))
+        sampler = replace(self, tol=max(self.tol, _SAMPLE_TOL), gain=None)
         run = _Run(sampler, sample, sampler.sampled_start(sample, watch), watch)
         try:
             run.begin(sample)
@@ -287,6 +295,7 @@ class _Run:
         self.tolerance = solver.tol * self.scale
         self.aim = self._aim(problem)
         self.first_care, self.effort, self.tracks = Care.QUICK, solver.hardest(), False
+        self.last_gain = np.inf
 
     def _aim(self, problem):
         """Return the gap to reach in the loop."""
@@ -338,6 +347,7 @@ class _Run:
         From another alpha, the neurons and leaders so far are a start so close that the
         careful search can come at once, can be short, and leaves little to add.
         """
+        self.last_gain = np.inf
         is_next = problem.alpha != self.problem.alpha
         self._state(problem)
         if self.point is None:
@@ -371,6 +381,8 @@ class _Run:
 
         ``required`` is the least care of a search that may accept a network.
         """
+        if self.solver.gain is not None and self.solver.gain.is_all:
+            return self.settled()
         care, leaves_rest = self.first_care, self.aim < _FINISH_TOL * self.scale
         while True:
             candidates, certificate = self.look_at(care, required, leaves_rest)
@@ -378,6 +390,8 @@ class _Run:
             if action is Action.IMPROVE:
                 if self.improve(candidates, certificate.gap):
                     care = min(Care.FULL, required)
+                    if self.is_gaining(np.inf):  # no last word yet
+                        care = Care.QUICK
                     continue
                 action, status = decide(self.stalled())
             if action is Action.LOOK_HARDER:
@@ -394,6 +408,44 @@ class _Run:
                 if solution is not None:
                     return solution
                 care = Care.FULL  # a price was missed, and the network has changed
+
+    def settled(self):
+        """Improve until a round has brought next to nothing: folds want no bound.
+
+        What is left to gain is no more than the gap, and about what the last round
+        gained. The bound is that of the network priced last, as it was found: making
+        sure of it took 6% of the time of a path.
+        """
+        effort = BRIEF if self.solver.tol >= _FAIR_TOL else FAIR
+        while True:
+            candidates, certificate = self.price_and_certify(effort)
+            gap, status = certificate.gap, self.end_of_gains(certificate.gap)
+            if status is None:
+                improved = self.improve(candidates, gap, ENOUGH_SLIDING, False)
+                if improved and self.is_gaining(gap):
+                    continue
+                status = self.end_of_gains(0.0)
+                certificate = replace(certificate, objective=self.point.objective)
+                self.record(certificate)
+            certificate = less_missed(self.problem, certificate)
+            solution = self.solution(candidates, certificate, status)
+            return replace(solution, directions=None)
+
+    def end_of_gains(self, gap):
+        """Return why no round is to follow for what it gains, None where one is."""
+        if not self.is_gaining(gap):
+            capped = self.steps.is_capped
+            return Status.NEURON_LIMIT if capped else Status.SETTLED
+        if self.stopped:
+            return Status.STOPPED
+        return Status.ITERATION_LIMIT if self.is_last else None
+
+    def is_gaining(self, gap):
+        """Tell whether rounds still lower the objective by much, for the loss."""
+        if self.solver.gain is None:
+            return False
+        loss = self.point.objective - self.problem.alpha * self.point.network.penalty()
+        return min(gap, self.last_gain) > self.solver.gain.worth(loss, self.scale)
 
     def look_at(self, care, required, leaves_rest):
         """Price and certify the network; note what is known of it.
@@ -427,6 +479,7 @@ class _Run:
             is_last=self.is_last,
             is_capped=self.steps.is_capped,
             is_stopped=self.stopped,
+            is_gaining=self.is_gaining(certificate.gap),
         )
         return candidates, certificate
 
@@ -463,11 +516,13 @@ class _Run:
         """Price the network."""
         return self.steps.price(self.point, effort, enough)
 
-    def improve(self, candidates, gap, enough=ENOUGH_SLIDING):
+    def improve(self, candidates, gap, enough=ENOUGH_SLIDING, again=True):
         """Take steps 3 to 5; return whether the objective went down."""
-        improved = self.steps.improved(self.point, candidates, gap, enough)
+        improved = self.steps.improved(self.point, candidates, gap, enough, again)
         if improved is None:
+            self.last_gain = 0.0
             return False
+        self.last_gain = self.point.objective - improved.objective
         self.point = improved
         self.n_iter += 1
         return True

@@ -76,21 +76,28 @@ class _Path:
     """The slopes, and the run of the loop, that go from one alpha to the next."""
 
     def __init__(self, solver, problem, start, callback):
-        self.solver, self.callback = solver, callback
+        self.gain, self.callback = solver.gain, callback
+        solver = replace(solver, gain=None)  # of smooth problems gaps count
         self.slopes, self.width = np.zeros(problem.Y.shape), _WIDTH
         smooth = problem.smoothed(self.width)
         self.run = solver.run(smooth, start, None if callback is None else self._step)
-        self.target = self.run.aim
+        self.aim = self.target = self.run.aim
         problem = problem.until(None)
         self.constant = problem.null_network()
         # Not the objective: alpha may still be open.
         self.loss_of_constant = problem.loss_at(self.constant.forward(problem.rows))
+        self.loss = 0.0
+        if self.gain is not None and self.gain.is_all:
+            self.loss = self.loss_of_constant
 
     def solution(self, problem):
         """Return the solution at another alpha."""
         # The loop answers for the deadline; what it returns is judged in any case.
         self.timed, self.problem, self.history = problem, problem.until(None), []
         self.started, self.n_iter = time.perf_counter(), 0
+        if self.gain is not None:
+            scale = self.loss_of_constant
+            self.target = self.gain.gap(self.aim, self.loss, scale)
         self.bound, gap, n_idle, care, solved = 0.0, np.inf, 0, Care.QUICK, None
         while True:
             # 1. A smooth problem, only as exactly as its slopes are going to be.
@@ -136,6 +143,7 @@ class _Path:
         smooth = smooth.until(None)
         N = dual_point(smooth, network.forward(problem.rows), overwrites=True)
         point = self._better(Point.of(problem, solved.network))
+        self.loss = point.objective - problem.alpha * point.network.penalty()
         exact = known.price_bound if known.kind == "exact" else None
         certificate = certificate_at(problem, point.objective, N, known.price, exact)
         self.bound = max(self.bound, certificate.lower_bound)

@@ -61,6 +61,8 @@ class Look:
         Whether more neurons were wanted than are allowed.
     is_stopped : bool
         Whether a callback has asked for an end.
+    is_gaining : bool
+        Whether rounds bring so much that one more is wanted, whatever the gap.
     """
 
     gap: float
@@ -74,6 +76,7 @@ class Look:
     is_last: bool = False
     is_capped: bool = False
     is_stopped: bool = False
+    is_gaining: bool = False
 
 
 def decide(look):
@@ -94,10 +97,10 @@ def decide(look):
     # 1. Is there anything that a round could bring? Improving comes before looking
     #    harder: a round moves the dual point, and with it what a search would find.
     converged = look.gap <= look.loop_tolerance
-    if not converged:
-        if look.is_stopped:
-            return Action.STOP, Status.STOPPED
-        if not look.is_last and not look.is_stalled:
+    if not converged and look.is_stopped:
+        return Action.STOP, Status.STOPPED
+    if not converged or look.is_gaining:
+        if not (look.is_last or look.is_stalled or look.is_stopped):
             return Action.IMPROVE, None
     # 2. Was the search hard enough? Only the hardest may give up; one that is doubted
     #    and not exact must have run to its end.

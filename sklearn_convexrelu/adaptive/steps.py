@@ -121,12 +121,13 @@ class Steps:
         ).directions
         return candidates, bound, N
 
-    def improved(self, point, candidates, gap, enough=ENOUGH_SLIDING):
+    def improved(self, point, candidates, gap, enough=ENOUGH_SLIDING, again=True):
         """Return the point after a round from ``point``, or None without a decrease.
 
         The slide ends at steps that gain less than ``enough`` gaps. Another addition
         follows: amplitudes that are best for the neurons and for directions next to
-        them make a better dual point than a slide does.
+        them make a better dual point than a slide does. Folds, which want no dual
+        point, do without (not ``again``): on four tables in .74 of the time.
         """
         correcting = max(ENOUGH_CORRECTING * gap, self.least_decrease)
         decrease = max(enough * gap, self.least_decrease)
@@ -135,9 +136,11 @@ class Steps:
         network = self.slid(network, decrease, rough).pruned()
         slid = self.merged(network, point.objective)
         self.tell("slide", slid.network, slid.objective)
-        more = self.price(slid, KNOWN)[0]
-        more = self.compact(self.extended(slid.network, more, correcting))
-        best = more if more.objective < slid.objective else slid
+        best = slid
+        if again:
+            more = self.price(slid, KNOWN)[0]
+            more = self.compact(self.extended(slid.network, more, correcting))
+            best = more if more.objective < slid.objective else slid
         # "not <": a nan is no step either.
         if not best.objective < point.objective - self.least_decrease:
             return None

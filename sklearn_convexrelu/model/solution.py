@@ -27,6 +27,7 @@ class Status(Enum):
     """Why a solver stopped; each value is the message for the user."""
 
     CONVERGED = "the duality gap is within the tolerance"
+    SETTLED = "a further round would gain next to nothing"
     ITERATION_LIMIT = "the iteration limit was reached; increase max_iter or tol"
     NEURON_LIMIT = "max_neurons neurons were not enough; increase max_neurons or tol"
     PRECISION = (

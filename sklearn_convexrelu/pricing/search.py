@@ -23,6 +23,7 @@ from sklearn_convexrelu.pricing.rays import RayPricing, has_few_rays
 from sklearn_convexrelu.pricing.sided import sided_along
 
 __all__ = [
+    "BRIEF",
     "FAIR",
     "FINE",
     "FIRST",
@@ -87,6 +88,9 @@ class Effort:
 # integers, one-hot, pixels): FAIR 8, with a batch and two steps more 7; HARD 3; WIDE 2.
 KNOWN = Effort(n_batches=0, n_hops=0, n_steps=6)
 NEAR = Effort(n_batches=1, n_hops=1, n_steps=6)
+# For folds, whose networks start next to their optimum and are not certified. On four
+# tables of 1000 training rows they took .88 of the time with LIGHT, at equal scores.
+BRIEF = Effort(n_batches=1, n_hops=0, n_steps=8)
 LIGHT = Effort(n_batches=1, n_hops=1, n_steps=12)
 TRACK = Effort(n_batches=2, n_hops=1, n_steps=12, certifies=True)
 FIRST = Effort(n_batches=1, n_hops=1, n_steps=14, certifies=True)

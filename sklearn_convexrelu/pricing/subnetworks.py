@@ -26,6 +26,7 @@ from sklearn_convexrelu.pricing.kernels import (
 from sklearn_convexrelu.pricing.l1 import OneNormPricer
 from sklearn_convexrelu.pricing.pairs import PairPricing, serves_pairs
 from sklearn_convexrelu.pricing.search import (
+    BRIEF,
     FAIR,
     FINE,
     FIRST,
@@ -82,6 +83,7 @@ class _TreeEffort:
 _EFFORTS = {
     KNOWN: _TreeEffort(0, 0, 0, 0, 15),
     NEAR: _TreeEffort(0, 0, 0, 0, 15),
+    BRIEF: _TreeEffort(),
     LIGHT: _TreeEffort(),
     TRACK: _TreeEffort(),
     FIRST: _TreeEffort(3000, 100, 1, 4, 60, 300, n_polished=20),

@@ -11,6 +11,7 @@ from sklearn_convexrelu.certificates.certificate import (
     no_bound,
 )
 from sklearn_convexrelu.certificates.kinks import least_price_of_constant
+from sklearn_convexrelu.model.gain import Gain
 from sklearn_convexrelu.model.neurons import mapped
 from sklearn_convexrelu.model.norms import NORMS
 from sklearn_convexrelu.model.solution import Solution, Status
@@ -63,6 +64,8 @@ class FixedPatterns:
         Seed of the sample.
     proves : bool
         Whether certificates matter: those over all networks are made.
+    gain : Gain or None
+        Tells the gap to solve to, where ``tol`` is not all that counts.
     """
 
     patterns: object
@@ -74,6 +77,7 @@ class FixedPatterns:
     max_iter: int | None = None
     seed: int = 0
     proves: bool = True
+    gain: Gain | None = None
     # A record that ``dataclasses.replace`` makes has a memory of its own.
     _memory: ChoiceMemory = field(
         default_factory=ChoiceMemory, init=False, repr=False, compare=False
@@ -99,8 +103,9 @@ class FixedPatterns:
         """
         self._method().check(gated=self.gated)
 
-    def _method(self):
-        return Method(self.method, self.options or {}, self.tol, self.max_iter)
+    def _method(self, tol=None):
+        tol = self.tol if tol is None else tol
+        return Method(self.method, self.options or {}, tol, self.max_iter)
 
     def chosen(self, problem):
         """Return the patterns, their gates and output signs, or TreeCells.
@@ -257,12 +262,19 @@ class FixedPatterns:
                 stops = callback is not None and callback(record, network())
                 return stops or (deadline is not None and deadline.has_passed)
 
+        scale = problem.loss_scale()
+        loss = scale if self.gain is not None and self.gain.is_all else 0.0
         for alpha in alphas:
             at_alpha = problem.with_alpha(alpha)
+            if self.gain is not None:
+                gap = self.gain.gap(self.tol * scale, loss, scale)
+                over.method = self._method(gap / scale)
             solved, network = over.solve(alpha, watch)
             network = with_few_units(at_alpha, network)
             slack, bound = _DUST * solved.tolerance, solved.lower_bound
             network = without_dust(at_alpha, network, slack, bound)
+            if self.gain is not None:
+                loss = at_alpha.loss_at(network.forward(problem.rows))
             status = solved.status
             if status is Status.STOPPED and deadline is not None:
                 status = Status.TIME_LIMIT if deadline.has_passed else status
@@ -272,7 +284,7 @@ class FixedPatterns:
                 status=status,
                 n_iter=solved.n_iter,
                 history=solved.history,
-                tolerance=solved.tolerance,
+                tolerance=self.tol * scale,
                 directions=None,
                 dual_point=None if problem.loss.is_smooth else solved.dual_point,
             )
@@ -303,7 +315,7 @@ class FixedPatterns:
         return judged(problem, network, self.seed, N=N)[0]
 
 
-@dataclass(frozen=True)
+@dataclass
 class _Listed:
     """A programme over patterns that are all at hand; see ``GeneratedCells``.
 
