@@ -5,12 +5,20 @@ as; prints scores and certificate, saves the model, predicts another file, draws
 duality gap closed, and last trains scikit-learn's MLP in the same pipeline. Without a
 file it does so on the diabetes data, then for classifiers on the breast cancer and
 digits data.
+
+Its pieces serve from Python too: ``make_model(estimator, read_table("data.csv", "y"))``
+is the pipeline that it trains.
 """
 
 import os
 import sys
 
+from sklearn_convexrelu.demo.cells import DataError
+from sklearn_convexrelu.demo.comparison import make_model
 from sklearn_convexrelu.demo.run import main
+from sklearn_convexrelu.demo.table import read_table
+
+__all__ = ["DataError", "main", "make_model", "read_table"]
 
 if __name__ == "__main__":
     # Names of columns may have letters that the terminal has not.

@@ -19,6 +19,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from sklearn_convexrelu import ConvexReLUClassifier, ConvexReLURegressor
+from sklearn_convexrelu import __main__ as command
 from sklearn_convexrelu.demo import comparison, picture, report, run, saved
 from sklearn_convexrelu.demo.cells import DataError
 from sklearn_convexrelu.demo.files import Format
@@ -822,3 +823,15 @@ def test_an_interrupt_ends_it_in_one_line():
         _, error = process.communicate()
     assert process.returncode == 130
     assert error.strip() == "interrupted; what is printed as written is there"
+
+
+def test_the_pieces_of_the_command_serve_from_python(houses):
+    table = command.read_table(str(houses), "price")
+    guessed = read_table(str(houses), Wish("price"), Format())
+    assert table.kinds == guessed.kinds and table.target == "price"
+    of_words = [name for name, kind in table.kinds.items() if kind == "words"]
+    assert of_words and sorted(table.numeric + of_words) == sorted(table.kinds)
+    model = command.make_model(ConvexReLURegressor(0.1, tol=1e-2), table)
+    assert model.fit(table.X, table.y).score(table.X, table.y) > 0.5
+    with pytest.raises(command.DataError, match="no column"):
+        command.read_table(str(houses), "castle")

@@ -18,7 +18,7 @@ from sklearn_convexrelu.demo.cells import (
     shown,
 )
 
-__all__ = ["Columns", "Format", "read_columns"]
+__all__ = ["GUESSED", "Columns", "Format", "read_columns"]
 
 SEPARATORS = {",": "','", ";": "';'", "\t": "tab", "|": "'|'"}
 SNIFFED_ROWS = 50
@@ -42,6 +42,9 @@ class Format:
 
     separator: str | None = None
     encoding: str | None = None
+
+
+GUESSED = Format()
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from sklearn.datasets import load_diabetes
 
 from sklearn_convexrelu.demo.cells import DataError, counted, listed, shown, some
 from sklearn_convexrelu.demo.columns import stacked
-from sklearn_convexrelu.demo.files import read_columns
+from sklearn_convexrelu.demo.files import GUESSED, read_columns
 from sklearn_convexrelu.demo.kinds import WORDS, guessed_kind, is_number, read_as
 
 __all__ = [
@@ -91,6 +91,11 @@ class Table:
     task: str
     report: list
 
+    @property
+    def numeric(self):
+        """Names of the columns of numbers and dates."""
+        return [name for name, kind in self.kinds.items() if is_number(kind)]
+
     def places(self, wanted):
         """Return the columns of X whose kind and values satisfy a condition."""
         kinds = enumerate(self.kinds.values())
@@ -106,17 +111,17 @@ def diabetes_table():
     return Table(data.data, data.target, kinds, "progression", NUMBERS, report)
 
 
-def read_table(path, wish, form):
+def read_table(path, wish, form=GUESSED):
     """Read a file into a table.
 
     Parameters
     ----------
     path : str
         CSV file with a header line, or parquet.
-    wish : Wish
-        What to take of it.
-    form : Format
-        What is known of the file.
+    wish : Wish or str
+        What to take of it, or the name of the target.
+    form : Format, default=Format()
+        What is known of the file; by default all is guessed.
 
     Returns
     -------
@@ -128,6 +133,7 @@ def read_table(path, wish, form):
     DataError
         If the file or the target cannot be used, in one line.
     """
+    wish = Wish(wish) if isinstance(wish, str) else wish
     source = read_columns(path, form)
     chosen = _chosen_columns(source, wish)
     comma = source.separator in (";", "\t")
