@@ -59,7 +59,7 @@ def gated_by_hand(model, X):
         ConvexReLURegressor(patterns="random", n_patterns=20, activation="gated_relu"),
         ConvexReLUClassifier(patterns="random", n_patterns=20),
         ConvexReLUClassifier(
-            patterns="random", n_patterns=20, activation="gated_relu", tol=1e-2
+            0.1, patterns="random", n_patterns=20, activation="gated_relu", tol=1e-2
         ),
     ]
 )

@@ -478,8 +478,8 @@ def test_gated_sub_networks_of_several_outputs_have_no_path_norm():
 
 @parametrize_with_checks(
     [
-        ConvexReLURegressor(norm="l1"),
-        ConvexReLUClassifier(norm="l1", tol=1e-2),
+        ConvexReLURegressor(0.1, norm="l1", tol=1e-2),
+        ConvexReLUClassifier(0.1, norm="l1", tol=1e-2),
     ]
 )
 # One check weighs classes 10^7 to one.

@@ -506,8 +506,8 @@ CHECKED = [
     ConvexReLURegressor(0.1, loss="absolute_error", tol=1e-2),
     ConvexReLURegressor(0.1, loss="quantile", quantile=0.7, tol=1e-2),
     ConvexReLUClassifier(0.1, loss="hinge", tol=1e-2),
-    ConvexReLURegressor(standardize=True, tol=1e-2),
-    ConvexReLUClassifier(standardize=True, tol=1e-2),
+    ConvexReLURegressor(0.1, standardize=True, tol=1e-2),
+    ConvexReLUClassifier(0.1, standardize=True, tol=1e-2),
 ]
 
 

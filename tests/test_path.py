@@ -46,8 +46,8 @@ def classes(n_samples=90):
 
 @parametrize_with_checks(
     [
-        ConvexReLURegressorCV(tol=1e-2, n_alphas=3, eps=0.1, cv=2),
-        ConvexReLUClassifierCV(tol=1e-2, n_alphas=3, eps=0.1, cv=2),
+        ConvexReLURegressorCV(tol=1e-2, n_alphas=2, eps=0.3, cv=2),
+        ConvexReLUClassifierCV(tol=1e-2, n_alphas=2, eps=0.3, cv=2),
     ]
 )
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
@@ -167,9 +167,9 @@ def test_scores_are_those_of_a_grid_search(problem):
     plain = ConvexReLURegressor if regression else ConvexReLUClassifier
     scoring = "r2" if regression else "neg_log_loss"
     alphas = [0.3, 0.1, 0.03]
-    chosen = kind(alphas, cv=3, scoring=scoring, path_tol=1e-5, random_state=0)
+    chosen = kind(alphas, cv=3, scoring=scoring, path_tol=1e-4, random_state=0)
     search = GridSearchCV(
-        plain(tol=1e-5, random_state=0), {"alpha": alphas}, cv=3, scoring=scoring
+        plain(tol=1e-4, random_state=0), {"alpha": alphas}, cv=3, scoring=scoring
     )
     chosen.fit(X, y), search.fit(X, y)
     assert_allclose(
@@ -186,15 +186,15 @@ def test_scores_are_those_of_a_grid_search(problem):
         assert one.lower_bound_ <= other.objective_ + 1e-9
 
 
-@pytest.mark.parametrize("backend", ["loky", "threading", "multiprocessing"])
-def test_nothing_depends_on_where_folds_run(backend):
+def test_nothing_depends_on_where_folds_run():
     X, y = bumps()
     model = ConvexReLURegressorCV(cv=3, **SHORT)
     alone = clone(model).fit(X, y)
-    with parallel_config(backend, n_jobs=2):
-        together = clone(model).fit(X, y)
-    assert_array_equal(alone.cv_scores_, together.cv_scores_)
-    assert_array_equal(alone.coefs_[0], together.coefs_[0])
+    for backend in ("loky", "threading", "multiprocessing"):
+        with parallel_config(backend, n_jobs=2):
+            together = clone(model).fit(X, y)
+        assert_array_equal(alone.cv_scores_, together.cv_scores_)
+        assert_array_equal(alone.coefs_[0], together.coefs_[0])
     n_jobs = clone(model).set_params(n_jobs=2).fit(X, y)
     assert_array_equal(alone.cv_scores_, n_jobs.cv_scores_)
 

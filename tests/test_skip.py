@@ -734,7 +734,7 @@ def test_time_limit():
 
 @parametrize_with_checks(
     [
-        kind(skip_connection=skip, random_state=0)
+        kind(0.1, tol=1e-2, skip_connection=skip, random_state=0)
         for kind in (ConvexReLURegressor, ConvexReLUClassifier)
         for skip in KINDS
     ]
