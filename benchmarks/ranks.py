@@ -3,6 +3,8 @@
 import numpy as np
 from scipy.stats import friedmanchisquare, rankdata, studentized_range, wilcoxon
 
+from benchmarks.report import figure
+
 __all__ = [
     "cliques",
     "critical_difference",
@@ -74,15 +76,9 @@ def diagram(panels):
     panels : dict
         Title -> (dict of mean ranks by model, number of tables).
     """
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot as plt
-
-    fig, axes = plt.subplots(
-        len(panels), figsize=(8, 3.4 * len(panels)), squeeze=False, layout="constrained"
-    )
-    for axis, (title, (means, n_tables)) in zip(axes.flat, panels.items(), strict=True):
+    fig, axes = figure(len(panels), width=1)
+    fig.set_size_inches(8, 3.4 * len(panels))
+    for axis, (title, (means, n_tables)) in zip(axes, panels.items(), strict=True):
         _panel(axis, title, means, n_tables)
     return fig
 

@@ -32,7 +32,6 @@ __all__ = [
     "days_since_1970",
     "float_array",
     "is_nothing",
-    "utc",
 ]
 
 NUMBERS, FLAGS, WORDS, MANY_WORDS = "numbers", "flags", "words", "many_words"
@@ -344,7 +343,7 @@ def as_numbers(X):
 def _numbers(column):
     letter = getattr(column.dtype, "kind", "O")
     if letter == "M":
-        return days_since_1970(np.asarray(utc(column), dtype="datetime64[us]"))
+        return days_since_1970(column)
     if letter == "m":
         return np.asarray(column) / np.timedelta64(1, "s") / SECONDS_A_DAY
     return float_array(column, np.float32 if column.dtype == np.float32 else float)
@@ -372,37 +371,22 @@ def float_array(cells, dtype=float):
     return np.array(cells, dtype=dtype)
 
 
-def utc(cells):
-    """Return a column of dates without a time zone, those with one as of Greenwich.
+def days_since_1970(dates):
+    """Return a column of dates as numbers of days.
 
     Parameters
     ----------
-    cells : Series or ndarray of shape (n_rows,)
-        Dates.
-
-    Returns
-    -------
-    Series or ndarray of shape (n_rows,)
-        Dates without a zone.
-    """
-    if getattr(cells.dtype, "tz", None) is not None:
-        return cells.dt.tz_convert("UTC").dt.tz_localize(None)
-    return cells
-
-
-def days_since_1970(times):
-    """Return times as numbers of days.
-
-    Parameters
-    ----------
-    times : ndarray of datetime64, shape (n_rows,)
-        Times without a zone.
+    dates : Series or ndarray of shape (n_rows,)
+        Dates; those with a time zone are taken as of Greenwich.
 
     Returns
     -------
     ndarray of shape (n_rows,)
-        Days, with fractions; nan where there is no time.
+        Days, with fractions; nan where there is no date.
     """
+    if getattr(dates.dtype, "tz", None) is not None:
+        dates = dates.dt.tz_convert("UTC").dt.tz_localize(None)
+    times = np.asarray(dates, dtype="datetime64[us]")
     seconds = (times - np.datetime64(0, "us")) / np.timedelta64(1, "s")
     return seconds / SECONDS_A_DAY
 

@@ -143,10 +143,10 @@ class _CrossValidated:
                 deadline,
             )
             n_tried = max(n_asked, *(len(path.scores) for path in paths))
-            alphas, in_folds = alphas[:n_tried], in_folds[:n_tried]
-            chosen = self._chosen(paths, alphas, in_folds)
-            held_out = as_columns(paths, "held_out", len(alphas))
-            gain.held_out = float(np.nanmean(held_out[chosen["best_index_"]]))
+            chosen = self._chosen(paths, alphas[:n_tried], in_folds[:n_tried])
+            best = chosen["best_index_"]
+            held_out = as_columns(paths, "held_out", n_tried)
+            gain.held_out = float(np.nanmean(held_out[best]))
             refit = task.subtask("refit", task_id=len(folds), max_subtasks=None)
             self._train(
                 data,
@@ -155,8 +155,8 @@ class _CrossValidated:
                 alpha_max,
                 refit.begin(),
                 deadline,
-                alpha=alphas[chosen["best_index_"]],
-                start=self._start_near(paths, chosen["best_index_"], data),
+                alpha=alphas[best],
+                start=self._start_near(paths, best, data),
             )
             vars(self).update(chosen)
             with kept_on_interrupt(self):

@@ -258,7 +258,8 @@ def _bound_of_trees(problem, N):
     """
     rows, norm = problem.rows, problem.shape.norm
     radius, largest = norm.radius(rows.n_inputs), []
-    size = radius * np.sqrt(_largest_moment(rows))
+    ones = rows.map(_ones, 1, rows.empty())
+    size = radius * np.sqrt(_largest_moment(rows, ones))
     squares = rows.reduce(_signed_squares, N.shape[1], N)
     for sign, square in zip((1.0, -1.0), squares, strict=True):
         (sums,) = rows.reduce(_sums_of_sign, N.shape[1], N, sign)
@@ -286,26 +287,20 @@ def _part_of_sign(rows, N, sign):
     """Return ``max_u sum_i max(sign N_ic, 0) |x_i u|``, bounded, for each column c."""
     bounds = []
     for k in range(N.shape[1]):
-        (total,) = rows.reduce(_part_total, 1, N, sign, k)
-        bounds.append(np.sqrt(total * _largest_moment(rows, N, sign, k)))
+        v = rows.map(_part, 1, rows.empty(), N, sign, k)
+        (total,) = rows.reduce(_total, 1, v)
+        bounds.append(np.sqrt(total * _largest_moment(rows, v)))
     return np.array(bounds)
 
 
-def _largest_moment(rows, *part):
+def _largest_moment(rows, v):
     """Return the largest eigenvalue of ``X^T diag(v) X``, or of many inputs its trace.
 
-    The trace is no less, and needs no matrix. v is a part of a column of N, given as
-    to ``_part``, or one for all rows.
+    The trace is no less, and needs no matrix. No weight v is negative.
     """
     if rows.n_inputs > _MOST_INPUTS:
-        return float(rows.reduce(_trace, rows.n_inputs, *part)[0])
-    moments = rows.moments(rows.map(_weights, 1, rows.empty(), *part))
-    return max(float(np.linalg.eigvalsh(moments)[-1]), 0.0)
-
-
-def _part(rows, N, sign, k):
-    """Return ``max(sign N_k, 0)`` of some rows, for column k."""
-    return np.maximum(sign * N[rows, k], 0.0)
+        return float(rows.reduce(_trace, rows.n_inputs, v)[0])
+    return max(float(np.linalg.eigvalsh(rows.moments(v))[-1]), 0.0)
 
 
 # Kernels.
@@ -324,14 +319,17 @@ def _sums_of_sign(block, rows, N, sign):
     return (block.sums(np.maximum(sign * N[rows], 0.0)),)
 
 
-def _part_total(block, rows, *part):
-    return (_part(rows, *part).sum(),)
+def _ones(block, rows):
+    return np.ones(len(block))
 
 
-def _trace(block, rows, *part):
-    lengths = block.squared_lengths()
-    return (_part(rows, *part) @ lengths if part else lengths.sum(),)
+def _part(block, rows, N, sign, k):
+    return np.maximum(sign * N[rows, k], 0.0)
 
 
-def _weights(block, rows, *part):
-    return _part(rows, *part) if part else np.ones(len(block))
+def _total(block, rows, v):
+    return (v[rows].sum(),)
+
+
+def _trace(block, rows, v):
+    return (v[rows] @ block.squared_lengths(),)

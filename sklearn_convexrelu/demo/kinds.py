@@ -12,7 +12,6 @@ from sklearn_convexrelu._columns import (
     days_since_1970,
     float_array,
     is_nothing,
-    utc,
 )
 from sklearn_convexrelu.demo.cells import (
     MISSING,
@@ -119,8 +118,7 @@ def _typed(cells, kind):
     if kind in MARKS and letter in "iufb":
         return float_array(cells)
     if letter == "M" and kind.startswith("date"):
-        days = np.asarray(utc(cells), dtype="datetime64[us]")
-        return days_since_1970(days)
+        return days_since_1970(cells)
     return None
 
 
@@ -182,8 +180,7 @@ def _days(texts, kind):
     dates = pandas.to_datetime(
         pandas.Series(texts, dtype=object), format=form, errors="coerce", utc=True
     )
-    days = np.asarray(utc(dates), dtype="datetime64[us]")
-    return days_since_1970(days)
+    return days_since_1970(dates)
 
 
 def _iso_days(text):

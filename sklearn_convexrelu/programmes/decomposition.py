@@ -60,15 +60,12 @@ def cone_decomposition(network, X):
     X = X[X.any(axis=1)]
     norm, hidden, outputs = network.norm, [], []
     for gate, block in zip(network.gates, network.blocks, strict=True):
-        rows = _sides(gate, X)
         vectors, rights = _terms(block, norm)
-        size = np.abs(vectors).max()
-        for v, output in zip(vectors, rights, strict=True):
-            parts = _split(v, rows, gate, lambda a: _length(a, norm))
-            for part, sign in zip(parts, (1.0, -1.0), strict=True):
-                if np.abs(part).max() > _SMALLEST * size:
-                    hidden.append(part)
-                    outputs.append(sign * output)
+        terms, size = zip(vectors, rights, strict=True), np.abs(vectors).max()
+        cell = _sides(gate, X), gate, lambda a: _length(a, norm)
+        for part, output in _points(terms, size, *cell):
+            hidden.append(part)
+            outputs.append(output)
     if not hidden:
         none = Network.empty(len(X.T), network.intercept, norm)
         return replace(none, linear=network.linear)
@@ -107,14 +104,13 @@ def tree_decomposition(network, X):
     for gate, own, block in units:
         if not block.any():
             continue
-        rows, size = _tree_sides(gate, own, shape, X), np.abs(block).max()
-        for v, output in _tree_terms(block, shape):
-            parts = _split(v, rows, gate.ravel(), lambda a: _cost(a, shape))
-            for part, sign in zip(parts, (1.0, -1.0), strict=True):
-                if np.abs(part).max() > _SMALLEST * size:
-                    leaves.append(part.reshape(gate.shape))
-                    signs.append(own)
-                    outputs.append(sign * output)
+        terms, size = _tree_terms(block, shape), np.abs(block).max()
+        rows = _tree_sides(gate, own, shape, X)
+        cell = rows, gate.ravel(), lambda a: _cost(a, shape)
+        for part, output in _points(terms, size, *cell):
+            leaves.append(part.reshape(gate.shape))
+            signs.append(own)
+            outputs.append(output)
     if not leaves:
         none = shape.empty(len(X.T), network.intercept)
         return replace(none, linear=network.linear)
@@ -204,6 +200,17 @@ def _cost(a, shape):
         _length(a[p * size : (p + 1) * size], shape.norm) for p in range(shape.n_leaves)
     ]
     return sum(sizes) if shape.decays else cp.norm(cp.hstack(sizes))
+
+
+def _points(terms, size, *cell):
+    """Yield the points of a cell, and outputs, that vectors and outputs are split into.
+
+    Points next to zero for ``size`` are left out; ``cell`` is as ``_split`` takes it.
+    """
+    for v, output in terms:
+        for point, sign in zip(_split(v, *cell), (1.0, -1.0), strict=True):
+            if np.abs(point).max() > _SMALLEST * size:
+                yield point, sign * output
 
 
 def _split(v, rows, gate, measure):

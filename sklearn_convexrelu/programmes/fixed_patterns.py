@@ -125,8 +125,8 @@ class FixedPatterns:
         # A linear part may be worth taking in where no cell is: those are listed.
         is_plain = problem.linear is None and not self.gated
         if is_list or not is_plain or not serves_pairs(problem):
-            return _Listed(*self.programme(problem), self._method())
-        return GeneratedCells(problem, self._method(), self.seed)
+            return _Listed(*self.programme(problem))
+        return GeneratedCells(problem, self.seed)
 
     def _refuse(self, problem):
         """Raise for a norm, or outputs, that the programme does not have."""
@@ -264,12 +264,13 @@ class FixedPatterns:
 
         scale = problem.loss_scale()
         loss = scale if self.gain is not None and self.gain.is_all else 0.0
+        method = self._method()
         for alpha in alphas:
             at_alpha = problem.with_alpha(alpha)
             if self.gain is not None:
                 gap = self.gain.gap(self.tol * scale, loss, scale)
-                over.method = self._method(gap / scale)
-            solved, network = over.solve(alpha, watch)
+                method = self._method(gap / scale)
+            solved, network = over.solve(alpha, method, watch)
             network = with_few_units(at_alpha, network)
             slack, bound = _DUST * solved.tolerance, solved.lower_bound
             network = without_dust(at_alpha, network, slack, bound)
@@ -315,7 +316,7 @@ class FixedPatterns:
         return judged(problem, network, self.seed, N=N)[0]
 
 
-@dataclass
+@dataclass(frozen=True)
 class _Listed:
     """A programme over patterns that are all at hand; see ``GeneratedCells``.
 
@@ -325,13 +326,10 @@ class _Listed:
         The programme, at whatever alpha.
     network_of : callable
         Recovers the network of its blocks.
-    method : Method
-        What solves it.
     """
 
     programme: GroupLasso
     network_of: object
-    method: Method
 
     @property
     def n_units(self):
@@ -342,7 +340,7 @@ class _Listed:
         """Return the largest price; see ``least_price_of_constant``."""
         return self.programme.priced(N)
 
-    def solve(self, alpha, watch=None):
+    def solve(self, alpha, method, watch=None):
         """Return the solution at a strength, and its network."""
         follow = None
         if watch is not None:
@@ -350,5 +348,5 @@ class _Listed:
             def follow(record, blocks):
                 return watch(record, lambda: self.network_of(blocks))
 
-        solved = self.method.solve(self.programme.at(alpha), follow)
+        solved = method.solve(self.programme.at(alpha), follow)
         return solved, self.network_of(solved.blocks)

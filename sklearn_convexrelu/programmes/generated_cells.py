@@ -45,14 +45,12 @@ class GeneratedCells:
     ----------
     problem : Problem
         What is minimised; exact pricing serves its sub-networks.
-    method : Method
-        What solves programmes over some cells.
     seed : int
         Seed of searches, which find more cells than exact pricing returns.
     """
 
-    def __init__(self, problem, method, seed):
-        self.problem, self.method = problem, method
+    def __init__(self, problem, seed):
+        self.problem = problem
         self.pricer, self.rng = pricer_of(problem), np.random.default_rng(seed)
         self.cells = None
 
@@ -70,13 +68,15 @@ class GeneratedCells:
         """Return candidates at a dual point, and what no price exceeds."""
         return self.pricer.price(N, known, self.rng, FIRST)
 
-    def solve(self, alpha, watch=None):
+    def solve(self, alpha, method, watch=None):
         """Solve at a penalty strength.
 
         Parameters
         ----------
         alpha : float
             Penalty strength.
+        method : Method
+            What solves programmes over some cells.
         watch : callable, default=None
             Called with each record of the history and a function of nothing, which
             returns the network that it is of; the run stops where it returns true.
@@ -88,7 +88,7 @@ class GeneratedCells:
         network : TreeNetwork
             The best network.
         """
-        return _Run(self, self.problem.with_alpha(alpha), watch).run()
+        return _Run(self, self.problem.with_alpha(alpha), method, watch).run()
 
     def take_in(self, candidates, alpha):
         """Add the cells of candidates worth more than alpha; return whether any."""
@@ -116,10 +116,10 @@ class GeneratedCells:
 class _Run:
     """Column generation at one alpha, over cells that are kept for the next."""
 
-    def __init__(self, generated, problem, watch):
+    def __init__(self, generated, problem, method, watch):
         self.generated, self.problem, self.watch = generated, problem, watch
-        self.scale = problem.loss_scale()
-        self.tolerance = generated.method.tol * self.scale
+        self.method, self.scale = method, problem.loss_scale()
+        self.tolerance = method.tol * self.scale
         self.started, self.history, self.n_iter = time.perf_counter(), [], 0
         self.objective, self.bound = np.inf, -np.inf
         self.stopped = False
@@ -160,7 +160,7 @@ class _Run:
         generated, problem = self.generated, self.problem
         cells = generated.cells.with_outputs()
         tol = _LOOSE * 0.1**n_idle * max(self.gap, self.tolerance) / self.scale
-        method = replace(generated.method, tol=max(tol, _TIGHTEST))
+        method = replace(self.method, tol=max(tol, _TIGHTEST))
         programme = GroupLasso.trees(problem, cells, gated=False)
         recover = partial(tree_network, cells=cells, shape=problem.shape)
         solved = method.solve(programme, self.followed(programme, recover))

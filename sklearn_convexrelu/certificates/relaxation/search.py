@@ -156,12 +156,15 @@ def semidefinite_bound(
     # What overflows bounds nothing: such a price is infinite, and never kept.
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
         best, started = None, time.perf_counter()
-        *first, last = _compositions(problem)
-        for kind in (*first, last):
-            deadline = started + time_limit * (1.0 if kind is last else _FIRST_SHARE)
+        kinds = _compositions(problem)
+        for kind in kinds:
+            share, most = 1.0, max_regions
+            if kind is not kinds[-1]:
+                share, most = _FIRST_SHARE, 1
+            deadline = started + share * time_limit
             search = _Search(problem, kind(problem), n_neighbors, deadline, target)
             if search.rows.rank > 0 and search.best.lower_bound < target:
-                search.run(network, max_regions if kind is last else 1, max_iter)
+                search.run(network, most, max_iter)
             best = _better(best, search.best)
             if best.lower_bound >= target or time.perf_counter() > started + time_limit:
                 break
