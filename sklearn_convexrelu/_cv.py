@@ -127,7 +127,7 @@ class _CrossValidated:
                 max_subtasks=len(folds) + 1,
                 sequential_subtasks=False,
             ).begin()
-            solver, problem, alpha_max = self._stated(data, solver)
+            training, alpha_max = self._stated(data, solver)
             grid, n_asked = self._grid()
             unit = alpha_max if self.relative_alpha or self.alphas is None else 1.0
             alphas = absolute(grid, unit)
@@ -150,8 +150,7 @@ class _CrossValidated:
             refit = task.subtask("refit", task_id=len(folds), max_subtasks=None)
             self._train(
                 data,
-                solver,
-                problem,
+                training,
                 alpha_max,
                 refit.begin(),
                 deadline,

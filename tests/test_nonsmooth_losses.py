@@ -199,10 +199,10 @@ def test_largest_alpha_is_least_over_subgradients(loss, fit_intercept):
     patterns = enumerate_patterns(stated.X)[0]
     expected = least_price_by_cvxpy(stated, patterns)
     shared = constant_dual_point(stated)
-    solver = FixedPatterns("exact")
-    found = solver.largest_alpha(stated)
+    fit = FixedPatterns("exact").over(stated)
+    found = fit.largest_alpha()
     assert_allclose(found, expected, rtol=2e-3)
-    plain = solver.programme(stated)[0].priced(shared)[0]
+    plain = fit.listed.programme.priced(shared)[0]
     assert plain >= found * (1 - 1e-12)
     kind = ConvexReLUClassifier if isinstance(loss, Hinge) else ConvexReLURegressor
     params = {"fit_intercept": fit_intercept, "hidden_bias": False, "random_state": 0}

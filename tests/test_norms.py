@@ -13,7 +13,7 @@ from sklearn_convexrelu.model.neurons import NeuronShape
 from sklearn_convexrelu.model.norms import EUCLIDEAN, ONE_NORM, Norm, column_norms
 from sklearn_convexrelu.pricing.kernels import Prices
 from sklearn_convexrelu.programmes.fixed_patterns import FixedPatterns
-from sklearn_convexrelu.training import train
+from sklearn_convexrelu.training import Training, train
 
 
 class Weighted(Norm):
@@ -100,8 +100,8 @@ def test_a_weighted_norm_is_another_scale_of_the_inputs():
     X, y = bumps(150, 3)
     sizes = np.array([1.0, 3.0, 0.5, 1.0])
     norm = Weighted(sizes)
-    found = train(stated_with(norm, X, y, 0.05), AdaptiveSolver())
-    scaled = train(problem(X / sizes[:3], y, alpha=0.05), AdaptiveSolver())
+    found = train(Training.of(stated_with(norm, X, y, 0.05), AdaptiveSolver()))
+    scaled = train(Training.of(problem(X / sizes[:3], y, alpha=0.05), AdaptiveSolver()))
     assert found.status.name == "CONVERGED"
     gap = found.certificate.objective - scaled.certificate.objective
     assert abs(gap) <= found.tolerance
@@ -128,4 +128,4 @@ def test_programmes_over_patterns_refuse_other_norms():
     X, y = bumps(40, 3)
     stated = stated_with(NORMS["weighted"], X, y, 0.1)
     with pytest.raises(ValueError, match="2-norm or the 1-norm"):
-        train(stated, FixedPatterns("random"))
+        train(Training.of(stated, FixedPatterns("random")))

@@ -7,6 +7,7 @@ convex problem: this module searches locally from many starts; ``exact.py`` solv
 outright for data of rank three or less.
 """
 
+from copy import copy
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -158,6 +159,21 @@ class Pricer:
         if exact:
             own = self.rows, n_outputs, norm, monotone
             self._exact = exact_pricing_of_neurons(*own)
+
+    def until(self, deadline):
+        """Return the same pricer, whose passes over the rows end at a Deadline."""
+        pricer = copy(self)
+        pricer.rows, pricer.rough = (
+            self.rows.until(deadline),
+            self.rough.until(deadline),
+        )
+        return pricer
+
+    def searching(self):
+        """Return the same pricer, which never proves a price."""
+        pricer = copy(self)
+        pricer._exact = None
+        return pricer
 
     def _geometry(self):
         """Return the geometry of the rows; only the 2-norm is one of any axes."""

@@ -9,6 +9,7 @@ Gaussian ones, perturbed copies of those known, copies with a leaf exchanged for
 another, gradients at random patterns, and the neurons of the two-layer search.
 """
 
+from copy import copy
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -144,6 +145,22 @@ class TreePricer:
         self.rough = self.neurons.rough
         self.squares = self.geometry.squares.astype(self.precision)
         self.few, self.factors = self._alike()
+
+    def until(self, deadline):
+        """Return the same pricer, whose passes over the rows end at a Deadline."""
+        pricer = copy(self)
+        pricer.neurons, pricer.few = (
+            self.neurons.until(deadline),
+            self.few.until(deadline),
+        )
+        pricer.rows, pricer.rough = pricer.neurons.rows, pricer.neurons.rough
+        return pricer
+
+    def searching(self):
+        """Return the same pricer, which never proves a price."""
+        pricer = copy(self)
+        pricer._exact = None
+        return pricer
 
     def _alike(self):
         """Return a sample of the rows, and factors that make them of alike length."""
