@@ -84,8 +84,7 @@ TRIED = {
     ),
     "jobs": (
         "HistGB",
-        ["bends of full weight", "15 bends of full weight", "a column a level"]
-        + ["words in pairs", "three layers"],
+        ["bends of full weight", "15 bends of full weight", "words in pairs"],
     ),
     "penbased": (
         "RealMLP-TD",

@@ -43,12 +43,14 @@ RECIPES = {
     "bends": ("l2", {}, {}),
     DEFAULT: ("l1", {}, {}),
     "bends of full weight, l1": ("l1", {}, {WEIGHT: 1.0}),
+    "tails as they are, l1": ("l1", {"tail": None}, {}),
     "three layers": ("l1", {}, {"model__subnetwork_widths": (3,)}),
 }
 # Of these the one of the best mean score over its folds, by
 # max(models, key=lambda m: np.nanmax(m[-1].cv_results_["mean_test_score"])).
 CHOICES = {
     "either norm, by CV": ("bends", DEFAULT),
+    "either tail, by CV": (DEFAULT, "tails as they are, l1"),
     "either depth, by CV": (DEFAULT, "three layers"),
 }
 CACHE = RESULTS / "preparation.jsonl"
@@ -244,7 +246,7 @@ def losses(done):
 
 
 LEGEND = f"""{ROWS} rows to train (at most seven tenths), at most 5000 to test, one
-split. Ratios to "{PLAIN}" are geometric means. Recipes from "three layers" on are the
+split. Ratios to "{PLAIN}" are geometric means. Recipes from "tails" on are the
 default one but for what they are called. "By CV" fits both and takes the one of the
 better mean score over the folds. "{TWICE}" trains on the columns of more than the mean
 importance. Bags, means of networks of four fifths of the rows, the convex programme
