@@ -8,6 +8,7 @@ Alpha is chosen inside, by paths of three folds.
 import json
 import time
 import warnings
+from dataclasses import replace
 
 import numpy as np
 from scipy.stats import gmean
@@ -18,7 +19,7 @@ from sklearn.feature_selection import SelectFromModel
 from sklearn.linear_model import Lasso
 from sklearn.pipeline import Pipeline
 
-from benchmarks.datasets import CLASSES, available
+from benchmarks.datasets import CLASSES, FRESH, REAL, DataSet, available
 from benchmarks.report import RESULTS, markdown, parse, publish
 from benchmarks.tabular import divide, measured
 from sklearn_convexrelu import (
@@ -117,13 +118,18 @@ AROUND = {
     "calibrated, sigmoid": (calibrated("sigmoid"), (True,)),
     "calibrated, temperature": (calibrated("temperature"), (True,)),
 }
+# Tables with words of many levels, put back where they are left out elsewhere, and the
+# levels from which on words have means of the target in place of a column a level.
+MANY_LEVELS = {"sacramento": 30, "telephones": 30, "gapminder": 30, "auto": 30}
+MANY_LEVELS |= {"houses": 10, "mammals": 10}
 TWICE = "l1 twice"
 NAMES = [*RECIPES, *CHOICES, TWICE, *AROUND]
 
 
-def recipe(name, classify):
+def recipe(name, classify, **more):
     """Return an unfitted pipeline."""
     norm, arguments, settings = RECIPES[name]
+    arguments = arguments | more
     params = QUICK_PATHS | {"norm": norm}
     if classify:
         network = ConvexReLUClassifierCV(scoring="neg_log_loss", **params)
@@ -138,6 +144,32 @@ def twice(classify):
     select = SelectFromModel(clone(pipeline[-1]), threshold="mean")
     pipeline.steps.insert(1, ("select", select))
     return pipeline
+
+
+def words(names):
+    """Return a table: words of many levels as means of the target, or as levels."""
+    rows = []
+    for name in names:
+        loader = (REAL | CLASSES | FRESH)[name]
+        X, y = (replace(loader, drop="") if MANY_LEVELS[name] == 30 else loader)()
+        data, row = DataSet(name, X, y), {"data": name}
+        for kind, most in (("means", MANY_LEVELS[name]), ("levels", 1000)):
+            training, beside = divided(data)
+            model = recipe(DEFAULT, beside[-1], max_levels=most)
+            fitted, result = fit(model, training, beside)
+            row[kind] = f"{result['loss']:.4f}"
+            row[f"{kind}, CV"] = f"{_best_score(fitted):.4f}"
+            row[f"{kind}, CPU s"] = float(result["cpu"])
+        rows.append(row)
+    return markdown(rows)
+
+
+def divided(data):
+    """Return rows to train, and others with whether the target is classes."""
+    classify = data.name in CLASSES
+    train, test = divide(data.y, ROWS, 0, classify)
+    training = data.X.iloc[train].reset_index(drop=True), data.y[train]
+    return training, (data.X.iloc[test], data.y[test], classify)
 
 
 def around_chosen(fitted, make, classify):
@@ -157,22 +189,19 @@ def around_chosen(fitted, make, classify):
 
 def measure(data):
     """Return a result a recipe: loss, error and CPU seconds, of all that it takes."""
-    classify = data.name in CLASSES
-    train, test = divide(data.y, ROWS, 0, classify)
-    X, y = data.X.iloc[train].reset_index(drop=True), data.y[train]
-    beside = data.X.iloc[test], data.y[test], classify
-    fitted, results = {}, {}
+    training, beside = divided(data)
+    classify, fitted, results = beside[-1], {}, {}
     for name in RECIPES:
-        fitted[name], results[name] = fit(recipe(name, classify), (X, y), beside)
+        fitted[name], results[name] = fit(recipe(name, classify), training, beside)
     for name, models in CHOICES.items():
         chosen = max(models, key=lambda m: _best_score(fitted[m]))
         cpu = sum(results[m]["cpu"] for m in models)
         results[name] = results[chosen] | {"cpu": cpu}
-    results[TWICE] = fit(twice(classify), (X, y), beside)[1]
+    results[TWICE] = fit(twice(classify), training, beside)[1]
     for name, (make, kinds) in AROUND.items():
         if classify in kinds:
             model = around_chosen(fitted[DEFAULT], make, classify)
-            results[name] = fit(model, (X, y), beside)[1]
+            results[name] = fit(model, training, beside)[1]
             results[name]["cpu"] += results[DEFAULT]["cpu"]
     return results
 
@@ -193,9 +222,15 @@ def fit(model, training, beside):
 
 def main():
     """Measure the tables and print, or publish, what comes."""
-    resume = {"action": "store_true", "help": "keep the tables of the last run"}
-    cached = {"action": "store_true", "help": "publish these and run nothing"}
-    options = parse(__doc__, TABLES, TABLES[:2], resume=resume, cached=cached)
+    flags = {
+        "resume": {"action": "store_true", "help": "keep the tables of the last run"},
+        "cached": {"action": "store_true", "help": "publish these and run nothing"},
+        "words": {"action": "store_true", "help": "words of many levels, and no more"},
+    }
+    options = parse(__doc__, TABLES, TABLES[:2], **flags)
+    if options.words:
+        print(words(MANY_LEVELS))
+        return
     keep = options.resume or options.cached
     done = dict(map(json.loads, CACHE.open())) if keep and CACHE.exists() else {}
     left = [n for n in options.names if n not in done and not options.cached]
