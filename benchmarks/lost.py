@@ -6,6 +6,7 @@ here says why a table is lost, and no default follows from it.
 """
 
 import json
+from dataclasses import replace
 from itertools import combinations
 
 import numpy as np
@@ -13,13 +14,11 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, PolynomialFeatures
 
 from benchmarks.datasets import CLASSES, available
-from benchmarks.preparation import fit
+from benchmarks.preparation import ROWS, divided, fit
 from benchmarks.report import RESULTS, markdown, parse, publish
 from benchmarks.rivals import RIVALS, pipeline
-from benchmarks.tabular import divide
 from sklearn_convexrelu import make_table_pipeline
 
-ROWS = 1000
 CACHE = RESULTS / "lost.jsonl"
 
 
@@ -149,17 +148,14 @@ def compared(data, known):
     runs = [(name, []) for name in ["as it comes", *tried, rival]]
     runs += [(name, less) for name in ("as it comes", rival) if less]
     classify, done = data.name in CLASSES, {(r["data"], r["recipe"]) for r in known}
-    train, test = divide(data.y, ROWS, 0, classify)
     for name, less in runs:
-        X = data.X.drop(columns=less)
-        training = X.iloc[train].reset_index(drop=True), data.y[train]
-        beside = X.iloc[test], data.y[test], classify
+        training, beside = divided(replace(data, X=data.X.drop(columns=less)))
         label = f"{name}, without {', '.join(less)}" if less else name
         if (data.name, label) not in done:
             if name in RIVALS:
                 model = pipeline(name, training[0], classify)
             else:
-                model = VARIANTS[name](classify, X.columns)
+                model = VARIANTS[name](classify, training[0].columns)
             scores = fit(model, training, beside)[1]
             yield {"data": data.name, "recipe": label, **scores}
 
