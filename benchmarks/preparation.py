@@ -31,7 +31,7 @@ from sklearn_convexrelu import (
 )
 
 TABLES = ["insurance", "banana", "page blocks", "gems", "friedman1, no noise"]
-TABLES += ["phoneme", "mammals", "telephones"]
+TABLES += ["phoneme"]
 ROWS = 1000
 QUICK_PATHS = {"cv": 3, "n_alphas": 15, "tol": 1e-2, "random_state": 0}
 PLAIN, DEFAULT = "standardised", "bends, l1 (default)"
