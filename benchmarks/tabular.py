@@ -277,8 +277,9 @@ def _behind(results, names, models):
             shown = f"{by:.3f}" if classify else f"{by / errors[best]:.0%}"
             parts.append(f"{name} ({best}, by {shown})")
     return (
-        "Ours is behind the best by more than 0.005 in accuracy or 2% of RMSE on: "
-        f"{', '.join(parts) or 'none'}."
+        "Where not to use it: ours is behind the best by more than 0.005 in accuracy "
+        f"or 2% of RMSE on: {', '.join(parts) or 'none'}. `python -m benchmarks.lost` "
+        "tries why."
     )
 
 
