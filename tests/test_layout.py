@@ -60,6 +60,7 @@ ORDER = [
     "certificates.relaxation.composition",
     "certificates.relaxation.proof",
     "certificates.relaxation.descent",
+    "certificates.relaxation.untied",
     "certificates.relaxation.search",
     "certificates.relaxation.one_norm",
     "model.solution",
