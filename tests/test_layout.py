@@ -46,6 +46,7 @@ ORDER = [
     "pricing.arcs",
     "pricing.polish",
     "pricing.kernels",
+    "pricing.unseen",
     "pricing.ascent",
     "pricing.sided",
     "pricing.rays",

@@ -52,6 +52,7 @@ from sklearn_convexrelu.pricing.search import (
     WIDE,
 )
 from sklearn_convexrelu.pricing.subnetworks import exact_pricing_of, pricer_of
+from sklearn_convexrelu.pricing.unseen import chance_of_unseen
 
 __all__ = ["AdaptiveSolver"]
 
@@ -239,6 +240,7 @@ class AdaptiveSolver:
             price=0.0,
             price_bound=0.0 if exact else np.inf,
             proven_lower_bound=objective if exact else 0.0,
+            unseen_chance=0.0 if exact else 1.0,
         )
         return network, certificate, None
 
@@ -505,8 +507,15 @@ class _Run:
     def price_and_certify(self, effort, enough=None):
         """Price the network (step 1) and certify it (step 2); record both."""
         candidates, bound, N = self.price(effort, enough)
+        if self.priced is not None and self.priced[0] is self.point:
+            candidates = candidates.started(candidates.joined_starts(self.priced[1]))
         certificate = certificate_at(
-            self.problem, self.point.objective, N, candidates.best, bound
+            self.problem,
+            self.point.objective,
+            N,
+            candidates.best,
+            bound,
+            chance=chance_of_unseen(candidates.starts, self.steps.pricer.signature),
         )
         self.priced = self.point, candidates, certificate
         self.record(certificate)

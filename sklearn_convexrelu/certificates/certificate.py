@@ -34,6 +34,13 @@ __all__ = [
     "rounding_of_prices",
 ]
 
+# Of the largest price: what a search many times as hard found more, over the chance of
+# an unseen maximum. At 49 dual points of 21 tables (12 to 1236 rows, 4 to 20 columns,
+# tolerances of 1e-4 to 1e-2) that was .022 in the mean. It was at most the estimate at
+# 77% of them and at most three times as much at 98%, whatever the chance, from .001 to
+# .9. How high the maxima stand that were hit once told nothing more: a network holds
+# down those that its searches saw, and the others are as high as they happen to be.
+_HIGHER = 0.022
 _MOST_INPUTS = 2048  # whose second moments are held, and have eigenvalues in seconds
 
 
@@ -68,6 +75,15 @@ class Certificate:
         kind "restricted" for the models that it speaks of.
     over_all : Certificate or None
         Beside a "restricted" one of a ReLU network, that over all networks.
+    unseen_chance : float
+        Of kind "priced": estimated chance that one more independent start of the search
+        ends in a maximum that none of its starts has ended in (Good 1953). One where a
+        search made none; zero where the gap is a proof.
+    resolution : float
+        Of kind "priced": by how much a search many times as hard is expected to lower
+        ``lower_bound``, which follows from the chance: of sub-networks beyond what is
+        taken off that already. A gap is to be believed up to this, not below. Zero
+        where it is a proof.
     """
 
     kind: str
@@ -77,6 +93,8 @@ class Certificate:
     price_bound: float
     proven_lower_bound: float
     over_all: "Certificate | None" = None
+    unseen_chance: float = 0.0
+    resolution: float = 0.0
 
     @property
     def gap(self):
@@ -101,7 +119,7 @@ def dual_point(problem, F, overwrites=False):
     return problem.balanced(problem.gradient_at(F, overwrites))
 
 
-def certify(problem, network, price, exact_bound=None, known_bound=np.inf):
+def certify(problem, network, price, exact_bound=None, known_bound=np.inf, chance=1.0):
     """Return the Certificate of ``network``, given the price of its dual point.
 
     Parameters
@@ -118,6 +136,8 @@ def certify(problem, network, price, exact_bound=None, known_bound=np.inf):
         certificate's kind "exact"; without it the kind is "priced".
     known_bound : float, default=inf
         A rigorous bound on the price that is known already.
+    chance : float, default=1.0
+        That one more start of the search finds what it has not seen.
 
     Returns
     -------
@@ -128,10 +148,12 @@ def certify(problem, network, price, exact_bound=None, known_bound=np.inf):
     F = network.forward(problem.rows)
     objective = problem.objective(network, F)
     N = dual_point(problem, F, overwrites=True)
-    return certify_at(problem, objective, N, price, exact_bound, known_bound)
+    return certify_at(problem, objective, N, price, exact_bound, known_bound, chance)
 
 
-def certify_at(problem, objective, N, price, exact_bound=None, known_bound=np.inf):
+def certify_at(
+    problem, objective, N, price, exact_bound=None, known_bound=np.inf, chance=1.0
+):
     """Return the Certificate of an objective, given the price of a dual point N.
 
     Every dual point bounds every network. Whatever the kind, the price is bounded
@@ -140,11 +162,15 @@ def certify_at(problem, objective, N, price, exact_bound=None, known_bound=np.in
     """
     if exact_bound is None:
         known_bound = max(price, min(known_bound, price_bound(problem, N)))
-    certificate = certificate_at(problem, objective, N, price, exact_bound, known_bound)
+    certificate = certificate_at(
+        problem, objective, N, price, exact_bound, known_bound, chance
+    )
     return less_missed(problem, certificate)
 
 
-def certificate_at(problem, objective, N, price, exact_bound=None, known_bound=np.inf):
+def certificate_at(
+    problem, objective, N, price, exact_bound=None, known_bound=np.inf, chance=1.0
+):
     """Return the Certificate of an objective at the dual point N.
 
     The other parameters are those of ``certify``; nothing else is looked at.
@@ -153,7 +179,7 @@ def certificate_at(problem, objective, N, price, exact_bound=None, known_bound=n
     bound, proven = exact_bound if exact else known_bound, -np.inf
     if np.isfinite(bound):
         proven = lower_bound(problem, N, bound)
-    return Certificate(
+    certificate = Certificate(
         kind="exact" if exact else "priced",
         objective=objective,
         lower_bound=proven if exact else lower_bound(problem, N, price),
@@ -161,6 +187,14 @@ def certificate_at(problem, objective, N, price, exact_bound=None, known_bound=n
         price_bound=bound,
         proven_lower_bound=proven,
     )
+    return certificate if exact else with_chance(problem, N, certificate, chance)
+
+
+def with_chance(problem, N, certificate, chance):
+    """Return a "priced" certificate with the chance that a price was not seen."""
+    more = lower_bound(problem, N, certificate.price * (1.0 + _HIGHER * chance))
+    resolution = float(max(certificate.lower_bound - more, 0.0))
+    return replace(certificate, unseen_chance=chance, resolution=resolution)
 
 
 def beyond_rounding(problem, N, price):
@@ -203,8 +237,14 @@ def less_missed(problem, certificate):
     """Return a certificate less what searches of sub-networks are known to miss."""
     if certificate.kind != "priced" or not problem.shape.is_tree:
         return certificate
-    lower = certificate.lower_bound - missed(problem)
-    return replace(certificate, lower_bound=max(lower, certificate.proven_lower_bound))
+    known = missed(problem)
+    return replace(
+        certificate,
+        lower_bound=max(
+            certificate.lower_bound - known, certificate.proven_lower_bound
+        ),
+        resolution=max(certificate.resolution - known, 0.0),
+    )
 
 
 def no_bound(N):
