@@ -399,8 +399,8 @@ def _certificate(problem, scaled, solved, units, known_bound):
         totals = totals_of(scaled, N, solved.directions)
         price = float(np.linalg.norm(totals, axis=1).max(initial=0.0))
         known = known_bound(N)
-    own, chance = objective / units.objective, solved.certificate.unseen_chance
-    certificate = certify_at(scaled, own, N, price, bound, known, chance)
+    own, like = objective / units.objective, solved.certificate
+    certificate = certify_at(scaled, own, N, price, bound, known, like)
     return units.certificate(certificate, objective)
 
 

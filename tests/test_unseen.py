@@ -7,7 +7,12 @@ from problems import diabetes, problem
 from sklearn.exceptions import ConvergenceWarning
 
 from sklearn_convexrelu import ConvexReLUClassifier, ConvexReLURegressor
-from sklearn_convexrelu.certificates.certificate import certificate_at, lower_bound
+from sklearn_convexrelu.certificates.certificate import (
+    certificate_at,
+    certify_at,
+    lower_bound,
+    with_chance,
+)
 from sklearn_convexrelu.model.solution import Status
 from sklearn_convexrelu.model.subnetworks import TreeShape
 from sklearn_convexrelu.pricing.kernels import BATCH, Candidates
@@ -89,12 +94,15 @@ def test_resolution_is_what_a_larger_price_would_cost():
     X, y = noise(60, 3)
     stated = problem(X, y, alpha=0.05)
     N = stated.balanced(stated.gradient_at(np.zeros((60, 1)) + y.mean()))
-    own = certificate_at(stated, 1.0, N, 0.2, chance=0.5)
+    own = with_chance(stated, N, certificate_at(stated, 1.0, N, 0.2), 0.5)
     assert own.unseen_chance == 0.5
     more = lower_bound(stated, N, 0.2) - lower_bound(stated, N, 0.2 * 1.011)
     assert_allclose(own.resolution, more, rtol=1e-9)
-    assert certificate_at(stated, 1.0, N, 0.2).unseen_chance == 1.0  # nothing known
+    assert certify_at(stated, 1.0, N, 0.2).unseen_chance == 1.0  # nothing known
+    fine = with_chance(stated, N, certificate_at(stated, 1.0, N, 0.2), 0.5, True)
+    assert 0.0 < fine.resolution < 0.1 * own.resolution
     exact = certificate_at(stated, 1.0, N, 0.2, exact_bound=0.2)
+    assert with_chance(stated, N, exact, 0.5) == exact
     assert exact.unseen_chance == exact.resolution == 0.0
 
 

@@ -29,6 +29,7 @@ from sklearn_convexrelu.certificates.certificate import (
     missed,
     no_bound,
     rounding_of_prices,
+    with_chance,
 )
 from sklearn_convexrelu.certificates.kinks import (
     constant_dual_point,
@@ -510,12 +511,7 @@ class _Run:
         if self.priced is not None and self.priced[0] is self.point:
             candidates = candidates.started(candidates.joined_starts(self.priced[1]))
         certificate = certificate_at(
-            self.problem,
-            self.point.objective,
-            N,
-            candidates.best,
-            bound,
-            chance=chance_of_unseen(candidates.starts, self.steps.pricer.signature),
+            self.problem, self.point.objective, N, candidates.best, bound
         )
         self.priced = self.point, candidates, certificate
         self.record(certificate)
@@ -564,8 +560,12 @@ class _Run:
             replace(self.look, is_last=self.is_last, is_capped=self.steps.is_capped)
         )
 
-    def solution(self, candidates, certificate, status):
-        """Return what the run has reached."""
+    def solution(self, candidates, certificate, status, is_fine=False):
+        """Return what the run has reached; say what its search may not have seen."""
+        if certificate.kind == "priced":
+            N = self.priced[0].dual_point(self.problem)
+            chance = chance_of_unseen(candidates.starts, self.steps.pricer.signature)
+            certificate = with_chance(self.problem, N, certificate, chance, is_fine)
         return Solution(
             network=self.point.network,
             certificate=certificate,
