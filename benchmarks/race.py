@@ -20,7 +20,7 @@ from benchmarks.report import figure, markdown, parse, quietly
 from sklearn_convexrelu.adaptive.loop import AdaptiveSolver
 from sklearn_convexrelu.data.statement import state_problem
 from sklearn_convexrelu.model.losses import SquaredError
-from sklearn_convexrelu.training import largest_alpha, train
+from sklearn_convexrelu.training import Training, largest_alpha, train
 
 CASES = {
     "diabetes": (0.1, 0.03),
@@ -125,7 +125,7 @@ def ours(X, y, alpha, seed, seconds):
         return clock.judge([hidden[:-1], output], [hidden[-1], network.intercept])
 
     solver = AdaptiveSolver(tol=TOL, seed=seed)
-    train(stated(X, y).with_alpha(alpha), solver, callback=watch)
+    train(Training.of(stated(X, y).with_alpha(alpha), solver), callback=watch)
     return clock.trace
 
 

@@ -49,7 +49,7 @@ from sklearn_convexrelu.model.subnetworks import TreeNetwork, TreeShape
 from sklearn_convexrelu.programmes.fixed_patterns import FixedPatterns
 from sklearn_convexrelu.programmes.group_lasso import refuse_nested
 from sklearn_convexrelu.programmes.low_rank import LowRank
-from sklearn_convexrelu.training import follow, largest_alpha, train, warn
+from sklearn_convexrelu.training import Training, follow, train, warn
 
 __all__ = ["BaseConvexReLU", "CheckedData", "absolute", "shares"]
 
@@ -149,12 +149,12 @@ class CheckedData:
         )
 
     def stated(self, solver, **options):
-        """Return the Problem, and the ``alpha_max_`` that belongs to it."""
-        stated = unfactored = self.problem(**options)
+        """Return the Training, and the ``alpha_max_`` that belongs to it."""
+        training = unfactored = Training.of(self.problem(**options), solver)
         if self.factors is not None:
             unfactored = replace(self, factors=None).problem(**options)
-        alpha_max = largest_alpha(unfactored, solver)
-        return stated, alpha_max or largest_alpha(stated, solver)
+            unfactored = training.restated(unfactored)
+        return training, unfactored.largest_alpha or training.largest_alpha
 
 
 # Attributes of networks with or without gates, and of low-rank training.
@@ -351,9 +351,9 @@ class BaseConvexReLU(
         with undone_on_failure(self), training_threads(self.n_jobs):
             solver = self._solver()
             data = self._data(X, y, sample_weight)
-            solver, *stated = self._stated(data, solver)
+            stated = self._stated(data, solver)
             start = self._start(data)
-            self._train(data, solver, *stated, task, deadline, start=start)
+            self._train(data, *stated, task, deadline, start=start)
             with kept_on_interrupt(self):
                 self._settle_at(home)
                 self._warn_of_constant()
@@ -402,18 +402,19 @@ class BaseConvexReLU(
         )
 
     def _stated(self, data, solver):
-        """Return the solver, the Problem of the data and its ``alpha_max_``."""
+        """Return the Training of the data and its ``alpha_max_``."""
         if data.scales is not None:
             solver = solver.on_standardised(data.scales)
-        stated = data.stated(solver, **self._statement())
+        training, alpha_max = data.stated(solver, **self._statement())
         if solver.proves:  # once, not in every fold
-            self._warn_of_scales(stated[0].rows)
-            self._warn_of_shapes(stated[0].shape)
-            if stated[0].shape.monotone is not None:
-                self._warn_of_offsets(stated[0].rows, "monotonic_cst", _FAR_SIDED)
+            rows, shape = training.problem.rows, training.problem.shape
+            self._warn_of_scales(rows)
+            self._warn_of_shapes(shape)
+            if shape.monotone is not None:
+                self._warn_of_offsets(rows, "monotonic_cst", _FAR_SIDED)
             elif not NORMS[self.norm].is_euclidean:
-                self._warn_of_offsets(stated[0].rows, f"norm={self.norm!r}", _FAR)
-        return solver, *stated
+                self._warn_of_offsets(rows, f"norm={self.norm!r}", _FAR)
+        return training, alpha_max
 
     def _warn_of_shapes(self, shape):
         """Warn of what two layers cannot be, where they are monotone.
@@ -547,8 +548,7 @@ class BaseConvexReLU(
     def _train(
         self,
         data,
-        solver,
-        problem,
+        training,
         alpha_max,
         task,
         deadline,
@@ -556,7 +556,7 @@ class BaseConvexReLU(
         alpha=None,
         start=None,
     ):
-        """Train on a problem at the absolute ``alpha``, by default the parameter's.
+        """Train at the absolute ``alpha``, by default the parameter's.
 
         ``start`` is a network of the features in training, or None.
         """
@@ -565,8 +565,8 @@ class BaseConvexReLU(
             alpha = float(absolute(self.alpha, unit))
         watcher = Watcher(self, data, task)
         solution = train(
-            problem.with_alpha(alpha),
-            solver,
+            training,
+            alpha,
             start=start,
             dtype=data.X.dtype,
             callback=watcher if self.verbose or task.context is not None else None,
@@ -603,16 +603,15 @@ class BaseConvexReLU(
         """
         solver = self._solver(proves=gain is None, gain=gain)
         data = self._data(X, y, sample_weight, whole)
-        solver, problem, alpha_max = self._stated(data, solver)
+        training, alpha_max = self._stated(data, solver)
         alphas = absolute(alphas, alpha_max if relative_alpha else 1.0)
-        scale = problem.loss_scale()
+        scale = training.problem.loss_scale()
         if gain is not None:
             gain.scale = scale
         callback = Printer(self.verbose) if self.verbose else None
         path = follow(
-            problem,
+            training,
             alphas,
-            solver,
             dtype=data.X.dtype,
             callback=callback,
             pruning=self.pruning,

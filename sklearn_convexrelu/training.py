@@ -8,7 +8,8 @@ that warns.
 
 import sys
 import warnings
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
@@ -19,12 +20,15 @@ from sklearn_convexrelu.certificates.kinks import constant_dual_point
 from sklearn_convexrelu.certificates.relaxation.one_norm import one_norm_bound
 from sklearn_convexrelu.certificates.relaxation.search import semidefinite_bound
 from sklearn_convexrelu.data.units import Units
+from sklearn_convexrelu.model.norms import refuse_unwritten
+from sklearn_convexrelu.model.problem import Problem
 from sklearn_convexrelu.model.pruning import prune
 from sklearn_convexrelu.model.solution import Solution, Status
 from sklearn_convexrelu.pricing.judged import judged
 from sklearn_convexrelu.pricing.subnetworks import exact_pricing_of, totals_of
 
 __all__ = [
+    "Training",
     "follow",
     "largest_alpha",
     "proven",
@@ -47,9 +51,94 @@ _RESOLVED = 1e-8
 _INTERNAL = ("sklearn.", "sklearn_convexrelu.", "joblib.")
 
 
-def train(
-    problem,
-    solver,
+@dataclass(frozen=True)
+class Training:
+    """A problem, and what its solver does with it in units of its own.
+
+    Strengths are asked for before a fit, and both want searches of the same rows, or
+    the same patterns: what is made of the rows is made once.
+
+    Attributes
+    ----------
+    problem : Problem
+        What is minimised, in the user's units, at whatever alpha.
+    solver : AdaptiveSolver, FixedPatterns or LowRank
+        A record with ``over``, ``on_inputs``, ``on_standardised``, ``gated`` and
+        ``tol``, as AdaptiveSolver has.
+    units : Units
+        Those of the solver.
+    fit : AdaptiveFit, PatternsFit or LowRankFit
+        The solver at the problem in these: an object with ``path``,
+        ``largest_alpha``, ``constant``, ``restated``, ``known_bound`` and
+        ``programme_on``, as AdaptiveFit has.
+    """
+
+    problem: Problem
+    solver: object
+    units: Units
+    fit: object
+
+    @classmethod
+    def of(cls, problem, solver):
+        """Return the training of a problem, in units of its data."""
+        units = Units.of(problem, solver.gated)
+        fit = units.solver(solver).over(units.scaled(problem))
+        return cls(problem, solver, units, fit)
+
+    def restated(self, problem):
+        """Return the training on the same rows with other weights."""
+        units = Units.of(problem, self.solver.gated)
+        fit = self.fit.restated(units.scaled(problem))
+        return Training(problem, self.solver, units, fit)
+
+    @cached_property
+    def largest_alpha(self):
+        """The least strength at which the network without neurons is best.
+
+        It is zero where it may be rounding: then features tell nothing about the
+        targets. Each solver has its own.
+        """
+        return self.fit.largest_alpha() * self.units.alpha
+
+
+def train(training, alpha=None, **options):
+    """Solve at a penalty strength; certify the network and warn.
+
+    Parameters
+    ----------
+    training : Training
+        The problem and its solver.
+    alpha : float, default=None
+        Penalty strength in the user's units, by default that of the problem.
+    **options : dict
+        Those of ``follow``.
+
+    Returns
+    -------
+    Solution
+        Network, certificate and history in the user's units.
+
+    Warns
+    -----
+    ConvergenceWarning
+        If the gap is above the tolerance; the network is the best one found.
+    """
+    problem = training.problem
+    alpha = problem.alpha if alpha is None else alpha
+    solution = next(follow(training, [alpha], **options))
+    if solution.status is not Status.CONVERGED:
+        advice = problem.advice(solution.network.forward(problem.rows))
+        warn(
+            f"Stopped with a duality gap of {solution.certificate.gap:.3e}, tolerance "
+            f"{solution.tolerance:.3e}: {solution.status.value}. The best network so "
+            "far is kept." + advice
+        )
+    return solution
+
+
+def follow(
+    training,
+    alphas,
     *,
     start=None,
     dtype=np.float64,
@@ -57,15 +146,17 @@ def train(
     pruning=False,
     deadline=None,
 ):
-    """Solve ``problem`` with ``solver``; certify the network and warn.
+    """Solve along a path of penalty strengths, each from the last network.
+
+    Nothing is warned of: ``warn_of_path`` does.
 
     Parameters
     ----------
-    problem : Problem
-        What is minimised, in the user's units.
-    solver : AdaptiveSolver, FixedPatterns or LowRank
-        A record with ``solve_path``, ``largest_alpha``, ``constant``, ``known_bound``,
-        ``on_inputs``, ``programme_on``, ``gated`` and ``tol``, as AdaptiveSolver has.
+    training : Training
+        The problem and its solver.
+    alphas : iterable of float
+        Penalty strengths in the user's units, best in decreasing order. Zero stands
+        for a problem whose ``largest_alpha`` is zero: a constant.
     start : Network, default=None
         Where to start.
     dtype : dtype, default=np.float64
@@ -78,57 +169,6 @@ def train(
     deadline : Deadline, default=None
         When the solver has to end.
 
-    Returns
-    -------
-    Solution
-        Network, certificate and history in the user's units.
-
-    Warns
-    -----
-    ConvergenceWarning
-        If the gap is above the tolerance; the network is the best one found.
-
-    Notes
-    -----
-    An alpha of zero stands for a problem whose ``largest_alpha`` is zero: a constant.
-    """
-    path = follow(
-        problem,
-        [problem.alpha],
-        solver,
-        start=start,
-        dtype=dtype,
-        callback=callback,
-        pruning=pruning,
-        deadline=deadline,
-    )
-    solution = next(path)
-    if solution.status is not Status.CONVERGED:
-        advice = problem.advice(solution.network.forward(problem.rows))
-        warn(
-            f"Stopped with a duality gap of {solution.certificate.gap:.3e}, tolerance "
-            f"{solution.tolerance:.3e}: {solution.status.value}. The best network so "
-            "far is kept." + advice
-        )
-    return solution
-
-
-def follow(
-    problem,
-    alphas,
-    solver,
-    *,
-    start=None,
-    dtype=np.float64,
-    callback=None,
-    pruning=False,
-    deadline=None,
-):
-    """Solve along a path of penalty strengths, each from the last network.
-
-    The parameters are those of ``train``, ``alphas`` an iterable of strengths in the
-    user's units, best in decreasing order. Nothing is warned of: ``warn_of_path`` does.
-
     Yields
     ------
     Solution
@@ -138,20 +178,19 @@ def follow(
     alphas = np.asarray(alphas, dtype=float)
     if not np.all(alphas >= 0.0):
         raise ValueError("The problem needs a penalty strength: problem.with_alpha(.).")
+    problem, units, fit = training.problem, training.units, training.fit
     if not alphas.all():
-        solution = _constant_solution(problem.with_alpha(0.0), solver, dtype)
+        solution = _constant_solution(training, dtype)
         yield from (solution for _ in alphas)
         return
-    units = Units.of(problem, solver.gated)
-    scaled, solver = units.scaled(problem), units.solver(solver)
-    path = solver.solve_path(
-        scaled.until(deadline),
+    scaled = fit.problem
+    path = fit.path(
         units.strengths(alphas),
         None if start is None else scaled.with_own_linear(units.shrink(start)),
         None if callback is None else units.translated(callback),
+        deadline,
     )
-    known_bound = solver.known_bound(scaled)
-
+    scaled = scaled.until(deadline)
     for alpha, solved in zip(alphas, path, strict=False):
         if pruning:
             solved = replace(solved, network=prune(solved.network, scaled.rows))
@@ -163,7 +202,7 @@ def follow(
                     own,
                     solved,
                     units,
-                    known_bound,
+                    fit.known_bound,
                     precision,
                 )
                 if precision == np.float64 or _holds(
@@ -307,6 +346,7 @@ def proven(problem, network, certificate, time_limit):
 
 def _proof(problem, network, certificate, time_limit):
     """Return a lower bound and what no price exceeds, from a relaxation."""
+    refuse_unwritten(problem.shape.norm, "Proofs")
     units = Units.of(problem)
     is_euclidean = problem.shape.norm.is_euclidean
     relaxation = semidefinite_bound if is_euclidean else one_norm_bound
@@ -354,15 +394,9 @@ def warn_of_path(statuses, what):
         )
 
 
-def largest_alpha(problem, solver=None):
-    """Return the least penalty strength at which the network without neurons is best.
-
-    It is zero where it may be rounding: then features tell nothing about the targets.
-    Each ``solver`` has its own, by default it is that of all networks.
-    """
-    solver = AdaptiveSolver() if solver is None else solver
-    units = Units.of(problem, solver.gated)
-    return units.solver(solver).largest_alpha(units.scaled(problem)) * units.alpha
+def largest_alpha(problem):
+    """Return the least penalty strength at which the best network has no neurons."""
+    return Training.of(problem, AdaptiveSolver()).largest_alpha
 
 
 def searched(problem, network):
@@ -404,13 +438,14 @@ def _certificate(problem, scaled, solved, units, known_bound):
     return units.certificate(certificate, objective)
 
 
-def _constant_solution(problem, solver, dtype):
+def _constant_solution(training, dtype):
     """Return the best constant, where no neuron could lower the loss at all.
 
     That says nothing of the constant itself, whose dual value shows whether it is best.
     """
-    status = Status.CONVERGED
-    network, certificate, low_rank = solver.constant(problem)
+    status, solver = Status.CONVERGED, training.solver
+    problem = training.problem.with_alpha(0.0)
+    network, certificate, low_rank = solver.over(problem).constant()
     tolerance = solver.tol * problem.loss_scale()
     N = constant_dual_point(problem)
     bound = -problem.conjugate(N)

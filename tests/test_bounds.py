@@ -36,7 +36,7 @@ from sklearn_convexrelu.model.losses import (
 from sklearn_convexrelu.model.subnetworks import TreeShape
 from sklearn_convexrelu.pricing.exact import exact_price
 from sklearn_convexrelu.pricing.kernels import Prices
-from sklearn_convexrelu.training import largest_alpha, train
+from sklearn_convexrelu.training import Training, largest_alpha, train
 
 # BOUNDS_SEEDS=84 makes 504 random problems of the default six.
 N_SEEDS = int(os.environ.get("BOUNDS_SEEDS", "1"))
@@ -83,7 +83,9 @@ def objective_of_optimum(stated):
     """Objective of a trained network: at least the optimum, and hardly more."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
-        return train(stated, AdaptiveSolver(tol=1e-7)).certificate.objective
+        return train(
+            Training.of(stated, AdaptiveSolver(tol=1e-7))
+        ).certificate.objective
 
 
 def check(stated, bound, objective):
@@ -258,7 +260,7 @@ def test_start_target_and_time_limit():
     stated = problem(*bumps(30, 4), alpha=0.05)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
-        network = train(stated, AdaptiveSolver(tol=1e-3)).network
+        network = train(Training.of(stated, AdaptiveSolver(tol=1e-3))).network
     objective = stated.objective(network)
     warm = semidefinite_bound(stated, network)
     assert 0.7 * objective < warm.lower_bound <= objective

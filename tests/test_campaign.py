@@ -139,7 +139,7 @@ def test_a_crash_is_a_violation_and_a_refusal_is_none(audit, monkeypatch):
     def crash(*args, **options):
         raise np.linalg.LinAlgError("SVD did not converge")
 
-    monkeypatch.setattr(AdaptiveSolver, "solve_path", crash)
+    monkeypatch.setattr(AdaptiveSolver, "over", crash)
     outcome = run(audit.case)
     assert [finding.kind for finding in outcome.findings] == ["crash"]
     with pytest.raises(ValueError) as refusal:

@@ -89,7 +89,7 @@ def test_a_run_of_many_rounds_looks_twice_at_the_same_network(monkeypatch):
         points.clear()
         monkeypatch.setattr(loop, "_MANY_ROUNDS", rounds)
         solver = loop.AdaptiveSolver(tol=1e-2)
-        (solution,) = solver.solve_path(stated, [stated.alpha])
+        (solution,) = solver.over(stated).path([stated.alpha])
         assert solution.status.name == "CONVERGED"
         last = points[-1][0]
         careful = [whole for point, effort, whole in points if point is last and effort]

@@ -13,7 +13,6 @@ from scipy.optimize import linprog
 from sklearn.base import clone
 from sklearn.datasets import make_friedman1
 from sklearn.feature_selection import RFE, SelectFromModel
-from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from sklearn_convexrelu import (
     ConvexReLUClassifier,
@@ -31,7 +30,7 @@ from sklearn_convexrelu.pricing.kernels import Prices
 from sklearn_convexrelu.pricing.rays import RayPricing
 from sklearn_convexrelu.pricing.search import HARD
 from sklearn_convexrelu.pricing.subnetworks import TreePricer, pricer_of, totals_of
-from sklearn_convexrelu.training import train
+from sklearn_convexrelu.training import Training, train
 
 
 def fit(X, y, alpha=0.1, kind=ConvexReLURegressor, **options):
@@ -140,9 +139,8 @@ def test_programmes_of_sub_networks_meet_cvxpy(gated, penalty):
         activation="gated_relu" if gated else "relu",
         tol=1e-6,
     )
-    programme = model._solver().programme(
-        model._checked(X, y, None).problem(**model._statement()).with_alpha(1.0)
-    )[0]
+    stated = model._checked(X, y, None).problem(**model._statement())
+    programme = model._solver().over(stated.with_alpha(1.0)).listed.programme
     A, masks = programme.problem.X, programme.masks
     V = [[cp.Variable(A.shape[1]) for _ in unit] for unit in masks]
     F = cp.Variable() + sum(
@@ -252,7 +250,7 @@ def test_two_features_are_certified_exactly():
 def test_a_search_comes_near_many_random_starts():
     X, y = make_friedman1(150, n_features=12, noise=1.0, random_state=0)
     P = stated((X - X.mean(axis=0)) / X.std(axis=0), y / y.std(), alpha=0.05)
-    solved = train(P, AdaptiveSolver(tol=1e-2))
+    solved = train(Training.of(P, AdaptiveSolver(tol=1e-2)))
     N = dual_point(P, solved.network.forward(P.rows))
     pricer, rng = pricer_of(P), np.random.default_rng(0)
     known = solved.network.directions()[0]
@@ -274,7 +272,7 @@ def test_no_price_exceeds_a_bound(n_outputs):
     X, y = bumps(60, 6)
     Y = np.column_stack([np.roll(y, k) for k in range(n_outputs)])
     P = stated(X, Y, 0.1)
-    network = train(P, AdaptiveSolver(tol=1e-2)).network
+    network = train(Training.of(P, AdaptiveSolver(tol=1e-2))).network
     rng = np.random.default_rng(0)
     for N in (dual_point(P, network.forward(P.rows)), rng.standard_normal(Y.shape)):
         prices = np.linalg.norm(Prices(P.rows, N).totals(units(7, rng)), axis=1)
@@ -289,7 +287,7 @@ def test_linear_bounds_stay_below_the_optimum_and_rise_with_regions(seed):
     alpha = 0.1 * fit(X, y, 0.1).alpha_max_
     best = optimum(X, y, alpha)
     P = stated(X, y, alpha)
-    network = train(P, AdaptiveSolver()).network
+    network = train(Training.of(P, AdaptiveSolver())).network
     bounds = [
         one_norm_bound(P, network, max_regions=k, time_limit=20.0) for k in (1, 12)
     ]
@@ -474,18 +472,6 @@ def test_gated_sub_networks_of_several_outputs_have_no_path_norm():
     options = {"patterns": "random", "activation": "gated_relu"}
     with pytest.raises(ValueError, match="spectral norm"):
         fit(X, np.c_[y, y**2], subnetwork_widths=(2,), **options)
-
-
-@parametrize_with_checks(
-    [
-        ConvexReLURegressor(0.1, norm="l1", tol=1e-2),
-        ConvexReLUClassifier(0.1, norm="l1", tol=1e-2),
-    ]
-)
-# One check weighs classes 10^7 to one.
-@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
-def test_scikit_learn(estimator, check):
-    check(estimator)
 
 
 def test_features_far_from_zero_are_named():

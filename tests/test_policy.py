@@ -135,13 +135,13 @@ def scripted_run(prices, monkeypatch, **options):
     stated, made = problem(X, y / y.std(), alpha=0.05), []
     pricer_of = loop.pricer_of
 
-    def scripted(problem, exact):
-        made.append(Scripted(pricer_of(problem, exact=exact), prices))
+    def scripted(problem):
+        made.append(Scripted(pricer_of(problem), prices))
         return made[-1]
 
     monkeypatch.setattr(loop, "pricer_of", scripted)
     solver = AdaptiveSolver(tol=1e-2, **options)
-    (solution,) = solver.solve_path(stated, [stated.alpha])
+    (solution,) = solver.over(stated).path([stated.alpha])
     return solution, made[-1].efforts
 
 
@@ -180,7 +180,7 @@ def test_a_callback_stops_the_run(monkeypatch):
         return "step" not in record
 
     solver = AdaptiveSolver(tol=1e-5)
-    (solution,) = solver.solve_path(stated, [stated.alpha], callback=callback)
+    (solution,) = solver.over(stated).path([stated.alpha], callback=callback)
     assert solution.status is Status.STOPPED and len(solution.history) == 1
     assert {record.get("step") for record in told} >= {"start", None}
     assert np.isfinite(solution.certificate.gap)

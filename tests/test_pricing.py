@@ -5,7 +5,12 @@ import pytest
 from numpy.testing import assert_allclose
 from reference import network_objective
 
-from sklearn_convexrelu import ConvexReLURegressor
+from sklearn_convexrelu import (
+    ConvexReLUClassifier,
+    ConvexReLURegressor,
+    convex_relu_path,
+)
+from sklearn_convexrelu.patterns.geometry import Geometry
 from sklearn_convexrelu.pricing.ascent import ascend
 from sklearn_convexrelu.pricing.exact import exact_price
 from sklearn_convexrelu.pricing.kernels import Candidates, Prices
@@ -139,3 +144,28 @@ def test_seeds_and_bounds_agree_far_from_zero(kind):
     # Priced bounds are estimates: to within the tolerance here, or nearly always.
     within = [model.lower_bound_ <= best + model.tolerance_ for model in models]
     assert sum(within) >= 3
+
+
+@pytest.mark.parametrize(
+    "fit",
+    [
+        lambda X, y: ConvexReLURegressor(0.2).fit(X, y),
+        lambda X, y: ConvexReLURegressor(0.2, time_limit=1e3).fit(X, y),
+        lambda X, y: ConvexReLURegressor(0.2, norm="l1").fit(X, y),
+        lambda X, y: ConvexReLURegressor(0.5, subnetwork_widths=(2,)).fit(X, y),
+        lambda X, y: ConvexReLURegressor(0.5, loss="absolute_error").fit(X, y),
+        lambda X, y: ConvexReLUClassifier(0.2, class_weight="balanced").fit(X, y > 0),
+        lambda X, y: convex_relu_path(X, y, n_alphas=3, eps=0.1),
+    ],
+)
+def test_a_fit_prepares_searches_of_its_rows_once(fit, monkeypatch):
+    made, of = [], Geometry.of
+
+    def counted(*args, **options):
+        made.append(args)
+        return of(*args, **options)
+
+    monkeypatch.setattr(Geometry, "of", counted)
+    X = np.random.default_rng(0).standard_normal((60, 4))
+    fit(X, X[:, 0] + np.abs(X[:, 1]))
+    assert len(made) == 1

@@ -30,7 +30,7 @@ from sklearn_convexrelu.programmes.amplitudes import (
     _second_derivatives,
     best_amplitudes,
 )
-from sklearn_convexrelu.training import largest_alpha, train
+from sklearn_convexrelu.training import Training, largest_alpha, train
 
 
 def several_targets(n_samples, n_features, n_outputs):
@@ -232,7 +232,7 @@ def test_several_outputs_share_neurons_and_are_certified(n_features):
     X, Y = several_targets(60, n_features, 3)
     stated = problem(X, Y)
     stated = stated.with_alpha(0.05 * largest_alpha(stated))
-    solution = train(stated, AdaptiveSolver(tol=1e-3))
+    solution = train(Training.of(stated, AdaptiveSolver(tol=1e-3)))
     assert solution.certificate.kind == ("exact" if n_features == 1 else "priced")
     wide = min(wide_joint_network(stated, 50, seed) for seed in range(3))
     assert solution.certificate.objective <= wide + solution.certificate.gap
@@ -247,7 +247,7 @@ def test_another_loss_is_certified():
         X, labels, np.ones(60), Logistic(), fit_intercept=True, hidden_bias=True
     )
     stated = stated.with_alpha(0.03 * largest_alpha(stated))
-    solution = train(stated, AdaptiveSolver(tol=1e-3))
+    solution = train(Training.of(stated, AdaptiveSolver(tol=1e-3)))
     wide = min(wide_joint_network(stated, 50, seed) for seed in range(3))
     assert solution.certificate.kind == "exact"
     assert solution.certificate.lower_bound <= wide
@@ -275,10 +275,10 @@ def test_a_constant_is_certified_by_its_own_dual_value():
         ).with_alpha(0.0)
         if isinstance(loss, Stuck):
             with pytest.warns(ConvergenceWarning, match="gap"):
-                solution = train(stated, AdaptiveSolver())
+                solution = train(Training.of(stated, AdaptiveSolver()))
             assert solution.status is Status.PRECISION
         else:
-            solution = train(stated, AdaptiveSolver())
+            solution = train(Training.of(stated, AdaptiveSolver()))
             assert solution.status is Status.CONVERGED
         assert_allclose(solution.network.intercept, constant, atol=0.5)
         sizes = abs(np.median(y) - y)
@@ -291,7 +291,7 @@ def test_many_rows_start_on_a_sample_and_end_on_all_of_them():
     X, y = bumps(10000, 3)
     stated = problem(X, y)
     stated = stated.with_alpha(0.05 * largest_alpha(stated))
-    solution = train(stated, AdaptiveSolver(tol=1e-3))
+    solution = train(Training.of(stated, AdaptiveSolver(tol=1e-3)))
     assert solution.history[0]["n_neurons"] > 0
     assert solution.certificate.gap <= 1e-3 * stated.loss_scale()
     assert_allclose(
@@ -302,7 +302,7 @@ def test_many_rows_start_on_a_sample_and_end_on_all_of_them():
 def test_alpha_must_be_chosen_before_training():
     X, y = bumps(20, 2)
     with pytest.raises(ValueError, match="with_alpha"):
-        train(problem(X, y), AdaptiveSolver())
+        train(Training.of(problem(X, y), AdaptiveSolver()))
 
 
 def test_targets_beyond_double_precision_are_refused():
@@ -316,12 +316,15 @@ def test_weights_are_double_where_single_precision_misses_the_gap():
     X, y = bumps(100, 3)
     stated = problem(X, y + 1e7)
     stated = stated.with_alpha(0.05 * largest_alpha(stated))
-    double = train(stated, AdaptiveSolver())
-    solution = train(stated, AdaptiveSolver(), dtype=np.float32)
+    double = train(Training.of(stated, AdaptiveSolver()))
+    solution = train(Training.of(stated, AdaptiveSolver()), dtype=np.float32)
     assert solution.status is double.status is Status.CONVERGED
     assert solution.network.intercept.dtype == np.float64
     assert stated.objective(solution.network) == double.certificate.objective
-    near = train(problem(X, y, alpha=stated.alpha), AdaptiveSolver(), dtype=np.float32)
+    near = train(
+        Training.of(problem(X, y, alpha=stated.alpha), AdaptiveSolver()),
+        dtype=np.float32,
+    )
     assert near.network.intercept.dtype == np.float32
 
 
@@ -365,7 +368,7 @@ def test_every_loss_reaches_the_optimum_of_complete_enumeration(name, fit_interc
         hidden_bias=True,
     )
     stated = stated.with_alpha(0.05 * largest_alpha(stated))
-    solution = train(stated, AdaptiveSolver(tol=1e-4))
+    solution = train(Training.of(stated, AdaptiveSolver(tol=1e-4)))
     inputs = np.c_[X, np.ones(12)]
     optimum = cone_programme(
         inputs, labels, all_patterns(inputs), stated.alpha, fit_intercept, formula
@@ -392,7 +395,7 @@ def test_certified_optima_of_the_reference_data(name, loss):
     stated = state_problem(
         data["X"], Y, np.ones(len(Y)), loss, fit_intercept=False, hidden_bias=False
     ).with_alpha(float(data["alpha"]))
-    solution = train(stated, AdaptiveSolver(tol=1e-5))
+    solution = train(Training.of(stated, AdaptiveSolver(tol=1e-5)))
     assert solution.certificate.kind == "exact"
     assert solution.certificate.lower_bound <= data["optimum"] + 1e-7
     assert_allclose(stated.objective(solution.network), data["optimum"], rtol=2e-5)

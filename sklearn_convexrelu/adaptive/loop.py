@@ -1,4 +1,4 @@
-"""Adaptive training: generate the neurons that matter, and prove when none is left.
+"""The loop of adaptive training: price, certify, add, correct, slide.
 
 Column generation over neurons with a sliding step; see :class:`AdaptiveSolver`.
 """
@@ -13,7 +13,7 @@ from sklearn_convexrelu._deadline import OutOfTimeError
 from sklearn_convexrelu.adaptive.finish import finished, is_affordable
 from sklearn_convexrelu.adaptive.multipliers import ENDS, solutions_with_kinks
 from sklearn_convexrelu.adaptive.policy import Action, Care, Look, decide, reason
-from sklearn_convexrelu.adaptive.start import first_point, sample_of
+from sklearn_convexrelu.adaptive.start import first_point, is_sampled, sample_of
 from sklearn_convexrelu.adaptive.steps import (
     ENOUGH_CORRECTING,
     ENOUGH_SLIDING,
@@ -131,14 +131,62 @@ class AdaptiveSolver:
 
     gated = False
 
-    def solve_path(self, problem, alphas, start=None, callback=None):
+    def over(self, problem):
+        """Return the AdaptiveFit to a problem, at whatever alpha.
+
+        Data of order one are assumed, which the caller sees to.
+        """
+        return AdaptiveFit(self, problem)
+
+    def on_inputs(self, basis):
+        """Return the solver of the inputs ``X basis``: the same."""
+        return self
+
+    def on_standardised(self, scales):
+        """Return the solver of features divided by scales: the same."""
+        return self
+
+    def hardest(self):
+        """Return the effort that may accept a network at this tolerance."""
+        if self.tol >= _FAIR_TOL:
+            return FAIR
+        return HARD if self.tol >= _HARD_TOL else WIDE
+
+
+class AdaptiveFit:
+    """The solver at one problem: what it works out of the rows is worked out once.
+
+    Attributes
+    ----------
+    solver : AdaptiveSolver
+        The solver.
+    problem : Problem
+        What is minimised, at whatever alpha.
+    """
+
+    def __init__(self, solver, problem, pricer=None):
+        self.solver, self.problem, self._pricer = solver, problem, pricer
+
+    @property
+    def pricer(self):
+        """The pricer of the rows, exact where that is affordable."""
+        if self._pricer is None:
+            self._pricer = pricer_of(self.problem)
+        return self._pricer
+
+    def restated(self, problem):
+        """Return the fit to the same rows with other weights or targets."""
+        return AdaptiveFit(self.solver, problem, self.pricer)
+
+    def minding_gaps(self):
+        """Return the fit that goes by gaps alone."""
+        return AdaptiveFit(replace(self.solver, gain=None), self.problem, self.pricer)
+
+    def path(self, alphas, start=None, callback=None, deadline=None):
         """Train until certified or a limit, at one penalty strength after another.
 
         Parameters
         ----------
-        problem : Problem
-            What is minimised, at whatever alpha. Data of order one are assumed, which
-            the caller sees to.
         alphas : iterable of float
             Penalty strengths, best in decreasing order: each fit starts from the last
             network.
@@ -151,6 +199,8 @@ class AdaptiveSolver:
             it is of; the run stops where it returns true. Also called, with a record
             that names its ``step``, after each step of the start, each addition and
             each slide.
+        deadline : Deadline, default=None
+            When passes over the rows must end.
 
         Yields
         ------
@@ -159,10 +209,11 @@ class AdaptiveSolver:
             to round, but by less than the tolerance where the loop ends on cone
             programmes, of whose networks the one of the least gap is returned (the last
             one, where they grow too large and the loop goes on). The last solution may
-            be ``INTERRUPTED``, ``STOPPED`` or at its ``TIME_LIMIT``: when the rows'
+            be ``INTERRUPTED``, ``STOPPED`` or at its ``TIME_LIMIT``: when the
             deadline passes, it is the network priced last, or the best one at hand
             where none was, after a light search.
         """
+        problem = self.problem.until(deadline)
         if not problem.loss.is_smooth:
             yield from solutions_with_kinks(self, problem, alphas, start, callback)
             return
@@ -174,58 +225,41 @@ class AdaptiveSolver:
                 return
 
     def run(self, problem, start=None, callback=None):
-        """Return the run of the loop that ``solve_path`` is, not yet begun."""
-        return _Run(self, problem, start, callback)
+        """Return the run of the loop that ``path`` is, not yet begun.
 
-    def sampled_start(self, problem, callback=None):
-        """Solve loosely on a sample of the rows, for a start that costs little.
-
-        Returns None for few rows. A large sample starts on a sample of its own. The
-        callback is told of its networks as steps of the start on all rows.
+        ``problem`` is that of the fit but for its deadline, targets and smoothing.
         """
-        sample = sample_of(problem, self.seed)
-        if sample is None:
-            return None
+        if start is None and is_sampled(problem):
+            self.pricer.rest()  # beside a sample's fit that would be the peak of memory
+        pricer = self.pricer if self.solver.proves else self.pricer.searching()
+        if problem.rows.deadline is not None:
+            pricer = pricer.until(problem.rows.deadline)
+        return _Run(self.solver, problem, pricer, start, callback)
 
-        def watch(record, network):
-            step = {"step": "start", "objective": problem.objective(network)}
-            callback(step | {"n_neurons": network.n_neurons}, network)
-
-        watch = None if callback is None else watch
-        sampler = replace(self, tol=max(self.tol, _SAMPLE_TOL), gain=None)
-        run = _Run(sampler, sample, sampler.sampled_start(sample, watch), watch)
-        try:
-            run.begin(sample)
-            return run.result(Care.QUICK).network
-        except OutOfTimeError:
-            if run.point is None:
-                raise
-            return run.point.network
-
-    def largest_alpha(self, problem):
+    def largest_alpha(self):
         """Return the least strength at which the network without neurons is best.
 
         It is the price at the best constant, the least where its dual points are
         several. Beyond exact pricing it is the best that a search finds, whose seed is
         its own: the figure belongs to the problem.
         """
-        pricer = pricer_of(problem)
-        none_known = problem.no_directions()
+        problem, none_known = self.problem, self.problem.no_directions()
 
         def priced(N):
             rng = np.random.default_rng(0)
-            found = pricer.price(N, none_known, rng, FIRST)[0]
+            found = self.pricer.price(N, none_known, rng, FIRST)[0]
             return price_and_units(problem, N, found)
 
         price, N = least_price_of_constant(problem, priced)
         return beyond_rounding(problem, N, price)
 
-    def constant(self, problem):
+    def constant(self):
         """Return the best constant, its certificate among all networks, and None.
 
         It is for problems whose ``largest_alpha`` is zero. It is proven where a bound
         on the price is rounding too, and not the price alone.
         """
+        problem = self.problem
         network, units = problem.null_network(), Units.of(problem)
         scaled, objective = units.scaled(problem), problem.objective(network)
         N = constant_dual_point(scaled)
@@ -245,27 +279,40 @@ class AdaptiveSolver:
         )
         return network, certificate, None
 
-    def on_inputs(self, basis):
-        """Return the solver of the inputs ``X basis``: the same."""
-        return self
+    def known_bound(self, N):
+        """Return what no price exceeds at a dual point: nothing is known."""
+        return no_bound(N)
 
-    def on_standardised(self, scales):
-        """Return the solver of features divided by scales: the same."""
-        return self
-
-    def known_bound(self, problem):
-        """Return what no price exceeds, as a function of the dual point: nothing."""
-        return no_bound
-
-    def programme_on(self, problem, reduced, basis):
+    def programme_on(self, problem, basis):
         """Return the programme over given patterns: there is none."""
         return None
 
-    def hardest(self):
-        """Return the effort that may accept a network at this tolerance."""
-        if self.tol >= _FAIR_TOL:
-            return FAIR
-        return HARD if self.tol >= _HARD_TOL else WIDE
+
+def _sampled_start(solver, problem, callback=None):
+    """Solve loosely on a sample of the rows, for a start that costs little.
+
+    Returns None for few rows. A large sample starts on a sample of its own. The
+    callback is told of its networks as steps of the start on all rows.
+    """
+    sample = sample_of(problem, solver.seed)
+    if sample is None:
+        return None
+
+    def watch(record, network):
+        step = {"step": "start", "objective": problem.objective(network)}
+        callback(step | {"n_neurons": network.n_neurons}, network)
+
+    watch = None if callback is None else watch
+    sampler = replace(solver, tol=max(solver.tol, _SAMPLE_TOL), gain=None)
+    start = _sampled_start(sampler, sample, watch)
+    run = sampler.over(sample).run(sample, start, watch)
+    try:
+        run.begin(sample)
+        return run.result(Care.QUICK).network
+    except OutOfTimeError:
+        if run.point is None:
+            raise
+        return run.point.network
 
 
 class _Run:
@@ -277,6 +324,8 @@ class _Run:
         Whose run it is.
     problem : Problem
         At the present alpha.
+    pricer : Pricer or TreePricer
+        That of its rows.
     steps : Steps
         What rounds are made of.
     tolerance : float
@@ -290,8 +339,9 @@ class _Run:
         The point that was priced last, its candidates and its certificate.
     """
 
-    def __init__(self, solver, problem, start, callback):
+    def __init__(self, solver, problem, pricer, start, callback):
         self.solver, self.start, self.callback = solver, start, callback
+        self.pricer = pricer
         self.problem, self.point, self.priced = problem, None, None
         self.started = time.perf_counter()
         self.scale = problem.loss_scale()
@@ -313,7 +363,7 @@ class _Run:
         problem, solver = self.problem, self.solver
         return Steps(
             problem,
-            pricer_of(problem, exact=solver.proves),
+            self.pricer,
             np.random.default_rng(solver.seed),
             solver.max_neurons,
             self.scale,
@@ -329,7 +379,7 @@ class _Run:
         self.started, self.priced = time.perf_counter(), None
         try:
             if self.start is None and self.point is None:
-                self.start = self.solver.sampled_start(problem, self.callback)
+                self.start = _sampled_start(self.solver, problem, self.callback)
             self.begin(problem, required)
             return self.result(required)
         except KeyboardInterrupt:

@@ -1,4 +1,4 @@
-"""Losses with kinks: the loop on smooth problems, whose dual points become exact.
+"""The method of multipliers, for losses with kinks: the loop on smoothed problems.
 
 The loop descends and needs gradients. The envelope of width mu of a loss with kinks has
 them, but the optimum of the smoothed problem is off by up to ``mu / 2`` times squared
@@ -42,15 +42,15 @@ _PATIENCE = 4  # rounds in a row that do not, before the width is quartered
 _MOST_IDLE = 12  # and before it is given up
 
 
-def solutions_with_kinks(solver, problem, alphas, start=None, callback=None):
-    """Yield what ``AdaptiveSolver.solve_path`` does, for a loss with kinks.
+def solutions_with_kinks(fit, problem, alphas, start=None, callback=None):
+    """Yield what ``AdaptiveFit.path`` does, for a loss with kinks.
 
     Parameters
     ----------
-    solver : AdaptiveSolver
+    fit : AdaptiveFit
         What solves the smooth problems.
     problem : Problem
-        What is minimised, at whatever alpha.
+        What is minimised, at whatever alpha: that of the fit, with its deadline.
     alphas : iterable of float
         Penalty strengths, best in decreasing order.
     start : Network, default=None
@@ -64,7 +64,7 @@ def solutions_with_kinks(solver, problem, alphas, start=None, callback=None):
     Solution
         With the dual point that its certificate is of.
     """
-    path = _Path(solver, problem, start, callback)
+    path = _Path(fit, problem, start, callback)
     for alpha in alphas:
         solution = path.solution(problem.with_alpha(alpha))
         yield solution
@@ -75,12 +75,13 @@ def solutions_with_kinks(solver, problem, alphas, start=None, callback=None):
 class _Path:
     """The slopes, and the run of the loop, that go from one alpha to the next."""
 
-    def __init__(self, solver, problem, start, callback):
-        self.gain, self.callback = solver.gain, callback
-        solver = replace(solver, gain=None)  # of smooth problems gaps count
+    def __init__(self, fit, problem, start, callback):
+        self.gain, self.callback = fit.solver.gain, callback
         self.slopes, self.width = np.zeros(problem.Y.shape), _WIDTH
         smooth = problem.smoothed(self.width)
-        self.run = solver.run(smooth, start, None if callback is None else self._step)
+        watch = None if callback is None else self._step
+        # Of smooth problems gaps count.
+        self.run = fit.minding_gaps().run(smooth, start, watch)
         self.aim = self.target = self.run.aim
         problem = problem.until(None)
         self.constant = problem.null_network()

@@ -1,7 +1,5 @@
 """The choice of patterns of a programme: sampled, listed completely, or given."""
 
-import hashlib
-
 import numpy as np
 
 from sklearn_convexrelu.patterns.arrangements import (
@@ -17,7 +15,7 @@ from sklearn_convexrelu.patterns.subnetworks import (
     trees_of,
 )
 
-__all__ = ["ChoiceMemory", "chosen_patterns"]
+__all__ = ["chosen_patterns"]
 
 
 def chosen_patterns(problem, given, n_patterns, seed, *, gated):
@@ -75,28 +73,3 @@ def _check_interiors(gates, X):
             f"Gate {on_boundary[0]} of the distinct ones in patterns is orthogonal to "
             "a sample, so its pattern's cell may have an empty interior; move it off."
         )
-
-
-class ChoiceMemory:
-    """The last choice that was made, and a key to all that it was made from."""
-
-    def __init__(self):
-        self._last = None, None
-
-    def recall(self, problem, given, make):
-        """Return what was made for equal inputs and given gates, or make it."""
-        arrays = [problem.X] if isinstance(given, str) else [problem.X, given]
-        key = problem.shape, *map(_fingerprint, arrays)
-        known, made = self._last  # one pair: another thread may put its own there
-        if known != key:
-            made = make()
-            self._last = key, made
-        return made
-
-
-def _fingerprint(array):
-    """Return what tells arrays apart without keeping them."""
-    array = np.ascontiguousarray(array)
-    content = array.tobytes() if array.dtype.hasobject else array
-    digest = hashlib.blake2b(content, digest_size=16).digest()
-    return array.shape, array.dtype.str, digest

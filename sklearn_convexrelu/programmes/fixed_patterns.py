@@ -1,7 +1,7 @@
 """Training over fixed patterns: choose them, state the programme, solve, recover."""
 
-from dataclasses import dataclass, field, replace
-from functools import partial
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
 
 import numpy as np
 
@@ -13,12 +13,13 @@ from sklearn_convexrelu.certificates.certificate import (
 from sklearn_convexrelu.certificates.kinks import least_price_of_constant
 from sklearn_convexrelu.model.gain import Gain
 from sklearn_convexrelu.model.neurons import mapped
-from sklearn_convexrelu.model.norms import NORMS
+from sklearn_convexrelu.model.norms import refuse_unwritten
 from sklearn_convexrelu.model.solution import Solution, Status
 from sklearn_convexrelu.patterns.planes import keeps_all
 from sklearn_convexrelu.pricing.judged import judged
 from sklearn_convexrelu.pricing.pairs import serves_pairs
-from sklearn_convexrelu.programmes.chosen_patterns import ChoiceMemory, chosen_patterns
+from sklearn_convexrelu.pricing.subnetworks import pricer_of
+from sklearn_convexrelu.programmes.chosen_patterns import chosen_patterns
 from sklearn_convexrelu.programmes.chosen_solver import Method
 from sklearn_convexrelu.programmes.generated_cells import GeneratedCells
 from sklearn_convexrelu.programmes.group_lasso import (
@@ -78,10 +79,6 @@ class FixedPatterns:
     seed: int = 0
     proves: bool = True
     gain: Gain | None = None
-    # A record that ``dataclasses.replace`` makes has a memory of its own.
-    _memory: ChoiceMemory = field(
-        default_factory=ChoiceMemory, init=False, repr=False, compare=False
-    )
 
     def kind(self, X):
         """Return the kind of certificates for ``X``.
@@ -101,98 +98,21 @@ class FixedPatterns:
         ValueError
             If the method cannot keep cones, or does not know an option.
         """
-        self._method().check(gated=self.gated)
+        self.method_to(self.tol).check(gated=self.gated)
 
-    def _method(self, tol=None):
-        tol = self.tol if tol is None else tol
+    def method_to(self, tol):
+        """Return what solves programmes to a tolerance."""
         return Method(self.method, self.options or {}, tol, self.max_iter)
 
-    def chosen(self, problem):
-        """Return the patterns, their gates and output signs, or TreeCells.
-
-        The last choice is kept: a fit asks for ``largest_alpha`` first and states its
-        problem anew, but listing patterns may take longer than all the rest.
-        """
-        given = self.patterns
-        rest = self.n_patterns, self.seed
-        make = partial(chosen_patterns, problem, given, *rest, gated=self.gated)
-        return self._memory.recall(problem, given, make)
-
     def over(self, problem):
-        """Return what solves the programme of a problem at any penalty strength."""
-        self._refuse(problem)
-        is_list = not isinstance(self.patterns, str) or self.patterns != "exact"
-        # A linear part may be worth taking in where no cell is: those are listed.
-        is_plain = problem.linear is None and not self.gated
-        if is_list or not is_plain or not serves_pairs(problem):
-            return _Listed(*self.programme(problem))
-        return GeneratedCells(problem, self.seed)
+        """Return the PatternsFit to a problem, at whatever alpha.
 
-    def _refuse(self, problem):
-        """Raise for a norm, or outputs, that the programme does not have."""
-        if problem.shape.norm not in NORMS.values():
-            raise ValueError(
-                f"Programmes over given patterns have the 2-norm or the 1-norm, not "
-                f"{problem.shape.norm!r}; use patterns='adaptive'."
-            )
-        if problem.n_outputs > 1:
-            if not self.gated:
-                refuse_several_outputs(problem)
-            if self.method == "interior_point":
-                raise ValueError(
-                    "solver='interior_point' is for one output; several take 'fista' "
-                    "or 'cvxpy'."
-                )
-        refuse_nested_outputs(problem)
-
-    def programme(self, problem):
-        """Return the programme of a problem, and what recovers a network from it."""
-        self._refuse(problem)
-        chosen = self.chosen(problem)
-        if problem.shape.is_tree:
-            recover = gated_trees if self.gated else tree_network
-            programme = GroupLasso.trees(problem, chosen, gated=self.gated)
-            recover = partial(recover, cells=chosen, shape=problem.shape)
-            return programme, partial(programme.network, recover=recover)
-        (patterns, gates, outputs), norm = chosen, problem.shape.norm
-        if self.gated:
-            programme = GroupLasso.gated(problem, patterns)
-            recover = partial(gated_network, gates=gates, norm=norm)
-            return programme, partial(programme.network, recover=recover)
-        programme = GroupLasso.relu(problem, patterns, gates, outputs)
-        recover = partial(
-            relu_network,
-            signs=programme.output_signs,
-            norm=norm,
-            monotone=problem.shape.monotone,
-        )
-        return programme, partial(programme.network, recover=recover)
-
-    def constant(self, problem):
-        """Return the best constant as a network of its kind, its certificate, and None.
-
-        It is for problems whose ``largest_alpha`` is zero: no unit helps. There may be
-        none, where all features are zero.
+        Raises
+        ------
+        ValueError
+            If the problem has a norm, or outputs, that the programme does not have.
         """
-        network, over_all = problem.null_network(), None
-        kind, objective = self.kind(problem.X), problem.objective(network)
-        if self.gated:
-            programme, network_of = self.programme(problem)
-            network = network_of(programme.zero())
-        elif kind == "restricted":
-            over_all = self._over_all(problem, network)
-        certificate = Certificate(
-            kind, objective, objective, 0.0, 0.0, objective, over_all
-        )
-        return network, certificate, None
-
-    def largest_alpha(self, problem):
-        """Return the least strength at which a constant is best over the patterns."""
-        over = self.over(problem)
-        if not over.n_units:
-            return 0.0
-        price, N = least_price_of_constant(problem, over.priced_at)
-        return beyond_rounding(problem, N, price)
+        return PatternsFit(self, problem)
 
     def on_inputs(self, basis):
         """Return the solver of the inputs ``X basis``: its gates on these."""
@@ -213,21 +133,135 @@ class FixedPatterns:
             return self  # which refuses them
         return replace(self, patterns=gates * np.append(scales, np.ones(n_others)))
 
-    def known_bound(self, problem):
-        """Return what no price exceeds, as a function of the dual point: nothing."""
-        return no_bound
 
-    def programme_on(self, problem, reduced, basis):
-        """Return the programme of a reduced problem, its units on all features."""
-        return self.programme(reduced)[0].on_all_features(problem, basis)
+class PatternsFit:
+    """The programme of one problem, whose patterns are chosen once.
 
-    def solve_path(self, problem, alphas, start=None, callback=None):
+    Listing them may take longer than all the rest.
+
+    Attributes
+    ----------
+    solver : FixedPatterns
+        The solver.
+    problem : Problem
+        What is minimised, at whatever alpha.
+    """
+
+    def __init__(self, solver, problem):
+        self.solver, self.problem = solver, problem
+        self._refuse()
+
+    def _refuse(self):
+        """Raise for a norm, or outputs, that the programme does not have."""
+        problem, solver = self.problem, self.solver
+        refuse_unwritten(problem.shape.norm, "Programmes over given patterns")
+        if problem.n_outputs > 1:
+            if not solver.gated:
+                refuse_several_outputs(problem)
+            if solver.method == "interior_point":
+                raise ValueError(
+                    "solver='interior_point' is for one output; several take 'fista' "
+                    "or 'cvxpy'."
+                )
+        refuse_nested_outputs(problem)
+
+    def restated(self, problem):
+        """Return the fit to the same rows with other weights or targets."""
+        fit = PatternsFit(self.solver, problem)
+        shared = "pricer" if self.generates else "chosen"
+        setattr(fit, shared, getattr(self, shared))
+        return fit
+
+    @cached_property
+    def chosen(self):
+        """The patterns, their gates and output signs, or TreeCells."""
+        solver = self.solver
+        count, seed = solver.n_patterns, solver.seed
+        return chosen_patterns(
+            self.problem, solver.patterns, count, seed, gated=solver.gated
+        )
+
+    @cached_property
+    def pricer(self):
+        """The pricer of the rows, exact where that is affordable."""
+        return pricer_of(self.problem)
+
+    @property
+    def generates(self):
+        """Whether cells are generated as they are wanted, and none is listed."""
+        # A linear part may be worth taking in where no cell is: those are listed.
+        solver = self.solver
+        is_plain = self.problem.linear is None and not solver.gated
+        is_list = not isinstance(solver.patterns, str) or solver.patterns != "exact"
+        return is_plain and not is_list and serves_pairs(self.problem)
+
+    @cached_property
+    def listed(self):
+        """The programme over the chosen patterns, and what recovers its network."""
+        problem, gated = self.problem, self.solver.gated
+        if problem.shape.is_tree:
+            recover = gated_trees if gated else tree_network
+            programme = GroupLasso.trees(problem, self.chosen, gated=gated)
+            recover = partial(recover, cells=self.chosen, shape=problem.shape)
+        elif gated:
+            patterns, gates, _ = self.chosen
+            programme = GroupLasso.gated(problem, patterns)
+            recover = partial(gated_network, gates=gates, norm=problem.shape.norm)
+        else:
+            programme = GroupLasso.relu(problem, *self.chosen)
+            recover = partial(
+                relu_network,
+                signs=programme.output_signs,
+                norm=problem.shape.norm,
+                monotone=problem.shape.monotone,
+            )
+        return _Listed(programme, partial(programme.network, recover=recover))
+
+    def _programme(self):
+        """Return what solves the programme at any penalty strength."""
+        if self.generates:  # afresh, so that each begins without cells
+            return GeneratedCells(self.problem, self.pricer, self.solver.seed)
+        return self.listed
+
+    def constant(self, alpha=0.0):
+        """Return the best constant as a network of its kind, its certificate, and None.
+
+        It is for problems whose ``largest_alpha`` is zero: no unit helps. There may be
+        none, where all features are zero.
+        """
+        problem = self.problem.with_alpha(alpha)
+        network, over_all = problem.null_network(), None
+        kind, objective = self.solver.kind(problem.X), problem.objective(network)
+        if self.solver.gated:
+            network = self.listed.network_of(self.listed.programme.zero())
+        elif kind == "restricted":
+            over_all = self._over_all(problem, network)
+        certificate = Certificate(
+            kind, objective, objective, 0.0, 0.0, objective, over_all
+        )
+        return network, certificate, None
+
+    def largest_alpha(self):
+        """Return the least strength at which a constant is best over the patterns."""
+        programme = self._programme()
+        if not programme.n_units:
+            return 0.0
+        price, N = least_price_of_constant(self.problem, programme.priced_at)
+        return beyond_rounding(self.problem, N, price)
+
+    def known_bound(self, N):
+        """Return what no price exceeds at a dual point: nothing is known."""
+        return no_bound(N)
+
+    def programme_on(self, problem, basis):
+        """Return the programme with its units on all features, ``basis`` these'."""
+        return self.listed.programme.on_all_features(problem, basis)
+
+    def path(self, alphas, start=None, callback=None, deadline=None):
         """Solve at one penalty strength after another.
 
         Parameters
         ----------
-        problem : Problem
-            What is minimised, at whatever alpha.
         alphas : iterable of float
             Penalty strengths.
         start : None
@@ -235,22 +269,22 @@ class FixedPatterns:
         callback : callable, default=None
             Called with each record of the history and the network that it is of; the
             run stops where it returns true.
+        deadline : Deadline, default=None
+            Asked between steps: what is reached by then is still certified.
 
         Yields
         ------
         Solution
             One an alpha, without directions: its certificate is the programme's. The
-            last one may be ``STOPPED`` or, where the rows' deadline passes, at its
+            last one may be ``STOPPED`` or, where the deadline passes, at its
             ``TIME_LIMIT``; patterns are chosen whatever time that takes.
         """
-        # Asked between steps: what a programme has reached is still to be certified.
-        deadline = problem.rows.deadline
-        problem = problem.until(None)
-        over = self.over(problem)
-        if not over.n_units:
-            tolerance = self.tol * problem.loss_scale()
+        problem, solver, programme = self.problem, self.solver, self._programme()
+        gain, scale = solver.gain, problem.loss_scale()
+        tolerance = solver.tol * scale
+        if not programme.n_units:
             for alpha in alphas:
-                network, certificate, _ = self.constant(problem.with_alpha(alpha))
+                network, certificate, _ = self.constant(alpha)
                 yield Solution.of_constant(
                     network, certificate, Status.CONVERGED, tolerance
                 )
@@ -262,19 +296,18 @@ class FixedPatterns:
                 stops = callback is not None and callback(record, network())
                 return stops or (deadline is not None and deadline.has_passed)
 
-        scale = problem.loss_scale()
-        loss = scale if self.gain is not None and self.gain.is_all else 0.0
-        method = self._method()
+        loss = scale if gain is not None and gain.is_all else 0.0
+        method = solver.method_to(solver.tol)
         for alpha in alphas:
             at_alpha = problem.with_alpha(alpha)
-            if self.gain is not None:
-                gap = self.gain.gap(self.tol * scale, loss, scale)
-                method = self._method(gap / scale)
-            solved, network = over.solve(alpha, method, watch)
+            if gain is not None:
+                gap = gain.gap(tolerance, loss, scale)
+                method = solver.method_to(gap / scale)
+            solved, network = programme.solve(alpha, method, watch)
             network = with_few_units(at_alpha, network)
             slack, bound = _DUST * solved.tolerance, solved.lower_bound
             network = without_dust(at_alpha, network, slack, bound)
-            if self.gain is not None:
+            if gain is not None:
                 loss = at_alpha.loss_at(network.forward(problem.rows))
             status = solved.status
             if status is Status.STOPPED and deadline is not None:
@@ -285,7 +318,7 @@ class FixedPatterns:
                 status=status,
                 n_iter=solved.n_iter,
                 history=solved.history,
-                tolerance=self.tol * scale,
+                tolerance=tolerance,
                 directions=None,
                 dual_point=None if problem.loss.is_smooth else solved.dual_point,
             )
@@ -295,8 +328,9 @@ class FixedPatterns:
     def _certificate(self, problem, network, solved):
         """Return the programme's certificate, and beside it that over all networks."""
         over_all, bound_here = None, solved.lower_bound
-        kind = self.kind(problem.X)
-        if kind == "restricted" and not self.gated and self.proves:
+        solver = self.solver
+        kind = solver.kind(problem.X)
+        if kind == "restricted" and not solver.gated and solver.proves:
             N = None if problem.loss.is_smooth else solved.dual_point
             over_all = self._over_all(problem, network, N)
             if over_all.kind == "exact":  # what holds for all holds for these
@@ -313,7 +347,7 @@ class FixedPatterns:
 
     def _over_all(self, problem, network, N=None):
         """Return the certificate of a ReLU network among all networks."""
-        return judged(problem, network, self.seed, N=N)[0]
+        return judged(problem, network, self.solver.seed, self.pricer, N=N)[0]
 
 
 @dataclass(frozen=True)

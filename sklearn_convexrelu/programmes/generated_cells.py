@@ -23,7 +23,6 @@ from sklearn_convexrelu.model.solution import Status, history_record
 from sklearn_convexrelu.patterns.geometry import way_inside
 from sklearn_convexrelu.patterns.subnetworks import TreeCells, point_inside
 from sklearn_convexrelu.pricing.search import FIRST
-from sklearn_convexrelu.pricing.subnetworks import pricer_of
 from sklearn_convexrelu.programmes.group_lasso import GroupLasso, ProgrammeSolution
 from sklearn_convexrelu.programmes.recovery import tree_network
 
@@ -50,14 +49,16 @@ class GeneratedCells:
     Parameters
     ----------
     problem : Problem
-        What is minimised; exact pricing serves its sub-networks.
+        What is minimised.
+    pricer : TreePricer
+        That of its rows, exact.
     seed : int
         Seed of searches, which find more cells than exact pricing returns.
     """
 
-    def __init__(self, problem, seed):
+    def __init__(self, problem, pricer, seed):
         self.problem = problem
-        self.pricer, self.rng = pricer_of(problem), np.random.default_rng(seed)
+        self.pricer, self.rng = pricer, np.random.default_rng(seed)
         self.cells = None
 
     @property

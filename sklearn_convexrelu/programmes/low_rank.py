@@ -114,9 +114,15 @@ class LowRank:
             basis[-1, -1] = 1.0
         return Reduction(problem, basis)
 
-    def inner(self, basis):
-        """Return the solver of the reduced problem; given gates are projected."""
-        return self.solver.on_inputs(basis)
+    def over(self, problem):
+        """Return the LowRankFit to a problem, at whatever alpha.
+
+        Raises
+        ------
+        ValueError
+            If the rank is larger than the number of features.
+        """
+        return LowRankFit(self, problem)
 
     @property
     def gated(self):
@@ -136,37 +142,62 @@ class LowRank:
         """Return the solver of features divided by scales: given gates are of those."""
         return replace(self, solver=self.solver.on_standardised(scales))
 
-    def known_bound(self, problem):
-        """Return what no price exceeds, as a function of the dual point."""
-        return self.reduction(problem).price_bound if self.proves else no_bound
 
-    def largest_alpha(self, problem):
+class LowRankFit:
+    """Low-rank training at one problem: its reduction, and the fit to that.
+
+    Attributes
+    ----------
+    solver : LowRank
+        The solver.
+    problem : Problem
+        With all features, at whatever alpha.
+    reduction : Reduction
+        The problem on some directions of the features.
+    inner : AdaptiveFit or PatternsFit
+        The fit of these; given gates are projected.
+    """
+
+    def __init__(self, solver, problem):
+        self.solver, self.problem = solver, problem
+        self.reduction = solver.reduction(problem)
+        inner = solver.solver.on_inputs(self.reduction.basis)
+        self.inner = inner.over(self.reduction.problem)
+
+    def restated(self, problem):
+        """Return the fit to other weights: the directions are of those."""
+        return LowRankFit(self.solver, problem)
+
+    def known_bound(self, N):
+        """Return what no price exceeds at a dual point."""
+        return self.reduction.price_bound(N) if self.solver.proves else no_bound(N)
+
+    def largest_alpha(self):
         """Return the least strength at which a constant is best for the rank."""
-        reduction = self.reduction(problem)
-        return self.inner(reduction.basis).largest_alpha(reduction.problem)
+        return self.inner.largest_alpha()
 
-    def constant(self, problem):
+    def constant(self):
         """Return the best constant, its certificate, and the guarantee.
 
         It is for problems whose ``largest_alpha`` is zero: neurons of the kept
         directions of the features do not help. If others do, then nothing bounds by how
         much at an alpha of zero.
         """
-        reduction = self.reduction(problem)
-        inner = self.inner(reduction.basis)
-        network, own, _ = inner.constant(reduction.problem)
+        problem, reduction, inner = self.problem, self.reduction, self.inner
+        network, own, _ = inner.constant()
         network = network.mapped(reduction.basis)
         units = Units.of(problem)
-        price = AdaptiveSolver().largest_alpha(units.scaled(problem)) * units.alpha
+        price = AdaptiveSolver().over(units.scaled(problem)).largest_alpha()
+        price *= units.alpha
         factor = np.inf if price > 0.0 else 1.0
         guarantee = LowRankGuarantee(
-            self.rank, reduction.residual_norm, factor, factor, own
+            self.solver.rank, reduction.residual_norm, factor, factor, own
         )
         if price > 0.0:
             certificate = certify(problem, network, price)
         else:
-            certificate = AdaptiveSolver().constant(problem)[1]
-        programme = inner.programme_on(problem, reduction.problem, reduction.basis)
+            certificate = AdaptiveSolver().over(problem).constant()[1]
+        programme = inner.programme_on(problem, reduction.basis)
         if programme is not None:
             price = programme.largest_alpha() if price > 0.0 else price
             bound = certificate.lower_bound
@@ -177,44 +208,41 @@ class LowRank:
                 price=price,
                 price_bound=price,
                 proven_lower_bound=bound,
-                over_all=None if inner.gated else certificate,
+                over_all=None if self.solver.gated else certificate,
             )
         return network, certificate, guarantee
 
-    def solve_path(self, problem, alphas, start=None, callback=None):
+    def path(self, alphas, start=None, callback=None, deadline=None):
         """Solve at one penalty strength after another, as the solver does.
 
         Parameters
         ----------
-        problem : Problem
-            With all features.
         alphas : iterable of float
             Penalty strengths.
         start : Network, default=None
             Where to start; it is projected.
         callback : callable, default=None
             As the solver's; networks are those for all features.
+        deadline : Deadline, default=None
+            As the solver's. Certificates on all features are made whatever the time.
 
         Yields
         ------
         Solution
             For all features, with its guarantee.
         """
-        # Certificates on all features are made whatever the time.
-        deadline = problem.rows.deadline
-        problem = problem.until(None)
-        reduction = self.reduction(problem)
-        basis, inner = reduction.basis, self.inner(reduction.basis)
-        certified = _Certified(problem, reduction, inner) if self.proves else None
+        problem, reduction = self.problem, self.reduction
+        basis = reduction.basis
+        certified = _Certified(self) if self.solver.proves else None
 
         def mapped_callback(record, network):
             return callback(record, network.mapped(basis))
 
-        path = inner.solve_path(
-            reduction.problem.until(deadline),
+        path = self.inner.path(
             alphas,
             None if start is None else start.mapped(basis.T),
             None if callback is None else mapped_callback,
+            deadline,
         )
         for alpha, solved in zip(alphas, path, strict=False):
             network, at_alpha = solved.network.mapped(basis), problem.with_alpha(alpha)
@@ -227,7 +255,10 @@ class LowRank:
                 directions=None,
                 dual_network=None,
                 low_rank=reduction.guarantee(
-                    self.rank, alpha, N, less_missed(at_alpha, solved.certificate)
+                    self.solver.rank,
+                    alpha,
+                    N,
+                    less_missed(at_alpha, solved.certificate),
                 ),
             )
             yield mapped if certified is None else certified(mapped, at_alpha, N)
@@ -236,11 +267,10 @@ class LowRank:
 class _Certified:
     """Gives solutions of the reduced problem certificates on all features."""
 
-    def __init__(self, problem, reduction, inner):
-        self.reduction, self.pricer, self.programme = reduction, None, None
-        if not inner.gated:
-            self.pricer = pricer_of(problem)
-        self.programme = inner.programme_on(problem, reduction.problem, reduction.basis)
+    def __init__(self, fit):
+        self.reduction = fit.reduction
+        self.pricer = None if fit.solver.gated else pricer_of(fit.problem)
+        self.programme = fit.inner.programme_on(fit.problem, fit.reduction.basis)
 
     def __call__(self, solved, problem, N):
         """Return a solution with another certificate; ``N`` is its dual point."""
