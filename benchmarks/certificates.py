@@ -33,7 +33,7 @@ from sklearn_convexrelu.model.losses import Logistic, Softmax, SquaredError
 from sklearn_convexrelu.model.solution import Status
 from sklearn_convexrelu.pricing.pairs import PairPricing
 from sklearn_convexrelu.pricing.search import Effort, Pricer
-from sklearn_convexrelu.training import largest_alpha, train
+from sklearn_convexrelu.training import Training, largest_alpha, train
 
 SECONDS = 30.0  # of branching into regions, the root included
 MAX_REGIONS = 1000
@@ -212,7 +212,7 @@ def priced(quick):
 
 def judged(problem, tol, seed):
     """Return bound, objective and gap of a fit, and its gap at the price of JUDGE."""
-    solution, _ = timed(train, problem, AdaptiveSolver(tol=tol, seed=seed))
+    solution, _ = timed(train, Training.of(problem, AdaptiveSolver(tol=tol, seed=seed)))
     network = solution.dual_network or solution.network
     N = dual_point(problem, network.forward(problem.X))
     known = np.hstack([network.directions()[0], solution.directions])
@@ -291,7 +291,7 @@ def missing(problem, tol, seed, kind):
     """
     is_tree = kind != "two layers"
     solver = AdaptiveSolver(tol=tol, seed=seed, proves=not is_tree)
-    solution, _ = timed(train, problem, solver)
+    solution, _ = timed(train, Training.of(problem, solver))
     network = solution.dual_network or solution.network
     N = dual_point(problem, network.forward(problem.rows))
     if is_tree:

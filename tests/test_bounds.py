@@ -380,12 +380,12 @@ def test_many_rows_are_bounded_from_a_sample_on(name, monkeypatch):
     options = {"fit_intercept": True, "hidden_bias": True}
     stated = state_problem(X, Y, np.ones(300), LOSSES[name], **options)
     stated = stated.with_alpha(0.3 * largest_alpha(stated))
-    solution = train(stated, AdaptiveSolver(tol=1e-2))
+    solution = train(Training.of(stated, AdaptiveSolver(tol=1e-2)))
     for module, number in [("_SAMPLED_ROWS", 60), ("_SAMPLED_RANKS", 2)]:
         monkeypatch.setattr(search, module, number)
     monkeypatch.setattr(search, "_MOST_TIED", 0)
     for network in (None, solution.network):
-        bound = semidefinite_bound(stated, network, time_limit=2.0)
+        bound = semidefinite_bound(stated, network)
         objective = solution.certificate.objective
         assert 0.6 * objective < bound.lower_bound <= objective
         assert bound.n_regions == 1
