@@ -1,11 +1,14 @@
 """Certificates: what each kind proves on real data, and what it costs.
 
-Five tables: fits finished by the programme over cells; gaps by kind of certificate;
-"priced" gaps judged by a search many times as hard; neurons before and after pruning;
-time and guarantees of low-rank training. Seconds are CPU seconds of one thread.
+Six tables: fits finished by the programme over cells; gaps by kind of certificate;
+"priced" gaps judged by a search many times as hard; what they are estimated to miss
+beside what such a search, or exact pricing, shows that they did; neurons before and
+after pruning; time and guarantees of low-rank training. Seconds are CPU seconds of one
+thread.
 """
 
 import warnings
+from dataclasses import replace
 from time import process_time
 
 import numpy as np
@@ -13,25 +16,33 @@ from sklearn.datasets import load_breast_cancer, load_wine
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.preprocessing import StandardScaler
 
+from benchmarks import subnetworks
 from benchmarks.datasets import available, load, standardised
 from benchmarks.reference import WideNetwork, network_objective, train_wide_network
 from benchmarks.report import markdown, parse, publish
 from sklearn_convexrelu import ConvexReLUClassifier, ConvexReLURegressor
 from sklearn_convexrelu.adaptive.loop import AdaptiveSolver
 from sklearn_convexrelu.certificates.certificate import (
+    certificate_at,
     dual_point,
     lower_bound,
     price_bound,
+    with_chance,
 )
 from sklearn_convexrelu.certificates.relaxation.search import semidefinite_bound
 from sklearn_convexrelu.data.statement import state_problem
 from sklearn_convexrelu.model.losses import Logistic, Softmax, SquaredError
+from sklearn_convexrelu.model.solution import Status
+from sklearn_convexrelu.pricing.pairs import PairPricing
 from sklearn_convexrelu.pricing.search import Effort, Pricer
-from sklearn_convexrelu.training import largest_alpha, train
+from sklearn_convexrelu.training import Training, largest_alpha, train
 
 SECONDS = 30.0  # of branching into regions, the root included
 MAX_REGIONS = 1000
 JUDGE = Effort(n_batches=40, n_hops=40, n_steps=40)
+HARDER = replace(JUDGE, n_polished=60, n_polishing=100)
+UNSEEN = [(0.1, 1e-3), (0.1, 1e-4), (0.03, 1e-3), (0.03, 1e-4), (0.01, 1e-2)]
+CHANCES = 0.0, 0.01, 0.1, 0.3, 1.1  # ranges of the table
 PRICED = [  # data, alpha, tol
     ("diabetes", 0.03, 1e-3),
     ("friedman1", 0.03, 1e-3),
@@ -203,7 +214,7 @@ def priced(quick):
 
 def judged(problem, tol, seed):
     """Return bound, objective and gap of a fit, and its gap at the price of JUDGE."""
-    solution, _ = timed(train, problem, AdaptiveSolver(tol=tol, seed=seed))
+    solution, _ = timed(train, Training.of(problem, AdaptiveSolver(tol=tol, seed=seed)))
     network = solution.dual_network or solution.network
     N = dual_point(problem, network.forward(problem.X))
     known = np.hstack([network.directions()[0], solution.directions])
@@ -213,6 +224,94 @@ def judged(problem, tol, seed):
     bound = lower_bound(problem, N, max(found.best, certificate.price))
     objective = problem.objective(solution.network)
     return certificate.lower_bound, objective, certificate.gap, objective - bound
+
+
+def unseen(quick):
+    """Hold what certificates say that they miss against what harder searches find."""
+    fits, rows = [], []
+    for problem, tol, seed, kind in unseen_cases(quick):
+        fits.append((kind, *missing(problem, tol, seed, kind)))
+    for kind in dict.fromkeys(fit[0] for fit in fits):
+        own = np.array([fit[1:] for fit in fits if fit[0] == kind])
+        for low, high in zip(CHANCES[:-1], CHANCES[1:], strict=True):
+            some = own[(own[:, 0] >= low) & (own[:, 0] < high)]
+            if len(some):
+                rows.append(unseen_row(kind, low, high, some))
+    return rows, "Prices not seen: estimated against observed", 0
+
+
+def unseen_row(kind, low, high, fits):
+    """Return a row of the table: fits of a range of chances."""
+    _, estimated, observed, warned = fits.T
+    return {
+        "networks": kind,
+        "chance of an unseen maximum": f"{low:g} to {high:g}",
+        "fits": len(fits),
+        "estimated, mean": f"{estimated.mean():.2g}",
+        "observed, mean": f"{observed.mean():.2g}",
+        "largest": f"{observed.max():.2g}",
+        "up to the estimate": f"{np.mean(observed <= estimated):.0%}",
+        "up to three times": f"{np.mean(observed <= 3.0 * estimated):.0%}",
+        "warned": int(warned.sum()),
+        "off by over a tolerance": int((observed > 1.0).sum()),
+        "of these warned": int(warned[observed > 1.0].sum()),
+    }
+
+
+def unseen_cases(quick):
+    """Yield problems with their tolerances, seeds and kinds of networks."""
+    sizes, seeds = [(30, 3), (100, 6), (400, 10)], 1 if quick else 3
+    for n, d in sizes[:1] if quick else sizes:
+        for seed in range(seeds):
+            for alpha, tol in UNSEEN:
+                problem = stated(*drawn(n, d, seed), SquaredError())
+                problem = problem.with_alpha(alpha * largest_alpha(problem))
+                yield problem, tol, seed, "two layers"
+    for n in (5,) if quick else (5, 15):
+        for seed in range(seeds):
+            for decays in (False, True):
+                for tol in (1e-3, 1e-5):
+                    problem = subnetworks.stated(n, 10 + seed, "one feature", decays)
+                    yield problem, tol, seed, "sub-networks of two leaves"
+
+
+def drawn(n, d, seed):
+    """Return features, of one kind of three, and targets of a random table."""
+    rng = np.random.default_rng([n, d, seed])
+    X = rng.standard_normal((n, d))
+    X = (X, np.exp(X), rng.integers(0, 4, X.shape) + 0.0)[seed % 3]
+    X = (X - X.mean(axis=0)) / X.std(axis=0)
+    y = np.tanh(X @ rng.standard_normal((d, 4))).sum(axis=1)
+    y = y + 0.5 * rng.standard_normal(n)
+    return X, ((y - y.mean()) / y.std())[:, None]
+
+
+def missing(problem, tol, seed, kind):
+    """Return of a fit the chance, what it says that it misses, and what it does.
+
+    In tolerances; and whether it warned.
+    """
+    is_tree = kind != "two layers"
+    solver = AdaptiveSolver(tol=tol, seed=seed, proves=not is_tree)
+    solution, _ = timed(train, Training.of(problem, solver))
+    network = solution.dual_network or solution.network
+    N = dual_point(problem, network.forward(problem.rows))
+    if is_tree:
+        found = PairPricing(problem.rows.array(), problem.shape).price(N, 1, 0.0)
+        price = float(found.prices.max())
+    else:
+        known = np.hstack([network.directions()[0], solution.directions])
+        rng = np.random.default_rng([seed, 1])
+        price = Pricer(problem.X, 1, exact=False).search(N, known, HARDER, rng).best
+    own, unit = solution.certificate, tol * problem.loss_scale()
+    bounds = [lower_bound(problem, N, max(p, own.price)) for p in (own.price, price)]
+    warned = solution.status is Status.UNRESOLVED
+    observed = (bounds[0] - bounds[1]) / unit
+    estimated = own.resolution
+    if is_tree:  # without what is taken off their bounds besides
+        raw = certificate_at(problem, own.objective, N, own.price)
+        estimated = with_chance(problem, N, raw, own.unseen_chance).resolution
+    return own.unseen_chance, estimated / unit, observed, warned
 
 
 def pruned(quick):
@@ -423,6 +522,7 @@ TABLES = {
     "finish": finish,
     "kinds": by_kind,
     "priced": priced,
+    "unseen": unseen,
     "pruning": pruned,
     "low_rank": low_rank,
 }

@@ -294,7 +294,8 @@ def pruned(problem, network):
 def _confirmed(gap, tolerance, certificate, problem):
     """Return whether a gap in the user's units has converged, and if not why."""
     if _is_within(gap, tolerance) and tolerance >= _RESOLVED * certificate.objective:
-        return Status.CONVERGED
+        doubted = certificate.resolution > tolerance
+        return Status.UNRESOLVED if doubted else Status.CONVERGED
     unseen = missed(problem)
     if certificate.kind == "priced" and unseen > 0.0:
         if _is_within(gap - unseen, tolerance):
@@ -338,6 +339,8 @@ def proven(problem, network, certificate, time_limit):
         lower_bound=lower,
         proven_lower_bound=lower,
         price_bound=price,
+        unseen_chance=0.0,
+        resolution=0.0,
     )
 
 
@@ -430,8 +433,8 @@ def _certificate(problem, scaled, solved, units, known_bound):
         totals = totals_of(scaled, N, solved.directions)
         price = float(np.linalg.norm(totals, axis=1).max(initial=0.0))
         known = known_bound(N)
-    own = objective / units.objective
-    certificate = certify_at(scaled, own, N, price, bound, known)
+    own, like = objective / units.objective, solved.certificate
+    certificate = certify_at(scaled, own, N, price, bound, known, like)
     return units.certificate(certificate, objective)
 
 

@@ -11,6 +11,9 @@ from sklearn.exceptions import ConvergenceWarning
 
 from sklearn_convexrelu.adaptive.loop import AdaptiveSolver
 from sklearn_convexrelu.certificates.certificate import lower_bound, price_bound
+from sklearn_convexrelu.certificates.relaxation import search
+from sklearn_convexrelu.certificates.relaxation import untied as untied_module
+from sklearn_convexrelu.certificates.relaxation.composition import Neurons
 from sklearn_convexrelu.certificates.relaxation.descent import bound_price
 from sklearn_convexrelu.certificates.relaxation.proof import region_prices
 from sklearn_convexrelu.certificates.relaxation.regions import Region, RowSpace, fan
@@ -20,6 +23,7 @@ from sklearn_convexrelu.certificates.relaxation.semidefinite import (
     State,
     in_cone,
 )
+from sklearn_convexrelu.certificates.relaxation.untied import Untied, best_between
 from sklearn_convexrelu.data.statement import state_problem
 from sklearn_convexrelu.model.losses import (
     Huber,
@@ -31,6 +35,7 @@ from sklearn_convexrelu.model.losses import (
 )
 from sklearn_convexrelu.model.subnetworks import TreeShape
 from sklearn_convexrelu.pricing.exact import exact_price
+from sklearn_convexrelu.pricing.kernels import Prices
 from sklearn_convexrelu.training import Training, largest_alpha, train
 
 # BOUNDS_SEEDS=84 makes 504 random problems of the default six.
@@ -301,3 +306,89 @@ def test_diabetes_is_bounded_within_a_tenth():
     stated = stated.with_alpha(0.1 * largest_alpha(stated))
     bound = semidefinite_bound(stated, target=0.9 * optimum)
     assert 0.9 * optimum <= bound.lower_bound <= optimum
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_best_predictions_between_two_ends_are_the_best(name):
+    rng, loss, n = np.random.default_rng(0), LOSSES[name], 40
+    C = 3 if name == "softmax" else 2
+    Y = rng.integers(0, 4, (n, C)) + 0.0
+    if name in ("logistic", "softmax"):
+        Y = np.eye(C)[rng.integers(0, C, n)]
+    elif name == "hinge":
+        Y = rng.choice([-1.0, 1.0], (n, C))
+    weights, middle = rng.uniform(0.2, 3.0, n), 3.0 * rng.standard_normal((n, C))
+    width = rng.exponential(1.0, (n, C)) * (rng.random((n, C)) < 0.9)
+    low, high = middle - width, middle + width
+    F = best_between(loss, Y, weights, low, high, np.zeros((n, C)))
+    for _ in range(40 if name == "softmax" else 0):  # some steps at a time
+        F = best_between(loss, Y, weights, low, high, F)
+    assert (low <= F).all() and (F <= high).all()
+    slope = loss.value_and_gradient(F, Y, weights)[1] / weights[:, None]
+    room = np.where(slope > 0.0, F - low, high - F)  # the way down
+    worst = 1e-3 if name == "softmax" else 1e-7
+    assert np.abs(np.minimum(np.abs(slope), room)).max() <= worst
+
+
+def untied_of(stated):
+    """Return the untied training problem, factors and what is common."""
+    units = Neurons(stated)
+    rows = RowSpace.of(stated.X, 0)
+    untied = Untied(stated, units, rows, stated.alpha / rows.scale)
+    W = np.random.default_rng(1).standard_normal((1, 2, stated.n_outputs, rows.rank, 3))
+    common = units.common(np.full(stated.n_outputs, 0.1), np.zeros_like(stated.Y))
+    return untied, 0.3 * W, common
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_gradients_without_ties_are_differences(name, monkeypatch):
+    stated = random_problem(name, 3)
+    untied, W, common = untied_of(stated)
+    value, to_W, to_shift = untied.value_and_gradient(W, common)
+    way = np.random.default_rng(2).standard_normal(W.shape)
+    ends = [untied.value_and_gradient(W + s * way, common)[0] for s in (1e-5, -1e-5)]
+    rtol = 1e-2 if name == "softmax" else 1e-4
+    assert np.isclose((ends[0] - ends[1]) / 2e-5, np.vdot(way, to_W), rtol=rtol)
+    shifted = [replace(common, shift=common.shift + s) for s in (1e-5, -1e-5)]
+    ends = [untied.value_and_gradient(W, own)[0] for own in shifted]
+    assert np.isclose((ends[0] - ends[1]) / 2e-5, to_shift.sum(), rtol=rtol, atol=1e-7)
+    # In parts it is the same, and so are the prices that are proven.
+    N, price = untied.proven(W, common)
+    monkeypatch.setattr(untied_module, "_PART", 8)
+    parts = untied_of(stated)[0]
+    assert len(parts.parts) > 1
+    if name != "softmax":  # whose steps end for all rows of a part at once
+        assert np.isclose(parts.value_and_gradient(W, common)[0], value, rtol=1e-9)
+    other, proven = parts.proven(W, common)
+    if stated.n_outputs == 1 or np.linalg.matrix_rank(stated.X) <= 2:
+        for point, bound in ((N, price), (other, proven)):
+            assert bound >= exact_price(stated.X, point).prices[0] * (1 - 1e-12)
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_many_rows_are_bounded_from_a_sample_on(name, monkeypatch):
+    rng = np.random.default_rng(5)
+    X = rng.standard_normal((300, 4))
+    score = np.abs(X[:, 0]) + X[:, 1] + 0.3 * rng.standard_normal(300)
+    Y = score[:, None]
+    if name == "poisson":
+        Y = rng.poisson(np.exp(0.5 * Y)) + 0.0
+    elif name == "softmax":
+        Y = np.eye(3)[np.digitize(score, [0.0, 1.0])]
+    elif name != "squared":
+        Y = np.where(Y > 0.5, 1.0, 0.0 if name == "logistic" else -1.0)
+    options = {"fit_intercept": True, "hidden_bias": True}
+    stated = state_problem(X, Y, np.ones(300), LOSSES[name], **options)
+    stated = stated.with_alpha(0.3 * largest_alpha(stated))
+    solution = train(Training.of(stated, AdaptiveSolver(tol=1e-2)))
+    for module, number in [("_SAMPLED_ROWS", 60), ("_SAMPLED_RANKS", 2)]:
+        monkeypatch.setattr(search, module, number)
+    monkeypatch.setattr(search, "_MOST_TIED", 0)
+    for network in (None, solution.network):
+        bound = semidefinite_bound(stated, network)
+        objective = solution.certificate.objective
+        assert 0.6 * objective < bound.lower_bound <= objective
+        assert bound.n_regions == 1
+        U = solution.network.directions()[0]
+        attained = np.linalg.norm(Prices(stated.X, bound.dual_point).totals(U), axis=1)
+        assert bound.price_bound >= attained.max(initial=0.0)

@@ -142,8 +142,10 @@ def finished(run):
                 run.n_iter, n_passed, n_idle = run.n_iter + 1, 0, n_idle + 1
                 continue
             status = run.limit()
+        run.priced = best
         run.point, candidates, certificate = best
-        return run.solution(candidates, certificate, status)
+        is_fine = n_passed == _PASSES
+        return run.solution(candidates, certificate, status, is_fine)
 
 
 def _cells(run, candidates, n_idle):

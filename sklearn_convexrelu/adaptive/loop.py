@@ -29,6 +29,7 @@ from sklearn_convexrelu.certificates.certificate import (
     missed,
     no_bound,
     rounding_of_prices,
+    with_chance,
 )
 from sklearn_convexrelu.certificates.kinks import (
     constant_dual_point,
@@ -52,6 +53,7 @@ from sklearn_convexrelu.pricing.search import (
     WIDE,
 )
 from sklearn_convexrelu.pricing.subnetworks import exact_pricing_of, pricer_of
+from sklearn_convexrelu.pricing.unseen import chance_of_unseen
 
 __all__ = ["AdaptiveSolver"]
 
@@ -273,6 +275,7 @@ class AdaptiveFit:
             price=0.0,
             price_bound=0.0 if exact else np.inf,
             proven_lower_bound=objective if exact else 0.0,
+            unseen_chance=0.0 if exact else 1.0,
         )
         return network, certificate, None
 
@@ -555,6 +558,8 @@ class _Run:
     def price_and_certify(self, effort, enough=None):
         """Price the network (step 1) and certify it (step 2); record both."""
         candidates, bound, N = self.price(effort, enough)
+        if self.priced is not None and self.priced[0] is self.point:
+            candidates = candidates.started(candidates.joined_starts(self.priced[1]))
         certificate = certificate_at(
             self.problem, self.point.objective, N, candidates.best, bound
         )
@@ -605,8 +610,12 @@ class _Run:
             replace(self.look, is_last=self.is_last, is_capped=self.steps.is_capped)
         )
 
-    def solution(self, candidates, certificate, status):
-        """Return what the run has reached."""
+    def solution(self, candidates, certificate, status, is_fine=False):
+        """Return what the run has reached; say what its search may not have seen."""
+        if certificate.kind == "priced":
+            N = self.priced[0].dual_point(self.problem)
+            chance = chance_of_unseen(candidates.starts, self.steps.pricer.signature)
+            certificate = with_chance(self.problem, N, certificate, chance, is_fine)
         return Solution(
             network=self.point.network,
             certificate=certificate,

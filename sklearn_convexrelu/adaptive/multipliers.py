@@ -146,7 +146,11 @@ class _Path:
         point = self._better(Point.of(problem, solved.network))
         self.loss = point.objective - problem.alpha * point.network.penalty()
         exact = known.price_bound if known.kind == "exact" else None
-        certificate = certificate_at(problem, point.objective, N, known.price, exact)
+        certificate = replace(
+            certificate_at(problem, point.objective, N, known.price, exact),
+            unseen_chance=known.unseen_chance,
+            resolution=known.resolution,
+        )
         self.bound = max(self.bound, certificate.lower_bound)
         self._record(certificate, point.network)
         return replace(

@@ -187,6 +187,7 @@ class Units:
             price=certificate.price * self.alpha,
             price_bound=certificate.price_bound * self.alpha * factor,
             proven_lower_bound=certificate.proven_lower_bound * bound,
+            resolution=certificate.resolution * bound,
             over_all=None
             if over_all is None
             else self.certificate(over_all, objective),

@@ -35,8 +35,9 @@ class Status(Enum):
         "standardise X, and bring targets closer to zero"
     )
     UNRESOLVED = (
-        "the solver met it, but searches of sub-networks are known to miss more (5e-4 "
-        "of the loss of the best constant for each of subnetwork_widths); increase tol"
+        "the solver met it, but searches are expected to miss more than that "
+        "(certificate_.resolution; of sub-networks 5e-4 of the loss of the best "
+        "constant for each of subnetwork_widths); increase tol"
     )
     INTERRUPTED = "it was interrupted"
     TIME_LIMIT = "the time limit was reached; increase time_limit or tol"

@@ -2,9 +2,15 @@
 
 import numpy as np
 
-from sklearn_convexrelu.certificates.certificate import certify_at, dual_point, no_bound
+from sklearn_convexrelu.certificates.certificate import (
+    certify_at,
+    dual_point,
+    no_bound,
+    with_chance,
+)
 from sklearn_convexrelu.pricing.search import FAIR
 from sklearn_convexrelu.pricing.subnetworks import pricer_of
+from sklearn_convexrelu.pricing.unseen import chance_of_unseen
 
 __all__ = ["judged"]
 
@@ -46,8 +52,15 @@ def judged(problem, network, seed=0, pricer=None, known_bound=no_bound, N=None):
         rng = np.random.default_rng(seed)
         candidates, bound = pricer.price(point, known, rng, FAIR)
         certificate = certify_at(
-            problem, objective, point, candidates.best, bound, known_bound(point)
+            problem,
+            objective,
+            point,
+            candidates.best,
+            bound,
+            known_bound(point),
         )
+        chance = chance_of_unseen(candidates.starts, pricer.signature)
+        certificate = with_chance(problem, point, certificate, chance)
         if best is None or certificate.lower_bound > best[0].lower_bound:
             best = certificate, candidates.directions
     return best

@@ -1,6 +1,6 @@
 """Prices of directions and their gradients at a dual point, and directions priced."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -34,11 +34,14 @@ class Candidates:
         Unit rows: the output weights that lower the loss fastest.
     prices : ndarray of shape (n_candidates,)
         ``||N^T relu(X u)||_2``, decreasing.
+    starts : Candidates or None
+        Where the independent starts of the search ended, each of them and roughly.
     """
 
     directions: np.ndarray
     outputs: np.ndarray
     prices: np.ndarray
+    starts: "Candidates | None" = None
 
     @classmethod
     def sorted(cls, directions, totals):
@@ -53,6 +56,16 @@ class Candidates:
         return Candidates.sorted(
             np.hstack([self.directions, directions]), np.vstack([self.totals, totals])
         )
+
+    def joined_starts(self, others):
+        """Return the ends of the starts of this search and of another."""
+        if self.starts is None or others.starts is None:
+            return others.starts if self.starts is None else self.starts
+        return self.starts.joined(others.starts.directions, others.starts.totals)
+
+    def started(self, starts):
+        """Return these candidates, found from starts that ended at others."""
+        return replace(self, starts=starts)
 
     @property
     def totals(self):

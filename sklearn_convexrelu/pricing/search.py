@@ -277,14 +277,14 @@ class Pricer:
             return enough(np.linalg.norm(exact.totals(best)))
 
         if len(rough) <= 2 * FEW_ROWS:
-            found = self._search(
+            found, fresh = self._search(
                 Prices(rough, rough_N, self.sided), starts, effort, rng, found_enough
             )
         else:
             index = np.sort(rng.choice(len(rough), FEW_ROWS, replace=False))
             sampled = replace(effort, n_hops=min(effort.n_hops, _SAMPLED_HOPS))
             few = Prices(rough.take(index), rough_N[index], self.sided)
-            found = self._search(few, starts, sampled, rng)
+            found, fresh = self._search(few, starts, sampled, rng)
             leaders = self._leaders(found, _SAMPLED_LEADERS)
             prices = Prices(rough, rough_N, self.sided)
             V = np.hstack([starts, leaders])
@@ -298,9 +298,16 @@ class Pricer:
         found = Candidates.sorted(U, exact.totals(U))
         if effort.certifies:
             found = found.joined(known, exact.totals(known))
-        if not effort.n_polished or enough(found.best):
-            return found
-        return self._polished(exact, known, found, effort, rng)
+        if effort.n_polished and not enough(found.best):
+            found = self._polished(exact, known, found, effort, rng)
+        return found.started(self._ends(fresh))
+
+    def _ends(self, fresh):
+        """Return Candidates along the axes as directions."""
+        if fresh is None:
+            return None
+        directions = self.geometry.directions(fresh.directions)
+        return replace(fresh, directions=directions)
 
     def _ascended(self, prices, V, n_steps, first):
         """Ascend prices from coordinates along the axes."""
@@ -336,10 +343,11 @@ class Pricer:
         led to, whose leaders would else be the neurons, since an ascent alone rarely
         gets as high; and the known directions and what starts near them led to.
         ``enough`` tells of Candidates, whose prices are rough, whether to end early.
+        Returns what was found, and where random starts ended, before hops.
         """
         count = effort.n_batches * BATCH
         n_near = count // 2 if known.shape[1] else 0
-        pools = []
+        pools, fresh = [], None
         if known.shape[1]:
             near = known[:, rng.integers(known.shape[1], size=n_near)]
             near = self._near(near, 0.1, 1.0, rng)
@@ -349,7 +357,8 @@ class Pricer:
             pools.append(self._found(prices, starts, effort, steps))
         if count > n_near or not pools:
             starts = self._random(max(count - n_near, BATCH), rng)
-            pools.append(self._found(prices, starts, effort, _FRESH_STEP))
+            fresh = self._found(prices, starts, effort, _FRESH_STEP)
+            pools.append(fresh)
         for k in range(effort.n_hops):
             if any(enough(pool) for pool in pools):
                 break
@@ -360,7 +369,7 @@ class Pricer:
         first, *rest = pools
         for pool in rest:
             first = first.joined(pool.directions, pool.totals)
-        return first
+        return first, fresh
 
     def _found(self, prices, starts, effort, steps):
         """Return Candidates that ascents from ``starts`` lead to."""

@@ -218,10 +218,11 @@ class TreePricer:
         W, signs = self._along_axes(known)
         if effort.n_batches:
             W, signs = self._with_neurons(W, signs, N, rng)
-        found = _Found.ascended(prices, W, signs, effort)
+        found, ends = _Found.ascended(prices, W, signs, effort), None
         if effort.n_raw:
             raw = self._gaussian(effort.n_raw, rng)
-            found = found.joined(_Found.ascended(prices, *raw, effort))
+            ended = _Found.ascended(prices, *raw, effort)
+            found, ends = found.joined(ended), self._ends(ended.first_half())
         for i in range(effort.n_batches + effort.n_hops):
             if enough is not None and enough(found.best * scale):
                 break
@@ -240,9 +241,14 @@ class TreePricer:
         W = _of_cost_one(self.shape, W)
         totals = _TreePrices(self.rows, N, self.shape).totals(W, signs)
         candidates = Candidates.sorted(_directions(W, signs), totals)
-        if not effort.n_polished or (enough is not None and enough(candidates.best)):
-            return candidates
-        return self._polished(candidates, N, rng, effort.n_polished)
+        if effort.n_polished and (enough is None or not enough(candidates.best)):
+            candidates = self._polished(candidates, N, rng, effort.n_polished)
+        return candidates.started(ends)
+
+    def _ends(self, found):
+        """Return ends of ascents as Candidates."""
+        W = found.W if self.geometry.axes is None else found.W @ self.geometry.axes.T
+        return Candidates.sorted(_directions(W, found.signs), found.totals)
 
     def _polished(self, candidates, N, rng, count):
         """Join the best of the cells of the leaders, in rounds."""
@@ -397,6 +403,11 @@ class _Found:
         W, totals = _ascend(prices, W, signs, effort.n_steps)
         order = np.argsort(-np.linalg.norm(totals, axis=1), kind="stable")
         return cls(W[order], signs[order], totals[order])
+
+    def first_half(self):
+        """Return the better half: ascents that were not given up."""
+        half = slice(0, -(-len(self.W) // 2))
+        return _Found(self.W[half], self.signs[half], self.totals[half])
 
     @property
     def best(self):

@@ -58,6 +58,8 @@ class Composition:
         Whose units they are.
     """
 
+    #: Whether a row's prediction is any between two ends that moments give.
+    is_row_by_row = False
     #: Blocks of a sign, for each output.
     n_roles = 1
     #: Largest sum of the lengths of the vectors of a unit of cost one.
@@ -78,6 +80,8 @@ class Composition:
 
 class Neurons(Composition):
     """Units of one neuron each: a block for either sign of each output."""
+
+    is_row_by_row = True
 
     def common(self, shift, N):
         """Return an intercept with what else is common at the start: nothing."""

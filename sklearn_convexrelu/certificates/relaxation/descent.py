@@ -34,8 +34,10 @@ __all__ = [
     "MAX_ROUNDS",
     "PATIENCE",
     "VISIBLE",
+    "Scaled",
     "Training",
     "bound_price",
+    "descended",
     "finite_constant",
     "polished",
 ]
@@ -124,7 +126,57 @@ def finite_constant(problem):
     return np.nan_to_num(problem.best_constant(), posinf=30.0, neginf=-30.0)
 
 
-class Training:
+class Scaled:
+    """Units for L-BFGS: in them a loss of a constant is one, and so is its bend.
+
+    Parameters
+    ----------
+    problem : Problem
+        What is minimised; its loss has a gradient.
+    units : Composition
+        What units are made of.
+    alpha : float
+        Of rows scaled to order one.
+    """
+
+    def __init__(self, problem, units, alpha):
+        self.problem, self.units, self.alpha = problem, units, alpha
+        self.loss_unit = problem.loss_scale()
+        self.unit = np.sqrt(self.loss_unit / alpha)
+        F = np.zeros_like(problem.Y) + finite_constant(problem)
+        curvature = problem.loss.curvature(F, problem.Y, problem.weights)[0].sum()
+        self.shift_unit = np.sqrt(self.loss_unit / max(curvature, TINY))
+        if not 1e-100 < self.shift_unit < 1e100:
+            self.shift_unit = 1.0
+
+    def charged(self, W, loss, blocks, to_V):
+        """Return losses and what moments cost, and the gradient in their factors.
+
+        Parameters
+        ----------
+        W : ndarray of shape (n_regions, 2, n_columns, rank, n_factors)
+            Factors.
+        loss : float
+            The loss.
+        blocks, to_V : ndarray
+            What a mass of one adds to it, and how that changes with factors of norm
+            one.
+
+        Returns
+        -------
+        value : float
+            The objective.
+        to_W : ndarray
+            Its gradient.
+        """
+        V, t = unit_factors(W)
+        charge, prices = self.units.charges(t)
+        to_W = tangential(to_V, V) * np.sqrt(t)[..., None, None]
+        to_W += 2.0 * (blocks + self.alpha * prices)[..., None, None] * W
+        return loss + self.alpha * charge, to_W
+
+
+class Training(Scaled):
     """The relaxed training problem: its objective for L-BFGS.
 
     The unknowns are factors W, whose squared norms are the masses, in units in which
@@ -132,14 +184,8 @@ class Training:
     """
 
     def __init__(self, problem, units, relaxation):
-        self.problem, self.units, self.relaxation = problem, units, relaxation
-        self.loss_unit = problem.loss_scale()
-        self.unit = np.sqrt(self.loss_unit / relaxation.alpha)
-        F = np.zeros_like(problem.Y) + finite_constant(problem)
-        curvature = problem.loss.curvature(F, problem.Y, problem.weights)[0].sum()
-        self.shift_unit = np.sqrt(self.loss_unit / max(curvature, TINY))
-        if not 1e-100 < self.shift_unit < 1e100:
-            self.shift_unit = 1.0
+        super().__init__(problem, units, relaxation.alpha)
+        self.relaxation = relaxation
 
     def dual_point(self, state, common):
         """Return the balanced gradient of the loss, and the weights that prove it."""
@@ -166,10 +212,7 @@ class Training:
         E, to_shares = self.units.pulled(totals, common, N)
         blocks, to_V, to_a, activations = relaxation.lagrangian(V, a, E, multipliers)
         ties = blocks - np.einsum("...i,...i->...", E, activations)
-        charge, prices = self.units.charges(t)
-        value += relaxation.alpha * charge + np.sum(t * ties)
-        to_W = _tangential(to_V, V) * np.sqrt(t)[..., None, None]
-        to_W += 2.0 * (blocks + relaxation.alpha * prices)[..., None, None] * W
+        value, to_W = self.charged(W, value + np.sum(t * ties), blocks, to_V)
         return value, to_W, t[..., None] * to_a, (N.sum(axis=0), to_shares)
 
     def solve(self, state, common, max_iter, deadline):
@@ -205,7 +248,7 @@ class Training:
         bounds += [(0.0, 1.0 / share_unit)] * common.shares.size
         bounds = bounds if common.shares.size else None
         start = np.concatenate(start)
-        found = _descended(objective, start, max_iter, deadline, bounds)
+        found = descended(objective, start, max_iter, deadline, bounds)
         W, a, common = parts(found)
         return State(W, a, state.multipliers), common
 
@@ -242,12 +285,12 @@ def polished(relaxation, state, blocks, weights, deadline, max_iter):
         V, t = unit_factors(W)
         a = x[n_W:].reshape(state.a.shape) * a_unit
         values, to_V, to_a, _ = relaxation.lagrangian(V, a, weights, state.multipliers)
-        to_W = _tangential(to_V, V) / np.sqrt(t)[..., None, None]
+        to_W = tangential(to_V, V) / np.sqrt(t)[..., None, None]
         to_W, to_a = to_W * blocks[..., None, None], to_a * blocks[..., None] * a_unit
         return values[blocks].sum() / scale, np.append(to_W, to_a) / scale
 
     start = np.append(unit_factors(state.W)[0], state.a / a_unit)
-    found = _descended(objective, start, max_iter, deadline)
+    found = descended(objective, start, max_iter, deadline)
     W = unit_factors(found[:n_W].reshape(shape))[0]
     a = found[n_W:].reshape(state.a.shape) * a_unit
     return State(W, a, state.multipliers)
@@ -257,8 +300,27 @@ class _OutOfTimeError(Exception):
     """Raised to end a run of L-BFGS, whose last point is kept."""
 
 
-def _descended(objective, start, max_iter, deadline, bounds=None):
-    """Return the point where L-BFGS ends, for its steps or for its time."""
+def descended(objective, start, max_iter, deadline, bounds=None):
+    """Return the point where L-BFGS ends, for its steps or for its time.
+
+    Parameters
+    ----------
+    objective : callable
+        Returns the value and the gradient at a point.
+    start : ndarray of shape (n,)
+        Where to start.
+    max_iter : int
+        Steps.
+    deadline : float
+        Time at which to stop, as ``time.perf_counter`` tells it.
+    bounds : list of tuple, default=None
+        The least and the most of every entry.
+
+    Returns
+    -------
+    ndarray of shape (n,)
+        The last point; the start where that is not finite.
+    """
     point = start
 
     def keep(x):
@@ -288,6 +350,6 @@ def _descended(objective, start, max_iter, deadline, bounds=None):
     return point if np.isfinite(point).all() else start
 
 
-def _tangential(gradient, V):
+def tangential(gradient, V):
     """Return the part of a gradient that does not change the norm of V."""
     return gradient - np.sum(gradient * V, axis=(-2, -1), keepdims=True) * V

@@ -14,11 +14,10 @@ from sklearn_convexrelu.certificates.certificate import lower_bound
 from sklearn_convexrelu.certificates.relaxation.regions import TINY
 from sklearn_convexrelu.certificates.relaxation.semidefinite import (
     Moments,
-    Quadratic,
     unit_factors,
 )
 
-__all__ = ["block_prices", "proven_value", "region_prices"]
+__all__ = ["block_prices", "proven_value", "region_prices", "untied_prices"]
 
 
 def block_prices(relaxation, state, weights):
@@ -51,8 +50,7 @@ def block_prices(relaxation, state, weights):
     left = np.where(free, left, 0.0)
     new = replace(new, lower=np.maximum(left, 0.0), upper=np.maximum(-left, 0.0))
     below = relaxation.quadratic(moments, envelopes, linear, new)
-    above = Quadratic(-below.A, -below.b, -below.c, below.size)
-    return _sphere_maximum(above, len(rows.Z) + len(rows.distances))
+    return _sphere_maximum(below.negative(), len(rows.Z) + len(rows.distances))
 
 
 def region_prices(relaxation, state, weights):
@@ -72,9 +70,46 @@ def region_prices(relaxation, state, weights):
     ndarray of shape (n_regions, 2, n_columns)
         Bounds for the rows before scaling; at least zero.
     """
-    rows = relaxation.rows
-    bounds = np.maximum(block_prices(relaxation, state, weights), 0.0)
-    prices = bounds * rows.scale + rows.dropped * np.linalg.norm(weights, axis=-1)
+    bounds = block_prices(relaxation, state, weights)
+    return _in_units(relaxation.rows, bounds, weights)
+
+
+def untied_prices(rows, relaxations, V, weights):
+    """Return the same over the whole sphere, from rows in parts and without pairs.
+
+    Parameters
+    ----------
+    rows : RowSpace
+        All rows.
+    relaxations : list of Relaxation
+        Those of the parts, in order.
+    V : ndarray of shape (1, 2, n_columns, rank, n_factors)
+        Factors that tell which quadratic to use.
+    weights : ndarray of shape (2, n_columns, n_samples)
+        Weights of the rows.
+
+    Returns
+    -------
+    ndarray of shape (1, 2, n_columns)
+        Bounds for the rows before scaling; at least zero.
+    """
+    below, begin = None, 0
+    for relaxation in relaxations:
+        own = slice(begin, begin + len(relaxation.rows.Z))
+        begin, half = own.stop, 0.5 * weights[..., own]
+        moments = Moments.of(relaxation.rows, V)
+        envelopes = relaxation.envelopes(moments)
+        at_rest = relaxation.at_rest(half[None])
+        part = relaxation.quadratic(moments, envelopes, half, at_rest)
+        below = part if below is None else below.plus(part)
+    bounds = _sphere_maximum(below.negative(), len(rows.Z))
+    return _in_units(rows, bounds, weights)
+
+
+def _in_units(rows, bounds, weights):
+    """Return bounds on prices for the rows before scaling."""
+    prices = np.maximum(bounds, 0.0) * rows.scale
+    prices = prices + rows.dropped * np.linalg.norm(weights, axis=-1)
     return np.nan_to_num(prices * (1.0 + 1e-14), nan=np.inf)
 
 

@@ -49,20 +49,24 @@ class RowSpace:
         Z = X @ basis
         scale = float(np.sqrt(np.mean(np.sum(Z * Z, axis=1)))) if Z.size else 1.0
         Z = Z / scale
-        pairs = _near_pairs(Z, n_neighbors)
-        products = np.einsum("ij,ij->j", Z[pairs[0]].T, Z[pairs[1]].T)
-        return cls(
-            Z=Z,
-            lengths=np.linalg.norm(Z, axis=1),
-            basis=basis,
-            scale=scale,
-            dropped=dropped,
-            **_paired(Z, pairs, np.where(products < 0.0, -1.0, 1.0)),
-        )
+        lengths, none = np.linalg.norm(Z, axis=1), np.zeros((2, 0), dtype=int)
+        own = _paired(Z, none, np.zeros(0))
+        return cls(Z, lengths, basis, scale, dropped, **own).tied(n_neighbors)
 
     def with_pairs(self, pairs, shares):
         """Return the same rows, row i of a pair tied to a share of row j."""
         return replace(self, **_paired(self.Z, pairs, shares))
+
+    def part(self, own):
+        """Return some of the rows, a slice or an index of them, without pairs."""
+        part = replace(self, Z=self.Z[own], lengths=self.lengths[own])
+        return part.with_pairs(np.zeros((2, 0), dtype=int), np.zeros(0))
+
+    def tied(self, n_neighbors):
+        """Return the rows with pairs of near ones."""
+        pairs = _near_pairs(self.Z, n_neighbors)
+        products = np.einsum("ij,ij->j", self.Z[pairs[0]].T, self.Z[pairs[1]].T)
+        return self.with_pairs(pairs, np.where(products < 0.0, -1.0, 1.0))
 
     @property
     def rank(self):

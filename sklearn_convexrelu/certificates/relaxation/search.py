@@ -45,6 +45,7 @@ from sklearn_convexrelu.certificates.relaxation.semidefinite import (
     spread_factors,
     unit_factors,
 )
+from sklearn_convexrelu.certificates.relaxation.untied import Untied
 
 __all__ = ["SemidefiniteBound", "semidefinite_bound"]
 
@@ -69,6 +70,14 @@ _STRONG = 1e-3
 # Entries of X up to which pairs of leaves are bounded together: a round takes a second
 # with 5000 of them, and time in proportion to their number.
 _MOST_PAIR_ENTRIES = 20_000
+# Rows up to which pairs of near ones are tied, if not all are looked at.
+_MOST_TIED = 20_000
+# Rows of a sample, and for each rank; its part of the time at most, and its rounds: so
+# chosen that on 100 000 rows of 20 columns it takes a few seconds of ten. Without it a
+# first bound took 60 s there. Only when a bound comes depends on them.
+_SAMPLED_ROWS, _SAMPLED_RANKS = 4000, 20
+_SAMPLE_SHARE, _SAMPLE_ROUNDS = 0.3, 3
+_UNTIED_PATIENCE = 3  # rounds without visible gain before it ends
 # Of the time, for the first of two compositions. On diabetes a tenth of its rounds give
 # 98% of what all of them do.
 _FIRST_SHARE = 0.3
@@ -204,7 +213,7 @@ class _Search:
         self.units = units
         self.started = time.perf_counter()
         self.deadline = deadline
-        self.rows = RowSpace.of(self.units.rows(problem.X), n_neighbors)
+        self.rows = RowSpace.of(self.units.rows(problem.X), 0)
         # Of rows scaled to order one, and vectors of length one.
         self.alpha = problem.alpha / (self.units.reach * self.rows.scale)
         self.best, self.history = None, ()
@@ -218,7 +227,17 @@ class _Search:
 
     def run(self, network, max_regions, max_iter):
         """Bound over the whole sphere, then over more and more regions."""
-        self.begin(network)
+        W = self.begin(network)
+        if self.units.is_row_by_row:
+            W, untied = self.untied(W, max_iter)
+            if self.is_over or not self._is_few():
+                return
+        self.rows = self.rows.tied(self.n_ties)
+        relaxation = self._relaxed()
+        if self.units.is_row_by_row:
+            self.state = untied.state(W, self.common, relaxation)
+        else:
+            self.state = self._begun(W, relaxation)
         # Half as many regions again each time, trained together. Branch and bound would
         # take them one by one, but here one dual point has to serve all regions.
         while self.improve(max_iter) and self.n_regions < max_regions:
@@ -227,26 +246,73 @@ class _Search:
             if self.n_regions == before:
                 break
 
+    @property
+    def is_over(self):
+        """Whether the bound is good enough, or the time is."""
+        late = time.perf_counter() > self.deadline
+        return late or self.best.lower_bound >= self.target
+
+    def _is_few(self):
+        """Tell whether ties between rows, or regions, are worth a try."""
+        n, rank = self.rows.Z.shape
+        return n <= _MOST_TIED or rank <= _MAX_SIMPLEX_RANK
+
     def begin(self, network):
-        """Start from the neurons of a network, else from small moments all around."""
-        relaxation = self._relaxed()
-        training = Training(self.training_problem, self.units, relaxation)
+        """Return factors of a network's neurons, else of small moments all around.
+
+        What is common to all blocks begins with it too.
+        """
+        unit = np.sqrt(self.problem.loss_scale() / self.alpha)
+        W = 0.1 * unit * spread_factors(self.rows.rank, 1, 2, self.units.n_columns)
         shift = finite_constant(self.problem)
-        shape = (1, 2, self.units.n_columns)
-        W = 0.1 * training.unit * spread_factors(self.rows.rank, *shape)
-        if network is not None and network.n_neurons:
-            W = 0.1 * W + self._factors(network, W.shape)
-            if self.problem.fit_intercept:
-                shift = np.asarray(network.intercept, dtype=float)
         F = np.zeros_like(self.problem.Y) + shift
         if network is not None:
             F = network.forward(self.problem.rows)
+            if network.n_neurons:
+                W = 0.1 * W + self._factors(network, W.shape)
+                if self.problem.fit_intercept:
+                    shift = np.asarray(network.intercept, dtype=float)
         N = dual_point(self.training_problem, F)
         self.common = self.units.common(shift, N)
+        return W
+
+    def _begun(self, W, relaxation):
+        """Return the State of a relaxation that begins at factors."""
         envelopes = relaxation.envelopes(Moments.of(self.rows, unit_factors(W)[0]))
         a = 0.5 * (envelopes.lower + envelopes.upper)
-        multipliers = relaxation.no_multipliers(self.units.n_columns)
-        self.state = State(W, a, multipliers)
+        return State(W, a, relaxation.no_multipliers(self.units.n_columns))
+
+    def untied(self, W, max_iter):
+        """Train and prove without ties, on a sample of many rows first.
+
+        Returns factors, and the Untied of all rows.
+        """
+        own = self.units, self.rows, self.alpha
+        untied = Untied(self.training_problem, *own)
+        sample = self._sample()
+        if sample is not None:
+            now = time.perf_counter()
+            end = now + _SAMPLE_SHARE * (self.deadline - now)
+            own = self.units, self.rows.part(sample), self.alpha
+            few = Untied(self.training_problem.subset(sample), *own)
+            W, self.common = few.solve(W, self.common, _SAMPLE_ROUNDS * max_iter, end)
+        bounds = []
+        while not self.is_over and len(bounds) < MAX_ROUNDS:
+            W, self.common = untied.solve(W, self.common, max_iter, self.deadline)
+            N, price = untied.proven(W, self.common)
+            self._keep(N, price)
+            bounds.append(proven_value(self.problem, N, price))
+            if not _gains(bounds, _UNTIED_PATIENCE):
+                break
+        return W, untied
+
+    def _sample(self):
+        """Return the index of a sample of many rows, or None."""
+        n, rank = self.rows.Z.shape
+        count = max(_SAMPLED_ROWS, _SAMPLED_RANKS * rank)
+        if n <= 2 * count:
+            return None
+        return np.sort(np.random.default_rng(0).choice(n, count, replace=False))
 
     def improve(self, max_iter):
         """Train the relaxation and prove; return whether to go on."""
@@ -271,12 +337,10 @@ class _Search:
             self.common = self.units.updated(totals, self.common)
             N, weights = training.dual_point(part, self.common)
             bounds.append(self._prove(relaxation, N, weights, max_iter))
-            reached = self.best.lower_bound >= self.target
-            if reached or time.perf_counter() > self.deadline:
+            if self.is_over:
                 return False
             # 4. On while the best of the last rounds is visibly above those before.
-            before = max(bounds[:-PATIENCE], default=-np.inf)
-            if max(bounds) - before < VISIBLE * abs(before):
+            if not _gains(bounds, PATIENCE):
                 break
             # 5. Ties where they are broken most: with all pairs a step costs n^2.
             if round_ % _RETIED == _RETIED - 1:
@@ -447,6 +511,12 @@ class _Search:
         N = dual_point(self.training_problem, constant)
         rounding = 1.0 + 1e-12 * len(N)
         self._keep(N, max(price_bound(problem, N), 0.0) * rounding)
+
+
+def _gains(bounds, patience):
+    """Tell whether the best of the last bounds is visibly above those before."""
+    before = max(bounds[:-patience], default=-np.inf)
+    return max(bounds) - before >= VISIBLE * abs(before)
 
 
 def _factor(U, masses):

@@ -16,7 +16,7 @@ Lagrangian (Hestenes, J. Optim. Theory Appl. 1969; Powell 1969). At any multipli
 sum is below a quadratic function of u, from which ``proof`` bounds the price.
 """
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 
@@ -125,6 +125,15 @@ class Quadratic:
     c: np.ndarray
     size: np.ndarray
 
+    def negative(self):
+        """Return the same with the other sign."""
+        return Quadratic(-self.A, -self.b, -self.c, self.size)
+
+    def plus(self, other):
+        """Return the sum of two."""
+        mine, theirs = ([q.A, q.b, q.c, q.size] for q in (self, other))
+        return Quadratic(*(a + b for a, b in zip(mine, theirs, strict=True)))
+
 
 class Relaxation:
     """What moments allow, region by region: smoothed, with multipliers.
@@ -183,6 +192,16 @@ class Relaxation:
             np.zeros((*shape, len(self.rows.distances))),
             np.zeros((*shape, self.normals.shape[-2], rank + 1)),
         )
+
+    def at_rest(self, half):
+        """Return multipliers of rows that rest on the end that their weights ask for.
+
+        ``half`` are half the weights, (n_regions, 2, n_columns, n_samples). Nothing
+        else binds: they are the best where there are no pairs and no cuts.
+        """
+        none = self.no_multipliers(half.shape[2])
+        lower, upper = np.maximum(half, 0.0), np.maximum(-half, 0.0)
+        return replace(none, lower=lower, upper=upper)
 
     def envelopes(self, moments):
         """Return bounds on the mean of ``|z^T u|`` that moments imply."""
@@ -255,18 +274,18 @@ class Relaxation:
             values = values + costs.sum(axis=-1)
         to_a = 0.5 * E + self.rows.net(new.pairs) + new.upper - new.lower
         linear = 0.5 * E + np.where(self.free, 0.0, self.sides * to_a)
-        to_V = 2.0 * self._curved(moments, envelopes, new)
-        to_V[..., 0] += self._linear(envelopes, linear, new)
+        to_V = 2.0 * self.curved(moments, envelopes, new)
+        to_V[..., 0] += self.sloped(envelopes, linear, new)
         return values, to_V, np.where(self.free, to_a, 0.0), activations
 
-    def _linear(self, envelopes, linear, multipliers):
+    def sloped(self, envelopes, linear, multipliers):
         """Return b of ``quadratic``."""
         m, v = multipliers.cuts[..., 0], multipliers.cuts[..., 1:]
         b = (linear + multipliers.lower * envelopes.theta) @ self.rows.Z
         parts = m[..., None] * self.normals - self.offsets[..., None] * v
         return b - np.sum(parts, axis=-2)
 
-    def _curved(self, moments, envelopes, multipliers):
+    def curved(self, moments, envelopes, multipliers):
         """Return A of ``quadratic`` times the factors, without A.
 
         Products with A itself take the rank in the place of the number of factors:
@@ -304,7 +323,7 @@ class Relaxation:
         m, v = multipliers.cuts[..., 0], multipliers.cuts[..., 1:]
         P, offsets = self.normals, self.offsets
         A = A - _symmetric(np.swapaxes(v, -1, -2) @ P)
-        b = self._linear(envelopes, linear, multipliers)
+        b = self.sloped(envelopes, linear, multipliers)
         c = c + np.sum(m * offsets, axis=-1)
         lengths, distances = rows.lengths, rows.distances
         size = (np.abs(linear) + 2.0 * low) @ lengths + 4.0 * m.sum(axis=-1)
