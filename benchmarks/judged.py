@@ -141,14 +141,14 @@ def bundled(loader, is_scaled=True, is_number=False):
     return scale(X) if is_scaled else X, y.astype(float) if is_number else y
 
 
-def one_hot(n_levels=(20, 15, 15, 10, 10, 10, 8, 7, 5)):
+def one_hot(n_levels=(20, 15, 15, 10, 10, 10, 8, 7, 5), n_rows=N_ROWS):
     """Return indicators of the levels of a hundred columns, and a noisy sum of them."""
     rng = np.random.default_rng(0)
-    levels = [rng.integers(n, size=N_ROWS) for n in n_levels]
+    levels = [rng.integers(n, size=n_rows) for n in n_levels]
     X = np.hstack([np.eye(n)[k] for n, k in zip(n_levels, levels, strict=True)])
     sums = X @ rng.standard_normal(X.shape[1])
     pairs = rng.standard_normal((n_levels[0], n_levels[1]))[levels[0], levels[1]]
-    return X, np.maximum(sums, 0.0) + pairs + rng.standard_normal(N_ROWS)
+    return X, np.maximum(sums, 0.0) + pairs + rng.standard_normal(n_rows)
 
 
 def counts():

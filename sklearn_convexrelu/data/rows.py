@@ -62,7 +62,9 @@ FEW_ROWS = 2048
 # rows: with 60, as 550 columns have otherwise, adding up squares took longer than they
 # did.
 SQUARES_WIDTH = 64
-_POWERS = 2  # of the moments, for leading axes: a third moved bounds by a thousandth
+# Of the moments, for leading axes. Bounds of prices of 1000 images, raw and scaled,
+# were 1.004 and 1.03 times as large with one, .999 and .99 with three.
+_POWERS = 2
 _LARGEST_UNIT = 1e100  # beyond, or below its inverse, products would leave double
 _MOST_ENTRIES = 1 << 26  # of an array made of what is no array: half a gigabyte
 
