@@ -30,7 +30,7 @@ demo: $(READY)
 	$(BIN)/python -m sklearn_convexrelu
 
 test: lint
-	$(BIN)/python -m pytest -n 2
+	$(BIN)/python -m pytest -n 2 --dist worksteal
 
 # Leaves out what tests/slow.txt names: mostly scikit-learn's checks of estimators,
 # cross-validation, the examples and bounds of sub-networks.

@@ -59,6 +59,15 @@ __all__ = ["ConvexReLUClassifierCV", "ConvexReLURegressorCV"]
 _FIRST_EPS = 1e-4  # of eps="auto": the path goes there, and on while scores rise
 
 
+def _to_be_split(X, y, sample_weight):
+    """Return the data as splitters index them: targets as an array, of one as (n,)."""
+    X, y, sample_weight = indexable(X, y, sample_weight)
+    y = y.toarray() if issparse(y) else y  # an indicator
+    if np.ndim(y) == 2 and np.shape(y)[1] == 1:
+        y = np.ravel(y)  # warned of already
+    return X, y, sample_weight
+
+
 class _CrossValidated:
     """The choice of alpha: what is added to the estimator that comes next in line."""
 
@@ -114,19 +123,10 @@ class _CrossValidated:
             gain = Gain(self.path_tol, is_all=False)
             solver = self._solver(gain=gain)
             data = self._data(X, y, sample_weight)
-            X, y, sample_weight = indexable(X, y, sample_weight)
-            y = y.toarray() if issparse(y) else y  # an indicator
-            if np.ndim(y) == 2 and np.shape(y)[1] == 1:
-                y = np.ravel(y)  # warned of already
+            X, y, sample_weight = _to_be_split(X, y, sample_weight)
             folds = self._folds(X, y, np.flatnonzero(data.live), routed.splitter.split)
-            task = Task.of_fit(
-                self,
-                X,
-                y,
-                sample_weight,
-                max_subtasks=len(folds) + 1,
-                sequential_subtasks=False,
-            ).begin()
+            subtasks = {"max_subtasks": len(folds) + 1, "sequential_subtasks": False}
+            task = Task.of_fit(self, X, y, sample_weight, **subtasks).begin()
             training, alpha_max = self._stated(data, solver)
             grid, n_asked = self._grid()
             unit = alpha_max if self.relative_alpha or self.alphas is None else 1.0

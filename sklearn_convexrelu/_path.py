@@ -143,7 +143,7 @@ def convex_relu_path(
         Targets of a regression loss, or class labels of a classification loss.
     loss : {"squared_error", "huber", "poisson", "absolute_error", "quantile", \
             "log_loss", "squared_hinge", "hinge"}, default="squared_error"
-        The first five are those of the regressor, the others of the classifier.
+        Those of the regressor, then those of the classifier, as they list them.
     alphas : array-like of shape (n_alphas,), default=None
         Penalty strengths, positive; they are taken in decreasing order. None takes
         ``n_alphas`` from ``alpha_max`` down to ``eps * alpha_max`` in equal ratios.

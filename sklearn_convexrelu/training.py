@@ -20,6 +20,7 @@ from sklearn_convexrelu.certificates.kinks import constant_dual_point
 from sklearn_convexrelu.certificates.relaxation.one_norm import one_norm_bound
 from sklearn_convexrelu.certificates.relaxation.search import semidefinite_bound
 from sklearn_convexrelu.data.units import Units
+from sklearn_convexrelu.model.norms import refuse_unwritten
 from sklearn_convexrelu.model.problem import Problem
 from sklearn_convexrelu.model.pruning import prune
 from sklearn_convexrelu.model.solution import Solution, Status
@@ -342,6 +343,7 @@ def proven(problem, network, certificate, time_limit):
 
 def _proof(problem, network, certificate, time_limit):
     """Return a lower bound and what no price exceeds, from a relaxation."""
+    refuse_unwritten(problem.shape.norm, "Proofs")
     units = Units.of(problem)
     is_euclidean = problem.shape.norm.is_euclidean
     relaxation = semidefinite_bound if is_euclidean else one_norm_bound

@@ -13,7 +13,6 @@ from sklearn.datasets import load_diabetes
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import GridSearchCV
 from sklearn.preprocessing import scale
-from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from sklearn_convexrelu import (
     ConvexReLUClassifier,
@@ -50,21 +49,6 @@ def gated_by_hand(model, X):
     for gate, block in zip(model.gates_, model.blocks_, strict=True):
         F += (X @ gate > 0)[:, None] * (X @ block)
     return F
-
-
-@parametrize_with_checks(
-    [
-        ConvexReLURegressor(patterns="random", n_patterns=20),
-        ConvexReLURegressor(patterns="random", n_patterns=20, activation="gated_relu"),
-        ConvexReLUClassifier(patterns="random", n_patterns=20),
-        ConvexReLUClassifier(
-            0.1, patterns="random", n_patterns=20, activation="gated_relu", tol=1e-2
-        ),
-    ]
-)
-@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
-def test_scikit_learn(estimator, check):
-    check(estimator)
 
 
 @pytest.mark.parametrize("fit_intercept", [True, False])

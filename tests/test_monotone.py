@@ -18,7 +18,6 @@ from sklearn.ensemble import (
     HistGradientBoostingRegressor,
 )
 from sklearn.multioutput import MultiOutputRegressor
-from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from sklearn_convexrelu import (
     ConvexReLUClassifier,
@@ -817,29 +816,3 @@ def test_polish_stays_in_the_cone_and_rises():
     assert monotone.are_kept(new, -np.sign(totals[:, 0]))
     assert (np.abs(prices.totals(new)) >= np.abs(totals) - 1e-9).all()
     assert (np.abs(prices.totals(new)) > 1.1 * np.abs(totals)).mean() > 0.5
-
-
-class RisingRegressor(ConvexReLURegressor):
-    """Rises with every feature, however many there are."""
-
-    def _directions(self):
-        return (1,) * self.n_features_in_
-
-
-class SidedClassifier(ConvexReLUClassifier):
-    """The same for two classes, up and down in turn: the checks' blobs lie so."""
-
-    def _directions(self):
-        return tuple(1 - 2 * (k % 2) for k in range(self.n_features_in_))
-
-
-@pytest.mark.filterwarnings("ignore")
-@parametrize_with_checks(
-    [
-        RisingRegressor(0.05, tol=1e-2, monotonic_cst=[]),
-        SidedClassifier(0.05, tol=1e-2, monotonic_cst=[]),
-        RisingRegressor(0.05, tol=1e-2, subnetwork_widths=(2,), monotonic_cst=[]),
-    ]
-)
-def test_scikit_learn_checks(estimator, check):
-    check(estimator)

@@ -9,11 +9,13 @@ from problems import bumps, problem
 
 from sklearn_convexrelu.adaptive.loop import AdaptiveSolver
 from sklearn_convexrelu.certificates.certificate import dual_point, price_bound
+from sklearn_convexrelu.model import norms
+from sklearn_convexrelu.model.linear import LinearPart
 from sklearn_convexrelu.model.neurons import NeuronShape
 from sklearn_convexrelu.model.norms import EUCLIDEAN, ONE_NORM, Norm, column_norms
 from sklearn_convexrelu.pricing.kernels import Prices
 from sklearn_convexrelu.programmes.fixed_patterns import FixedPatterns
-from sklearn_convexrelu.training import Training, train
+from sklearn_convexrelu.training import Training, proven, train
 
 
 class Weighted(Norm):
@@ -33,6 +35,9 @@ class Weighted(Norm):
 
     def gradients(self, U, signs=None):
         return self.sizes.astype(U.dtype) ** 2 * self.unit(U)
+
+    def peaks(self, G):
+        return G / self.sizes.astype(G.dtype) ** 2
 
 
 NORMS = {
@@ -55,8 +60,11 @@ def test_the_contract(norm):
     assert (products.max(axis=0) >= 0.5 * duals).all()
     assert (column_norms(norm.unit(U)) <= norm.radius(4) + 1e-12).all()
     peaks = norm.unit(norm.peaks(V))
-    if norm is not NORMS["weighted"]:  # for which any vector will do
-        assert_allclose(np.einsum("ij,ij->j", peaks, V), norm.dual_lengths(V))
+    assert_allclose(np.einsum("ij,ij->j", peaks, V), norm.dual_lengths(V))
+    # Zero columns have gradients of zero, and single precision stays.
+    single = np.zeros((4, 1), np.float32)
+    for found in (norm.unit(single), norm.gradients(single), norm.peaks(single)):
+        assert found.dtype == np.float32 and not found.any()
     # Gradients, by differences, away from kinks.
     step = 1e-7 * V
     rise = (norm.lengths(U + step) - norm.lengths(U - step)) / 2e-7
@@ -124,8 +132,18 @@ def test_no_price_exceeds_the_bound(norm):
     assert prices.max() <= bound
 
 
-def test_programmes_over_patterns_refuse_other_norms():
+@pytest.mark.parametrize("is_named", [False, True])
+def test_what_is_written_for_two_norms_refuses_others(is_named, monkeypatch):
+    """A name of its own makes a norm none of the two."""
+    if is_named:
+        monkeypatch.setitem(norms.NORMS, "weighted", NORMS["weighted"])
     X, y = bumps(40, 3)
     stated = stated_with(NORMS["weighted"], X, y, 0.1)
     with pytest.raises(ValueError, match="2-norm or the 1-norm"):
         train(Training.of(stated, FixedPatterns("random")))
+    with pytest.raises(ValueError, match="2-norm or the 1-norm"):
+        LinearPart(False, np.ones(4, dtype=bool), NORMS["weighted"])
+    found = train(Training.of(stated, AdaptiveSolver(tol=1e-7)))
+    assert 0.0 <= found.certificate.gap <= found.tolerance
+    with pytest.raises(ValueError, match="2-norm or the 1-norm"):
+        proven(stated, found.network, found.certificate, 1.0)

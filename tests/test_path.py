@@ -19,7 +19,6 @@ from sklearn.model_selection import (
 )
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler, scale
-from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from sklearn_convexrelu import (
     ConvexReLUClassifier,
@@ -42,17 +41,6 @@ def bumps(n_samples=80, seed=0):
 def classes(n_samples=90):
     X, y = bumps(n_samples)
     return X, np.array(["low", "mid", "high"])[np.digitize(y, [0.5, 1.2])]
-
-
-@parametrize_with_checks(
-    [
-        ConvexReLURegressorCV(tol=1e-2, n_alphas=2, eps=0.3, cv=2),
-        ConvexReLUClassifierCV(tol=1e-2, n_alphas=2, eps=0.3, cv=2),
-    ]
-)
-@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
-def test_scikit_learn(estimator, check):
-    check(estimator)
 
 
 # Paths

@@ -16,7 +16,6 @@ from sklearn.exceptions import ConvergenceWarning, DataConversionWarning
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
-from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from sklearn_convexrelu import ConvexReLURegressor
 from sklearn_convexrelu.adaptive import loop as adaptive
@@ -29,18 +28,6 @@ def fit(X, y, alpha=0.1, sample_weight=None, **options):
     model = ConvexReLURegressor(alpha, **options).fit(X, y, sample_weight)
     assert model.dual_gap_ >= -1e-12 * abs(model.objective_)
     return model
-
-
-@parametrize_with_checks(
-    [
-        ConvexReLURegressor(),  # all defaults; the others as cheap as will do
-        ConvexReLURegressor(0.1, tol=1e-2, fit_intercept=False, hidden_bias=False),
-        # The targets of these checks are in the hundreds.
-        ConvexReLURegressor(0.1, tol=1e-2, loss="huber", huber_threshold=20.0),
-    ]
-)
-def test_scikit_learn(estimator, check):
-    check(estimator)
 
 
 # Optimality

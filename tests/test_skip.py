@@ -17,7 +17,6 @@ from sklearn.linear_model import (
     PoissonRegressor,
     QuantileRegressor,
 )
-from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from sklearn_convexrelu import (
     ConvexReLUClassifier,
@@ -730,17 +729,6 @@ def test_time_limit():
         with pytest.warns(UserWarning, match="time limit"):
             model.fit(X, y)
         assert np.isfinite(model.dual_gap_)
-
-
-@parametrize_with_checks(
-    [
-        kind(0.1, tol=1e-2, skip_connection=skip, random_state=0)
-        for kind in (ConvexReLURegressor, ConvexReLUClassifier)
-        for skip in KINDS
-    ]
-)
-def test_scikit_learn_checks(estimator, check):
-    check(estimator)
 
 
 def test_free_columns_that_are_sums_of_others_in_single_precision():

@@ -11,7 +11,6 @@ from problems import bumps, diabetes, known_optimum
 from scipy.optimize import OptimizeResult, minimize
 from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from sklearn_convexrelu import (
     ConvexReLUClassifier,
@@ -29,17 +28,6 @@ from sklearn_convexrelu.patterns.subnetworks import (
 from sklearn_convexrelu.pricing.exact import exact_price
 from sklearn_convexrelu.pricing.search import FAIR, FIRST
 from sklearn_convexrelu.pricing.subnetworks import TreePricer
-
-
-@parametrize_with_checks(
-    [
-        kind(alpha=0.1, tol=1e-2, subnetwork_widths=(3,))
-        for kind in (ConvexReLURegressor, ConvexReLUClassifier)
-    ]
-)
-def test_scikit_learn(estimator, check):
-    check(estimator)
-
 
 CASES = {
     "three_layer_path_n6_a002": ((2,), "path"),

@@ -11,7 +11,7 @@ from functools import partial
 import numpy as np
 
 from sklearn_convexrelu.adaptive.steps import Point
-from sklearn_convexrelu.model.norms import NORMS, column_norms
+from sklearn_convexrelu.model.norms import column_norms, is_written
 from sklearn_convexrelu.model.pruning import merge_compatible, prune
 from sklearn_convexrelu.model.solution import Status
 from sklearn_convexrelu.patterns.geometry import way_inside
@@ -40,7 +40,7 @@ _SAME_CELL = 0.9999  # cosine from which two candidates are in one cell: 1.1, 1.
 def is_affordable(problem, n_cells=_MOST_ADDED):
     """Tell whether the programme over so many cells fits its memory cap."""
     shape = problem.shape
-    if problem.n_outputs > 1 or shape.is_tree or shape.norm not in NORMS.values():
+    if problem.n_outputs > 1 or shape.is_tree or not is_written(shape.norm):
         return False
     if not problem.rows.has_array:
         return False

@@ -1,4 +1,4 @@
-"""Adaptive training: generate the neurons that matter, and prove when none is left.
+"""The loop of adaptive training: price, certify, add, correct, slide.
 
 Column generation over neurons with a sliding step; see :class:`AdaptiveSolver`.
 """
@@ -13,7 +13,7 @@ from sklearn_convexrelu._deadline import OutOfTimeError
 from sklearn_convexrelu.adaptive.finish import finished, is_affordable
 from sklearn_convexrelu.adaptive.multipliers import ENDS, solutions_with_kinks
 from sklearn_convexrelu.adaptive.policy import Action, Care, Look, decide, reason
-from sklearn_convexrelu.adaptive.start import first_point, sample_of
+from sklearn_convexrelu.adaptive.start import first_point, is_sampled, sample_of
 from sklearn_convexrelu.adaptive.steps import (
     ENOUGH_CORRECTING,
     ENOUGH_SLIDING,
@@ -227,6 +227,8 @@ class AdaptiveFit:
 
         ``problem`` is that of the fit but for its deadline, targets and smoothing.
         """
+        if start is None and is_sampled(problem):
+            self.pricer.rest()  # beside a sample's fit that would be the peak of memory
         pricer = self.pricer if self.solver.proves else self.pricer.searching()
         if problem.rows.deadline is not None:
             pricer = pricer.until(problem.rows.deadline)

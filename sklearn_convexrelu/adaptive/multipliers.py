@@ -1,4 +1,4 @@
-"""Losses with kinks: the loop on smooth problems, whose dual points become exact.
+"""The method of multipliers, for losses with kinks: the loop on smoothed problems.
 
 The loop descends and needs gradients. The envelope of width mu of a loss with kinks has
 them, but the optimum of the smoothed problem is off by up to ``mu / 2`` times squared

@@ -7,7 +7,7 @@ import numpy as np
 from sklearn_convexrelu.adaptive.steps import ENOUGH_SLIDING, Point
 from sklearn_convexrelu.data.rows import FEW_ROWS
 
-__all__ = ["first_point", "sample_of"]
+__all__ = ["first_point", "is_sampled", "sample_of"]
 
 # Drawn at random and slid before the first round. 25 and 100 did 0.98 and 0.92 times
 # the work on the fits that ``BATCH`` was judged by, in 61 and 49 rounds for 56.
@@ -86,15 +86,20 @@ def _random(steps, none, scale):
     return network if better else none.network
 
 
+def is_sampled(problem):
+    """Tell whether a problem has so many rows that it starts on a sample."""
+    return len(problem.rows) > 4 * _SAMPLED_ROWS
+
+
 def sample_of(problem, seed):
     """Return the problem on a sample of many rows, or None.
 
     None is also for a sample that lacks a class, or a count, that the rows have: it may
     have no optimum.
     """
-    n_rows = len(problem.rows)
-    if n_rows <= 4 * _SAMPLED_ROWS:
+    if not is_sampled(problem):
         return None
+    n_rows = len(problem.rows)
     rng = np.random.default_rng(seed)
     count = max(_SAMPLED_ROWS, n_rows // _SAMPLED_PART)
     if problem.rows.is_mapped:  # what is taken of a map is in memory

@@ -1,4 +1,4 @@
-"""Dual points of a constant, where the loss has kinks.
+"""Dual points of a constant, and ``alpha_max``, where the loss has kinks.
 
 A constant that is best passes through targets, at which its subgradients are a whole
 set: all slopes between those of the loss on either side, with a fixed sum where there

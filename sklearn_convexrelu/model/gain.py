@@ -1,4 +1,4 @@
-"""What a network must still have to gain for training to be worth going on."""
+"""When training of a fold or a last fit may stop: a round gains next to nothing."""
 
 from dataclasses import dataclass
 

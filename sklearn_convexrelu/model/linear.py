@@ -17,7 +17,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from sklearn_convexrelu.data.rows import kept
-from sklearn_convexrelu.model.norms import Norm
+from sklearn_convexrelu.model.norms import Norm, refuse_unwritten
 
 __all__ = ["Linear", "LinearPart", "Memo"]
 
@@ -142,6 +142,10 @@ class LinearPart:
     inputs: np.ndarray
     norm: Norm
     memo: Memo = field(default_factory=Memo, repr=False, compare=False)
+
+    def __post_init__(self):
+        if not self.is_free:
+            refuse_unwritten(self.norm, "Penalised linear parts")
 
     def on(self, inputs):
         """Return the same of other rows, whose inputs have a part in it."""

@@ -19,6 +19,8 @@ __all__ = [
     "Norm",
     "OneNorm",
     "column_norms",
+    "is_written",
+    "refuse_unwritten",
 ]
 
 
@@ -81,9 +83,9 @@ class Norm(ABC):
         lengths = self.lengths(U)
         return self.rises(U, G, prices / np.maximum(lengths, _tiny(lengths)))
 
+    @abstractmethod
     def peaks(self, G):
         """Return vectors, of any length, with the most of ``g^T u`` for their norm."""
-        return G
 
     def clipped(self, U, moved):
         """Return where a step from U ends: weights that cross a kink stop there."""
@@ -114,6 +116,10 @@ class Euclidean(Norm):
     def half_slopes(self, U, signs=None):
         """Return the vectors."""
         return U
+
+    def peaks(self, G):
+        """Return the vectors."""
+        return G
 
     def slopes(self, U, G):
         """Return the part of G across U."""
@@ -186,6 +192,20 @@ EUCLIDEAN, ONE_NORM = Euclidean(), OneNorm()
 
 #: By the names that users know them by.
 NORMS = {"l2": EUCLIDEAN, "l1": ONE_NORM}
+
+
+def is_written(norm):
+    """Tell whether programmes over patterns, proofs and linear parts know a norm.
+
+    They are written for the 2-norm and, where a norm is not that, for the 1-norm.
+    """
+    return norm in (EUCLIDEAN, ONE_NORM)
+
+
+def refuse_unwritten(norm, what):
+    """Raise a ValueError for a norm that programmes and proofs do not know."""
+    if not is_written(norm):
+        raise ValueError(f"{what} have the 2-norm or the 1-norm, not {norm!r}.")
 
 
 def _tiny(A):

@@ -1,4 +1,4 @@
-"""Price and judge: the certificate, among all networks, of one that no loop priced."""
+"""The certificate, among all networks, of a given network: its prices are searched."""
 
 import numpy as np
 

@@ -1,4 +1,4 @@
-"""Polish: from nearly a local maximum of the price to where kinks no longer hide more.
+"""Polish local maxima of the price by the convex-concave procedure.
 
 Along ``v = N a`` the price of a direction is ``v^T relu(X u)``: convex in u where v is
 positive, concave where it is negative. Gradient steps end at the kinks of the concave

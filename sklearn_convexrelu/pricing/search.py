@@ -1,4 +1,4 @@
-"""Pricing: find the neurons that would lower the objective most.
+"""The local search for neurons that would lower the objective most.
 
 The price of a unit direction ``u`` at the dual point ``N`` is ``||N^T relu(X u)||_2``.
 No neuron helps once every price is at most alpha, so the largest price is both what to
@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from sklearn_convexrelu.data.rows import FEW_ROWS, Rows, largest, scaled
+from sklearn_convexrelu.data.rows import FEW_ROWS, Rows, kept, largest, scaled
 from sklearn_convexrelu.model.norms import EUCLIDEAN, ONE_NORM
 from sklearn_convexrelu.patterns.geometry import Geometry, unit
 from sklearn_convexrelu.pricing.arcs import ArcPricing, has_few_arcs
@@ -153,20 +153,27 @@ class Pricer:
         self.geometry = self._geometry()
         #: Signs of weights as searches keep them, along the axes of the geometry.
         self.sided = sided_along(monotone, self.geometry, self.rows)
-        self.rough = self.rows.along(self.geometry.axes, self.precision)
         self._squares = self.geometry.squares[:, None].astype(self.precision)
         self._exact = None
         if exact:
             own = self.rows, n_outputs, norm, monotone
             self._exact = exact_pricing_of_neurons(*own)
 
+    @kept
+    def rough(self):
+        """Return the rows as searches go by them: along axes, in their precision."""
+        return self.rows.along(self.geometry.axes, self.precision)
+
+    def rest(self):
+        """Give up the memory of the rows along the axes until the next search."""
+        vars(self).pop("rough", None)
+
     def until(self, deadline):
         """Return the same pricer, whose passes over the rows end at a Deadline."""
         pricer = copy(self)
-        pricer.rows, pricer.rough = (
-            self.rows.until(deadline),
-            self.rough.until(deadline),
-        )
+        pricer.rows = self.rows.until(deadline)
+        if "rough" in vars(self):
+            pricer.rough = self.rough.until(deadline)
         return pricer
 
     def searching(self):

@@ -1,4 +1,4 @@
-"""Signs of weights of inputs, kept by searches along other axes.
+"""Signs that monotone networks must have, kept by searches along principal axes.
 
 Signs are those of weights of inputs, but searches go along the rows' principal axes:
 along the inputs, units that cut rows far from zero lie in a valley as thin as the rows'

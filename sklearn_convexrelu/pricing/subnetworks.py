@@ -141,19 +141,24 @@ class TreePricer:
         self.geometry = self.neurons.geometry
         #: The same with signs of weights as searches keep them, along the axes.
         self.along = replace(shape, monotone=self.neurons.sided)
-        # Along the axes of the geometry, as the search of neurons.
-        self.rough = self.neurons.rough
         self.squares = self.geometry.squares.astype(self.precision)
         self.few, self.factors = self._alike()
+
+    @property
+    def rough(self):
+        """The rows along the axes of the geometry, as searches of neurons go by."""
+        return self.neurons.rough
+
+    def rest(self):
+        """Give up the memory of the rows along the axes until the next search."""
+        self.neurons.rest()
 
     def until(self, deadline):
         """Return the same pricer, whose passes over the rows end at a Deadline."""
         pricer = copy(self)
-        pricer.neurons, pricer.few = (
-            self.neurons.until(deadline),
-            self.few.until(deadline),
-        )
-        pricer.rows, pricer.rough = pricer.neurons.rows, pricer.neurons.rough
+        pricer.neurons = self.neurons.until(deadline)
+        pricer.few = self.few.until(deadline)
+        pricer.rows = pricer.neurons.rows
         return pricer
 
     def searching(self):
@@ -165,6 +170,7 @@ class TreePricer:
     def _alike(self):
         """Return a sample of the rows, and factors that make them of alike length."""
         few = self.rough.few()
+        few = replace(few, table=few.table.copy())  # not a view, which would keep all
         if self.geometry.axes is None:
             lengths = few.squared_lengths(self.geometry.squares)
         else:

@@ -1,7 +1,8 @@
-"""Sweeps: where ``|l^T u + sum_j c_j |z_j^T u||`` may be largest, by the rank of the z.
+"""Sweeps over the cells of planes, for exact prices of rows of rank one, two or three.
 
-Each sweep is made for the planes and asked for candidates at any l and c; ``exact``
-says why the maximum is among them.
+The price of u is ``|l^T u + sum_j c_j |z_j^T u||`` with planes z_j, the rows. Each
+sweep is made for the planes and asked for candidates at any l and c; ``exact`` says why
+the maximum is among them.
 """
 
 from typing import NamedTuple

@@ -13,7 +13,7 @@ from sklearn_convexrelu.certificates.certificate import (
 from sklearn_convexrelu.certificates.kinks import least_price_of_constant
 from sklearn_convexrelu.model.gain import Gain
 from sklearn_convexrelu.model.neurons import mapped
-from sklearn_convexrelu.model.norms import NORMS
+from sklearn_convexrelu.model.norms import refuse_unwritten
 from sklearn_convexrelu.model.solution import Solution, Status
 from sklearn_convexrelu.patterns.planes import keeps_all
 from sklearn_convexrelu.pricing.judged import judged
@@ -154,11 +154,7 @@ class PatternsFit:
     def _refuse(self):
         """Raise for a norm, or outputs, that the programme does not have."""
         problem, solver = self.problem, self.solver
-        if problem.shape.norm not in NORMS.values():
-            raise ValueError(
-                f"Programmes over given patterns have the 2-norm or the 1-norm, not "
-                f"{problem.shape.norm!r}; use patterns='adaptive'."
-            )
+        refuse_unwritten(problem.shape.norm, "Programmes over given patterns")
         if problem.n_outputs > 1:
             if not solver.gated:
                 refuse_several_outputs(problem)

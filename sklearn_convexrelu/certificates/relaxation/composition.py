@@ -1,4 +1,4 @@
-"""What units are made of: from the values of neurons to predictions, and back.
+"""Units of several layers in relaxations: composed of neurons, layer by layer.
 
 The relaxation knows neurons: blocks of moments, whose means of ``relu(x u)`` it bounds.
 Here stands what the units of a model make of these, for training (predictions from the
