@@ -27,7 +27,7 @@ from sklearn_convexrelu.certificates.relaxation.search import semidefinite_bound
 from sklearn_convexrelu.data.statement import state_problem
 from sklearn_convexrelu.model.losses import Logistic, Softmax, SquaredError
 from sklearn_convexrelu.pricing.search import Effort, Pricer
-from sklearn_convexrelu.training import largest_alpha, train
+from sklearn_convexrelu.training import Training, largest_alpha, train
 
 SECONDS = 30.0  # of branching into regions, the root included
 MAX_REGIONS = 1000
@@ -203,7 +203,7 @@ def priced(quick):
 
 def judged(problem, tol, seed):
     """Return bound, objective and gap of a fit, and its gap at the price of JUDGE."""
-    solution, _ = timed(train, problem, AdaptiveSolver(tol=tol, seed=seed))
+    solution, _ = timed(train, Training.of(problem, AdaptiveSolver(tol=tol, seed=seed)))
     network = solution.dual_network or solution.network
     N = dual_point(problem, network.forward(problem.X))
     known = np.hstack([network.directions()[0], solution.directions])

@@ -21,7 +21,7 @@ from sklearn_convexrelu.data.statement import state_problem
 from sklearn_convexrelu.model.losses import SquaredError
 from sklearn_convexrelu.model.subnetworks import TreeShape
 from sklearn_convexrelu.programmes import fixed_patterns
-from sklearn_convexrelu.training import largest_alpha, train
+from sklearn_convexrelu.training import Training, largest_alpha, train
 
 N_SEEDS = 2
 PENALTIES = {"path": False, "weight decay": True}
@@ -89,9 +89,11 @@ def judged(quick):
 def misses(problem, tol, seed):
     """Return of a searching fit what it claims and lacks, in losses of the constant."""
     scale = problem.loss_scale()
-    truth = quietly(train, problem, AdaptiveSolver(tol=TRUTH, seed=0)).certificate
+    truth = quietly(
+        train, Training.of(problem, AdaptiveSolver(tol=TRUTH, seed=0))
+    ).certificate
     searching = AdaptiveSolver(tol=tol, seed=seed, proves=False)
-    own = quietly(train, problem, searching).certificate
+    own = quietly(train, Training.of(problem, searching)).certificate
     bound = own.lower_bound
     if bound > own.proven_lower_bound:
         bound += missed(problem)
