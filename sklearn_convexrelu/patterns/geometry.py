@@ -32,9 +32,9 @@ __all__ = [
 # Inputs of a sparse matrix up to which axes are worth it, however few entries it has.
 _FEW_INPUTS = 128
 # Weights of rows are corrected until nearly all change by less than half: searches
-# need the size of things. Gaussian rows take one round. Rows that alone have a column, as of
-# images, are pushed out by a factor each round: waiting for all of them took 9 to 20
-# rounds on images and words, and a tenth of a fit.
+# need the size of things. Gaussian rows take one round. Rows that alone have a column,
+# as of images, are pushed out by a factor each round: waiting for all of them took 9 to
+# 20 rounds on images and words, and a tenth of a fit.
 _MOST_ROUNDS, _SETTLED, _MOST = 20, np.log(1.5), 0.99
 # Times the squared length of a typical row, as it is and in the metric of the scatter.
 # In that the farthest of Gaussian rows has 3, of the diabetes table 21, of lognormal

@@ -19,7 +19,7 @@ _HESSIAN_ROWS = 2 * FEW_ROWS
 # 40 and 26 classes fits took 37.9 and 4.8 s with none, 24.0 and 2.6 with half of this,
 # 19.5 and 3.1 with this, 23.8 and 3.3 with double: steps get worse as they get cheaper.
 _TAIL = 0.1
-# Drawn classes, for each unit, that a Hessian over many classes is a mean over; the
+# Drawn classes, for each unknown, that a Hessian over many classes is a mean over; the
 # error of its eigenvalues is twice the root of its inverse.
 # Steps are twice as many, so classes are drawn where that is so many times less work:
 # with 100 classes and 3000 rows steps took .6 of the time, with 26 and less to save
@@ -235,18 +235,22 @@ def _minimised(problem, features, A, c, z, tol, max_iter=30):
     """Return the best amplitudes c, and coordinates z of what is not penalised."""
     model = _Model(problem, features, A)
     value, F = model.objective(c, z)
-    least = lift = model.take_precision(tol, value)
+    model.is_rough = not problem.loss.is_quadratic and tol > _ROUGH * value
+    lift = _LEAST_LIFT
     for i in range(max_iter):
         direction, decrease = model.newton_step(c, F, lift)
-        if decrease <= (tol if i else 0.0) and lift == least:
+        if decrease <= (tol if i else 0.0) and lift == _LEAST_LIFT:
             break
         found = _searched(model, (c, z), direction, value, decrease)
+        if found is None and model.is_rough:
+            model.is_rough = False
+            continue
         if found is None:  # the model is far too flat, or no decrease is left
             lift *= _MORE_LIFT
             if problem.loss.is_quadratic or lift > 1.0:
                 break
             continue
-        lift = max(lift / _MORE_LIFT, least)
+        lift = max(lift / _MORE_LIFT, _LEAST_LIFT)
         (c, z), (new_value, F) = found
         drop, value = value - new_value, new_value
         if problem.loss.is_quadratic and abs(drop - decrease) <= 1e-3 * decrease:
@@ -289,18 +293,9 @@ class _Model:
     def __init__(self, problem, features, A):
         self.problem, self.features, self.A = problem, features, A
         self.columns, self._hessian = problem.unpenalised, None
-        self.precision = np.float64
-
-    def take_precision(self, tol, value):
-        """Choose that of second derivatives, by decreases that matter; return the lift.
-
-        Steps that are not exact anyway take as many. The squared loss keeps double:
-        there it took half as many again, for as much time.
-        """
-        if self.problem.loss.is_quadratic or tol <= _ROUGH * value:
-            return _LEAST_LIFT
-        self.precision = np.float32
-        return _ROUGH_LIFT
+        # Whether second derivatives are summed in single precision. That of the squared
+        # loss never is: there it took half as many steps again, for as much time.
+        self.is_rough = False
 
     def objective(self, c, z):
         """Return the objective and the predictions."""
@@ -319,7 +314,8 @@ class _Model:
         problem, A = self.problem, self.A
         slopes, gradient_z, size, (S, H_mixed, H_z) = self.derivatives(F)
         gradient = np.einsum("kc,kc->k", slopes, A) + problem.alpha
-        lift_c, shape = lift * size, gradient_z.T.shape
+        lift_c = (_ROUGH_LIFT if self.is_rough else lift) * size
+        shape = gradient_z.T.shape
         if not gradient_z.size:
             S = _lifted(S, lift_c)
             step_c = _nonnegative_quadratic(S, S @ c - gradient, c) - c
@@ -362,7 +358,7 @@ class _Model:
             A,
             step,
             len(F),
-            self.precision,
+            np.float32 if self.is_rough else np.float64,
             squares=step == 1,
         )
         if step == 1:  # weights sum to one, but for rounding
@@ -432,11 +428,12 @@ def _second_derivatives(values, rows, B, F, A, problem, n_rows, precision=np.flo
     curvature = problem.loss.curvature(F[rows], problem.Y[rows], problem.weights[rows])
     few, A_few = (np.asarray(part, precision) for part in (values, A))
     kept, h, q, H = _without_tails(few, *curvature, A)
-    n_draws = -(-_DRAWS * len(A) // max(n_rows, 1))
-    most = _WORTH_DRAWING * n_draws * len(values)
-    if q is not None and np.count_nonzero(kept) > most:
-        return _drawn_derivatives(few, rows, B, A_few, curvature[0], n_draws)
     n_outputs, n_columns = problem.n_outputs, B.shape[1]
+    n_draws = -(-_DRAWS * (len(A) + n_outputs * n_columns) // max(n_rows, 1))
+    most = _WORTH_DRAWING * n_draws * len(values)
+    many = len(A) > n_outputs * n_columns and np.count_nonzero(kept) > most
+    if q is not None and many:
+        return _drawn_derivatives(few, rows, B, A_few, curvature[0], n_draws)
     # Most rows of a loss that is linear in pieces have none.
     bent = [np.flatnonzero(kept[:, k]) for k in range(n_outputs)]
     roots = [
