@@ -36,11 +36,13 @@ _FEW_INPUTS = 128
 # as of images, are pushed out by a factor each round: waiting for all of them took 9 to
 # 20 rounds on images and words, and a tenth of a fit.
 _MOST_ROUNDS, _SETTLED, _MOST = 20, np.log(1.5), 0.99
-# Times the squared length of a typical row, as it is and in the metric of the scatter.
+# Times the squared length of a typical row, in the metric of the scatter and, of many
+# inputs, as it is too. On tables of few, 10 and 14, gaps judged by harder searches were
+# up to .5 tolerances larger where that counted there.
 # In that the farthest of Gaussian rows has 3, of the diabetes table 21, of lognormal
 # columns (sigma 1.5) 138, a row times 30 has 860; and so has any row that alone has one
 # of many columns, as of images, 1e5, whose own length is 3 to 19.
-_FAR = 100.0
+_FAR, _MANY_INPUTS = 100.0, 50
 _RIDGE = 1e-12  # of the scatter, where columns depend on one another
 _RESOLVED = 1e-8  # of the largest square: eigenvectors below it may be rounding
 _NULL = 1e-20  # of the largest square: no value to speak of along such an axis
@@ -97,8 +99,9 @@ class Geometry:
         rows, farthest = _alike(X / sizes)
         squares, axes = _principal_axes(rows * sizes)
         largest = squares.max() or 1.0  # no row differs from zero: any size will do
-        unlike = min(farthest, _farthest(np.einsum("ij,ij->i", X, X))) > _FAR
-        return cls(axes, np.maximum(squares, _NULL * largest), unlike)
+        if X.shape[1] > _MANY_INPUTS:
+            farthest = min(farthest, _farthest(np.einsum("ij,ij->i", X, X)))
+        return cls(axes, np.maximum(squares, _NULL * largest), farthest > _FAR)
 
     @classmethod
     def _of_inputs(cls, rows):
