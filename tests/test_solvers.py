@@ -170,20 +170,6 @@ def test_second_derivatives_of_many_classes_share_their_tails(n_classes):
     assert 1e-6 < differs <= 3 * _TAIL * np.linalg.norm(diagonals)
 
 
-@pytest.mark.parametrize("n_classes", [3, 40])
-def test_second_derivatives_in_single_precision(n_classes):
-    stated, Phi, A, c, b = many_classes(n_classes)
-    F, rows = Phi @ (c[:, None] * A) + b, slice(0, len(Phi), 1)
-    args = Phi, rows, np.ones((len(F), 1)), F, A, stated
-    for n_rows in (0, 10**6):  # no draws, and draws
-        double = _second_derivatives(*args, n_rows)
-        single = _second_derivatives(*args, n_rows, np.float32)
-        for found, known in zip(single, double, strict=True):
-            assert found.dtype == np.float64
-            assert_allclose(found, known, atol=1e-5 * np.abs(double[0]).max())
-        assert np.linalg.norm(single[0] - double[0]) > 0.0
-
-
 def test_second_derivatives_are_means_over_drawn_classes():
     stated, Phi, A, c, b = many_classes(40)
     F, B = Phi @ (c[:, None] * A) + b, np.ones((len(Phi), 1))

@@ -34,10 +34,6 @@ _WORTH = 1.0 + 1e-6  # times alpha: prices of linear neurons to add, beyond roun
 # problems of five losses, two with dependent neurons, neither half nor double of either
 # changes a step: they are for curvatures that vanish.
 _LEAST_LIFT, _MORE_LIFT = 1e-13, 1e4
-# Times the objective: a decrease from which second derivatives, which only choose the
-# way, are summed in single precision, in .5 to .8 of the time; and the lift that makes
-# these definite, whose rounding is 1e-9 times their trace with 600 units.
-_ROUGH, _ROUGH_LIFT = 1e-7, 1e-8
 # Times the decrease that the model promises: a step that brings more is too short, and
 # is doubled. With the Huber loss of thresholds 0.01 and 0.05 it takes 18 and 19 steps,
 # without 30 and 25; with 1.05 and 1.2 the same.
@@ -235,16 +231,12 @@ def _minimised(problem, features, A, c, z, tol, max_iter=30):
     """Return the best amplitudes c, and coordinates z of what is not penalised."""
     model = _Model(problem, features, A)
     value, F = model.objective(c, z)
-    model.is_rough = not problem.loss.is_quadratic and tol > _ROUGH * value
     lift = _LEAST_LIFT
     for i in range(max_iter):
         direction, decrease = model.newton_step(c, F, lift)
         if decrease <= (tol if i else 0.0) and lift == _LEAST_LIFT:
             break
         found = _searched(model, (c, z), direction, value, decrease)
-        if found is None and model.is_rough:
-            model.is_rough = False
-            continue
         if found is None:  # the model is far too flat, or no decrease is left
             lift *= _MORE_LIFT
             if problem.loss.is_quadratic or lift > 1.0:
@@ -293,9 +285,6 @@ class _Model:
     def __init__(self, problem, features, A):
         self.problem, self.features, self.A = problem, features, A
         self.columns, self._hessian = problem.unpenalised, None
-        # Whether second derivatives are summed in single precision. That of the squared
-        # loss never is: there it took half as many steps again, for as much time.
-        self.is_rough = False
 
     def objective(self, c, z):
         """Return the objective and the predictions."""
@@ -314,7 +303,7 @@ class _Model:
         problem, A = self.problem, self.A
         slopes, gradient_z, size, (S, H_mixed, H_z) = self.derivatives(F)
         gradient = np.einsum("kc,kc->k", slopes, A) + problem.alpha
-        lift_c = (_ROUGH_LIFT if self.is_rough else lift) * size
+        lift_c = lift * size
         shape = gradient_z.T.shape
         if not gradient_z.size:
             S = _lifted(S, lift_c)
@@ -358,7 +347,6 @@ class _Model:
             A,
             step,
             len(F),
-            np.float32 if self.is_rough else np.float64,
             squares=step == 1,
         )
         if step == 1:  # weights sum to one, but for rounding
@@ -392,11 +380,6 @@ def _moments(values, block, rows, weights, columns):
     return weighted.T @ weighted, values.T @ of_columns, B.T @ of_columns
 
 
-def _squares(Z):
-    """Return ``Z^T Z`` in double; it is taken in the precision of Z."""
-    return (Z.T @ Z).astype(np.float64, copy=False)
-
-
 def _of_moments(A, squares, mixed, of_columns):
     """Return second derivatives where all outputs have the curvature of the weights."""
     n_outputs = A.shape[1]
@@ -406,41 +389,35 @@ def _of_moments(A, squares, mixed, of_columns):
     return squares * (A @ A.T), H_mixed, np.kron(np.eye(n_outputs), of_columns)
 
 
-def _derivatives(values, block, rows, F, columns, problem, A, step, n_rows, precision):
+def _derivatives(values, block, rows, F, columns, problem, A, step, n_rows):
     """Kernel: ``_slopes``, and weight and second derivatives of every so many rows."""
     few = slice(rows.start, rows.stop, step)
     B = columns.of_block(block)[::step]
     return (
         *_slopes(values, block, rows, F, columns, problem),
         problem.weights[few].sum(),
-        *_second_derivatives(
-            values[::step], few, B, F, A, problem, n_rows // step, precision
-        ),
+        *_second_derivatives(values[::step], few, B, F, A, problem, n_rows // step),
     )
 
 
-def _second_derivatives(values, rows, B, F, A, problem, n_rows, precision=np.float64):
-    """Return second derivatives of the loss in amplitudes and coordinates.
-
-    The squares of many units are taken in a precision; coordinates, whose second
-    derivatives are inverted, have few.
-    """
+def _second_derivatives(values, rows, B, F, A, problem, n_rows):
+    """Return second derivatives of the loss in amplitudes and coordinates."""
     curvature = problem.loss.curvature(F[rows], problem.Y[rows], problem.weights[rows])
-    few, A_few = (np.asarray(part, precision) for part in (values, A))
-    kept, h, q, H = _without_tails(few, *curvature, A)
+    kept, h, q, H = _without_tails(values, *curvature, A)
     n_outputs, n_columns = problem.n_outputs, B.shape[1]
     n_draws = -(-_DRAWS * (len(A) + n_outputs * n_columns) // max(n_rows, 1))
     most = _WORTH_DRAWING * n_draws * len(values)
     many = len(A) > n_outputs * n_columns and np.count_nonzero(kept) > most
     if q is not None and many:
-        return _drawn_derivatives(few, rows, B, A_few, curvature[0], n_draws)
+        return _drawn_derivatives(values, rows, B, A, curvature[0], n_draws)
     # Most rows of a loss that is linear in pieces have none.
     bent = [np.flatnonzero(kept[:, k]) for k in range(n_outputs)]
     roots = [
-        few[on] * np.sqrt(kept[:, k][on])[:, None].astype(precision) * A_few[:, k]
+        values[on] * np.sqrt(kept[:, k][on])[:, None] * A[:, k]
         for k, on in enumerate(bent)
     ]
-    H += _squares(np.vstack(roots))
+    Z = np.vstack(roots)
+    H += Z.T @ Z
     H_mixed = np.empty((len(A), n_outputs, n_columns))
     H_z = np.zeros((n_outputs, n_columns, n_outputs, n_columns))
     for j, column in enumerate(B.T):
@@ -454,8 +431,8 @@ def _second_derivatives(values, rows, B, F, A, problem, n_rows, precision=np.flo
     H_mixed = H_mixed.reshape(len(A), n_outputs * n_columns)
     H_z = H_z.reshape(n_outputs * n_columns, n_outputs * n_columns)
     if q is not None:
-        projected, Q = few * (q.astype(precision) @ A_few.T), _by_output(q, B)
-        H -= _squares(projected)
+        projected, Q = values * (q @ A.T), _by_output(q, B)
+        H -= projected.T @ projected
         H_mixed -= projected.T @ Q
         H_z -= Q.T @ Q
     return H, H_mixed, H_z
@@ -476,16 +453,16 @@ def _drawn_derivatives(values, rows, B, A, h, n_draws):
     ends[:, -1] = 1.0
     offsets = np.arange(rows.start, rows.stop, rows.step) * _GOLDEN % 1.0
     scale = np.sqrt(curvature / n_draws)[:, None]
-    mean = proportions.astype(A.dtype) @ A.T
+    mean = proportions @ A.T
     total = None
     for k in range(n_draws):
         at = (offsets + k) / n_draws
         drawn = (ends < at[:, None]).sum(axis=1)
-        Z = values * (scale.astype(A.dtype) * (A.T[drawn] - mean))
+        Z = values * (scale * (A.T[drawn] - mean))
         e = -proportions
         e[np.arange(len(e)), drawn] += 1.0
         Q = _by_output(scale * e, B)
-        sums = _squares(Z), Z.T @ Q, Q.T @ Q
+        sums = Z.T @ Z, Z.T @ Q, Q.T @ Q
         total = sums if total is None else list(map(np.add, total, sums))
     return tuple(total)
 
@@ -524,8 +501,8 @@ def _without_tails(values, h, q, A):
     tails = np.where(is_tail, h, 0.0)
     of_rows, of_outputs = tails.sum(axis=1), tails.sum(axis=0)
     of_outputs /= max(of_outputs.sum(), 1e-300)
-    Z, kept = values * np.sqrt(of_rows)[:, None].astype(values.dtype), h - tails
-    H = _squares(Z) * ((A * of_outputs) @ A.T)
+    Z, kept = values * np.sqrt(of_rows)[:, None], h - tails
+    H = (Z.T @ Z) * ((A * of_outputs) @ A.T)
     h = kept + np.outer(of_rows, of_outputs)
     return kept, h, h / np.sqrt(positive(sums[:, -1:])), H
 
