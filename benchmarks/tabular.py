@@ -53,12 +53,15 @@ def main():
         QUICK,
         models={"nargs": "+", "choices": list(RIVALS), "default": list(RIVALS)},
         rows={"type": int, "default": ROWS, "help": "to train: 1000, 3000, 10000"},
+        enough={"action": "store_true", "help": "only tables with so many rows"},
         splits={"type": int, "default": 1, "help": "draws of the rows of a table"},
         jobs={"type": int, "default": 1, "help": "processes, a fit each"},
         resume={"action": "store_true", "help": "keep the fits of the last run"},
         cached={"action": "store_true", "help": "publish these and run nothing"},
     )
     names = options.only or (QUICK if options.quick else JUDGING)
+    if options.enough:
+        names = [data.name for data in available(names) if _can(data, options.rows)]
     keep = options.resume or options.cached
     results = _cached(options.rows) if keep else []
     try:
@@ -100,6 +103,11 @@ def run(names, options, results):
                 print(json.dumps(result), file=cache, flush=True)
                 print("{data}, {model}: {error:.4f}, {cpu:.1f} s".format(**result))
                 results.append(result)
+
+
+def _can(data, rows):
+    """Tell whether a table has so many rows to train."""
+    return int(0.7 * len(data.y)) >= rows
 
 
 def _cached(rows):
@@ -194,7 +202,13 @@ def tables(results, names, models):
 
 
 def _complete(results, name, models):
-    return {r["model"] for r in results if r["data"] == name} >= set(models)
+    """Tell whether all models were fitted to the same splits of a table."""
+    splits = {m: set() for m in models}
+    for r in results:
+        if r["data"] == name and r["model"] in splits:
+            splits[r["model"]].add(r["split"])
+    first, *others = splits.values()
+    return bool(first) and all(other == first for other in others)
 
 
 def _ranked(results, names, models, key):
@@ -263,8 +277,9 @@ def _behind(results, names, models):
             shown = f"{by:.3f}" if classify else f"{by / errors[best]:.0%}"
             parts.append(f"{name} ({best}, by {shown})")
     return (
-        "Ours is behind the best by more than 0.005 in accuracy or 2% of RMSE on: "
-        f"{', '.join(parts) or 'none'}."
+        "Where not to use it: ours is behind the best by more than 0.005 in accuracy "
+        f"or 2% of RMSE on: {', '.join(parts) or 'none'}. `python -m benchmarks.lost` "
+        "tries why."
     )
 
 

@@ -193,7 +193,7 @@ def test_the_words_stand_for_the_estimators_with_cv():
     assert isinstance(make_table_pipeline("regressor")[-1], ConvexReLURegressorCV)
     model = make_table_pipeline("classifier")[-1]
     assert isinstance(model, ConvexReLUClassifierCV)
-    assert model.scoring == "neg_log_loss"
+    assert model.scoring == "neg_log_loss" and model.tol == 1e-2
     table = frame()[["size", "town"]]
     labels = np.where(target(table) > 0.5, "dear", "cheap")
     quick = {"model__n_alphas": 4, "model__eps": 0.05, "model__random_state": 0}

@@ -6,7 +6,7 @@ import pytest
 pytest.importorskip("pandas")
 
 from benchmarks.datasets import CLASSES, FRESH, GENERATED, REAL, for_choosing
-from benchmarks.preparation import TABLES
+from benchmarks.preparation import TABLES, Rejoined
 from benchmarks.ranks import (
     cliques,
     critical_difference,
@@ -15,7 +15,8 @@ from benchmarks.ranks import (
     paired,
     ranks,
 )
-from benchmarks.tabular import JUDGING, divide
+from benchmarks.tabular import JUDGING, divide, tables
+from sklearn_convexrelu import ConvexReLURegressor
 
 
 def test_ranks_share_ties_at_four_digits():
@@ -65,3 +66,29 @@ def test_rows_are_divided_without_overlap():
     assert not set(train) & set(test)
     assert np.mean(y[train] == "a") == pytest.approx(0.3)
     np.testing.assert_array_equal(train, divide(y, 1000, 0, True)[0])
+
+
+def test_tables_count_once_all_models_have_the_same_splits():
+    keys = {"rows": 9, "columns": 1, "loss": 0.1, "auc": None, "cpu": 1.0}
+    results = [
+        {"data": data, "model": model, "split": split, "error": 0.1, **keys}
+        for data in ("rain", "storms")
+        for model in ("ours", "linear")
+        for split in (0, 1)
+    ]
+    both = tables(results, ["rain", "storms"], ["ours", "linear"])[0]
+    assert ", 2 tables:" in both
+    one = tables(results[:-1], ["rain", "storms"], ["ours", "linear"])[0]
+    assert ", 1 tables:" in one and "| storms |" not in one
+
+
+def test_amplitudes_of_joined_neurons_solve_the_programme_over_them():
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((80, 3))
+    y = np.maximum(X[:, 0], 0.0) - np.abs(X[:, 1])
+    params = {"relative_alpha": False, "norm": "l1", "random_state": 0}
+    net = ConvexReLURegressor(0.02, tol=1e-3, **params).fit(X, y)
+    joined = Rejoined(ConvexReLURegressor(0.02, tol=1e-2, **params)).fit(X, y)
+    loss = np.mean((joined.predict(X) - y) ** 2) / 2
+    objective = loss + 0.02 * np.abs(joined.lasso_.coef_).sum()
+    assert net.lower_bound_ < objective < net.objective_ + 1e-2 * y.var() / 2
