@@ -7,9 +7,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from problems import bumps, diabetes, known_optimum, problem
+from scipy import sparse
 from sklearn.exceptions import ConvergenceWarning
 
 from sklearn_convexrelu.adaptive.loop import AdaptiveSolver
+from sklearn_convexrelu.certificates import certificate
 from sklearn_convexrelu.certificates.certificate import lower_bound, price_bound
 from sklearn_convexrelu.certificates.relaxation import search
 from sklearn_convexrelu.certificates.relaxation import untied as untied_module
@@ -293,6 +295,37 @@ def test_price_bound_is_proven_and_tighter_than_cauchy_schwarz():
         assert price <= bound <= 1.3 * price
         assert bound < 0.9 * price_bound(stated, N)
     assert bound_price(stated, 0 * N) == 0.0
+
+
+@pytest.mark.parametrize("kind", ["array", "sparse"])
+def test_price_bounds_of_many_inputs_are_proven(kind, monkeypatch):
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((400, 300)) * 0.98 ** np.arange(300) + 0.5
+    N = rng.standard_normal((400, 3)) / 400
+    held = sparse.csr_array(X) if kind == "sparse" else X
+    options = {"fit_intercept": True, "hidden_bias": True}
+    stated = state_problem(held, N, np.ones(400), SquaredError(), **options)
+    split = price_bound(stated, N)
+    assert split >= best_known_price(np.c_[X, np.ones(400)], N)
+    monkeypatch.setattr(certificate, "_N_AXES", 1)
+    trace = price_bound(stated, N)
+    monkeypatch.setattr(certificate, "_MOST_INPUTS", 400)
+    of_eigenvalues = price_bound(stated, N)
+    assert of_eigenvalues * (1 - 1e-9) <= split <= 1.1 * of_eigenvalues
+    assert trace > 1.1 * split
+
+
+def best_known_price(X, N):
+    """The largest price that plain ascents from many random units find."""
+    U = np.random.default_rng(1).standard_normal((X.shape[1], 50))
+    for _ in range(50):
+        U /= np.linalg.norm(U, axis=0)
+        H = X @ U
+        A = np.maximum(H, 0.0).T @ N
+        G = X.T @ ((H > 0.0) * (N @ A.T))
+        U = U + G / (np.linalg.norm(G, axis=0) + 1e-300)
+    U /= np.linalg.norm(U, axis=0)
+    return np.linalg.norm(np.maximum(X @ U, 0.0).T @ N, axis=1).max()
 
 
 def test_prices_of_sub_networks_are_not_bounded_by_themselves():

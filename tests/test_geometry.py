@@ -109,3 +109,15 @@ def test_ways_are_steepest_in_the_metric_of_turn_and_change():
         other = rng.standard_normal(V.shape)
         other /= np.sqrt((stiffness * other**2).sum(axis=0))
         assert ((slope * other).sum(axis=0) <= gains * (1 + 1e-12)).all()
+
+
+def test_rows_that_alone_have_a_column_are_not_far():
+    """A hundred columns that are zero but at one row each, of a row's own size."""
+    X = rows(500, 20)
+    rare = np.zeros((500, 100))
+    rare[np.arange(100), np.arange(100)] = 3.0
+    assert not Geometry.of(np.c_[rare, X]).unlike
+    assert not Geometry.of(np.c_[rare > 0.0, X] * 1e3).unlike
+    X[7, :20] *= 100.0
+    assert Geometry.of(np.c_[rare, X]).unlike
+    assert Geometry.of(np.zeros((5, 3))).unlike is False

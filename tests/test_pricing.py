@@ -169,3 +169,24 @@ def test_a_fit_prepares_searches_of_its_rows_once(fit, monkeypatch):
     X = np.random.default_rng(0).standard_normal((60, 4))
     fit(X, X[:, 0] + np.abs(X[:, 1]))
     assert len(made) == 1
+
+
+@pytest.mark.parametrize("n_outputs", [1, 3])
+def test_searches_without_neurons_find_what_linear_units_would_be(n_outputs):
+    """Where all rows are on one side: the price is that of ``N^T X u`` there."""
+    rng = np.random.default_rng(0)
+    X = rng.random((200, 40)) * (rng.random((200, 40)) < 0.2)
+    N = rng.random((200, n_outputs)) - 0.3 * np.arange(n_outputs)
+    pricer = Pricer(X, n_outputs)
+    u = np.linalg.svd(X.T @ N)[0][:, 0]
+    linear = max(np.linalg.norm(np.maximum(s * X @ u, 0) @ N) for s in (1.0, -1.0))
+    for seed in range(5):
+        seeded = np.random.default_rng(seed)
+        found = pricer.search(N, np.zeros((40, 0)), LIGHT, seeded)
+        assert found.best >= linear * (1 - 1e-6)
+
+
+def test_nothing_is_suggested_by_nothing():
+    pricer = Pricer(data(30, 4, 2)[0], 2)
+    N, rng = np.zeros((30, 2)), np.random.default_rng(0)
+    assert pricer.search(N, np.zeros((4, 0)), LIGHT, rng).best == 0.0

@@ -27,6 +27,7 @@ from sklearn_convexrelu.model.solution import Status
 from sklearn_convexrelu.programmes.amplitudes import (
     _TAIL,
     Features,
+    _drawn_derivatives,
     _second_derivatives,
     best_amplitudes,
 )
@@ -145,7 +146,7 @@ def test_second_derivatives_of_many_classes_share_their_tails(n_classes):
     stated, Phi, A, c, b = many_classes(n_classes)
     F = Phi @ (c[:, None] * A) + b
     H, H_mixed, H_z = _second_derivatives(
-        Phi, slice(None), np.ones((len(F), 1)), F, A, stated
+        Phi, slice(0, len(F), 1), np.ones((len(F), 1)), F, A, stated, 0
     )
     found = np.block([[H, H_mixed], [H_mixed.T, H_z]])
 
@@ -167,6 +168,25 @@ def test_second_derivatives_of_many_classes_share_their_tails(n_classes):
     # The part of all curvature that is shared moves, and what it had of covariances.
     differs = np.linalg.norm(found - true)
     assert 1e-6 < differs <= 3 * _TAIL * np.linalg.norm(diagonals)
+
+
+def test_second_derivatives_are_means_over_drawn_classes():
+    stated, Phi, A, c, b = many_classes(40)
+    F, B = Phi @ (c[:, None] * A) + b, np.ones((len(Phi), 1))
+    h, q = stated.loss.curvature(F, stated.Y, stated.weights)
+    true = [np.zeros((len(A) + 40, len(A) + 40))]
+    for i in range(len(F)):  # by the definition, a row at a time
+        units = np.vstack([Phi[i][:, None] * A, np.eye(40)])
+        true[0] += units @ (np.diag(h[i]) - np.outer(q[i], q[i])) @ units.T
+    errors = []
+    for n_draws in (2, 8, 32):
+        rows = slice(0, len(F), 1)
+        H, H_mixed, H_z = _drawn_derivatives(Phi, rows, B, A, h, n_draws)
+        found = np.block([[H, H_mixed], [H_mixed.T, H_z]])
+        assert np.linalg.eigvalsh(found)[0] >= -1e-12
+        errors.append(np.linalg.norm(found - true[0]) / np.linalg.norm(true[0]))
+    assert errors[0] <= 0.5
+    assert errors[2] <= 0.5 * errors[1] <= 0.3 * errors[0]
 
 
 @pytest.mark.parametrize("n_classes", [12, 40])

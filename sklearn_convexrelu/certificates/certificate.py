@@ -47,7 +47,12 @@ _HIGHER = 0.022
 # 1e-6) were off by 6e-9 of the constant's loss in the mean, and objectives of diabetes
 # at relative alpha .03 differ by 2e-6 of it.
 _HIGHER_FINE = 3e-4
-_MOST_INPUTS = 2048  # whose second moments are held, and have eigenvalues in seconds
+# Of more inputs second moments are taken along so many axes, and along the rest their
+# trace: two matrices of 785 inputs for each of ten classes took a twentieth of a fit to
+# 2000 images. On 1000 images, raw and scaled, bounds are 1.02 and 1.13 times those of
+# eigenvalues, in a ninth of the time; with half as many axes 1.03 and 1.24.
+_MOST_INPUTS, _N_AXES = 256, 128
+_ROUNDING = 1e-12  # of a squared length, for what is left of it along other axes
 
 
 @dataclass(frozen=True)
@@ -310,8 +315,8 @@ def _bound_of_trees(problem, N):
     """
     rows, norm = problem.rows, problem.shape.norm
     radius, largest = norm.radius(rows.n_inputs), []
-    ones = rows.map(_ones, 1, rows.empty())
-    size = radius * np.sqrt(_largest_moment(rows, ones))
+    ones = rows.map(_ones, 1, rows.empty(1))
+    size = radius * np.sqrt(_largest_moments(rows, ones, 1.0)[0])
     squares = rows.reduce(_signed_squares, N.shape[1], N)
     for sign, square in zip((1.0, -1.0), squares, strict=True):
         (sums,) = rows.reduce(_sums_of_sign, N.shape[1], N, sign)
@@ -337,22 +342,32 @@ def _largest_parts(rows, N):
 
 def _part_of_sign(rows, N, sign):
     """Return ``max_u sum_i max(sign N_ic, 0) |x_i u|``, bounded, for each column c."""
-    bounds = []
-    for k in range(N.shape[1]):
-        v = rows.map(_part, 1, rows.empty(), N, sign, k)
-        (total,) = rows.reduce(_total, 1, v)
-        bounds.append(np.sqrt(total * _largest_moment(rows, v)))
-    return np.array(bounds)
+    (totals,) = rows.reduce(_totals_of_sign, N.shape[1], N, sign)
+    return np.sqrt(totals * _largest_moments(rows, N, sign))
 
 
-def _largest_moment(rows, v):
-    """Return the largest eigenvalue of ``X^T diag(v) X``, or of many inputs its trace.
+def _largest_moments(rows, N, sign):
+    """Return what no eigenvalue of ``X^T diag(max(sign N_c, 0)) X`` exceeds, by column.
 
-    The trace is no less, and needs no matrix. No weight v is negative.
+    Of few inputs they are the largest eigenvalues. Of many the matrix is split along
+    the leading axes of the rows and what is orthogonal to them: the largest eigenvalue
+    of a positive semidefinite matrix is no more than those of its diagonal blocks
+    together, and that of a block no more than its trace.
     """
     if rows.n_inputs > _MOST_INPUTS:
-        return float(rows.reduce(_trace, rows.n_inputs, v)[0])
-    return max(float(np.linalg.eigvalsh(rows.moments(v))[-1]), 0.0)
+        axes = rows.leading_axes(_N_AXES)
+        width = _N_AXES + N.shape[1]
+        inner, rest = rows.reduce(_split_moments, width, N, sign, rows.weights(axes))
+        return _largest_eigenvalues(inner) + rest
+    largest = []
+    for k in range(N.shape[1]):
+        v = rows.map(_part, 1, rows.empty(), N, sign, k)
+        largest.append(_largest_eigenvalues(rows.moments(v)))
+    return np.array(largest)
+
+
+def _largest_eigenvalues(moments):
+    return np.maximum(np.linalg.eigvalsh(moments)[..., -1], 0.0)
 
 
 # Kernels.
@@ -372,16 +387,21 @@ def _sums_of_sign(block, rows, N, sign):
 
 
 def _ones(block, rows):
-    return np.ones(len(block))
+    return np.ones((len(block), 1))
 
 
 def _part(block, rows, N, sign, k):
     return np.maximum(sign * N[rows, k], 0.0)
 
 
-def _total(block, rows, v):
-    return (v[rows].sum(),)
+def _totals_of_sign(block, rows, N, sign):
+    return (np.maximum(sign * N[rows], 0.0).sum(axis=0),)
 
 
-def _trace(block, rows, v):
-    return (v[rows] @ block.squared_lengths(),)
+def _split_moments(block, rows, N, sign, axes):
+    """Kernel: moments along axes, (n_columns, n_axes, n_axes), and the rest's trace."""
+    V, H = np.maximum(sign * N[rows], 0.0), block.values(axes)
+    lengths = block.squared_lengths()
+    rest = lengths - np.einsum("ij,ij->i", H, H)
+    rest = np.maximum(rest, 0.0) + _ROUNDING * lengths
+    return np.array([(H.T * v) @ H for v in V.T]), V.T @ rest

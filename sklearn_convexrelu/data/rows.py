@@ -62,6 +62,9 @@ FEW_ROWS = 2048
 # rows: with 60, as 550 columns have otherwise, adding up squares took longer than they
 # did.
 SQUARES_WIDTH = 64
+# Of the moments, for leading axes. Bounds of prices of 1000 images, raw and scaled,
+# were 1.004 and 1.03 times as large with one, .999 and .99 with three.
+_POWERS = 2
 _LARGEST_UNIT = 1e100  # beyond, or below its inverse, products would leave double
 _MOST_ENTRIES = 1 << 26  # of an array made of what is no array: half a gigabyte
 
@@ -562,6 +565,18 @@ class Rows:
     def until(self, deadline):
         """Return the rows with another Deadline, or None."""
         return replace(self, deadline=deadline)
+
+    def leading_axes(self, count):
+        """Return orthonormal columns along which a sample of the rows is large.
+
+        Those of the largest moments, nearly, from products alone (Halko, Martinsson &
+        Tropp, "Finding structure with randomness", SIAM Review 53, 2011).
+        """
+        few, rng = self.few(), np.random.default_rng(0)
+        axes = rng.standard_normal((self.n_inputs, count))
+        for _ in range(_POWERS):
+            axes = np.linalg.qr(few.sums(few.values(axes)))[0]
+        return axes
 
     def with_constant(self, columns, constant):
         """Return the rows of some inputs, and a constant as the last one."""

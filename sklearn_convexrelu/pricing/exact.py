@@ -50,6 +50,9 @@ __all__ = [
 ]
 
 
+_HANDFUL = 16  # rows that show the rank of most data, in no time
+
+
 class ExactPrices(NamedTuple):
     """Result of exact pricing, sorted by decreasing price.
 
@@ -132,14 +135,17 @@ def supports(rank, n_samples, n_outputs=1):
 def serves_rows(rows, n_outputs):
     """Tell whether :class:`ExactPricing` serves neurons on these rows.
 
-    A few rows show that of most data, whose rank is no less.
+    A few rows, and before that a handful, show that of most data, whose rank is no
+    less.
     """
     if not rows.has_array:
         return False
     few = rows.few()
-    if not supports(effective_rank(few.array()), len(rows), n_outputs):
-        return False
-    return supports(effective_rank(rows.array()), len(rows), n_outputs)
+    handful = few.take(slice(None, None, max(len(few) // _HANDFUL, 1)))
+    return all(
+        supports(effective_rank(part.array()), len(rows), n_outputs)
+        for part in (handful, few, rows)
+    )
 
 
 def exact_price(X, N, n_best=1):

@@ -266,6 +266,8 @@ class Pricer:
         """
         if effort.certifies and self.geometry.unlike:
             effort = effort.doubled()
+        if not known.shape[1]:
+            known = self._suggested(N)
         rough, scale = self.rough, max(largest(N), 1e-300)
         rough_N = scaled(N, scale, self.precision)
         exact = Prices(self.rows, N, self.monotone)
@@ -308,6 +310,17 @@ class Pricer:
             return None
         directions = self.geometry.directions(fresh.directions)
         return replace(fresh, directions=directions)
+
+    def _suggested(self, N):
+        """Return the directions, either way, that linear units would have.
+
+        Where all rows are on one side of many units, as images are, the best unit may
+        be linear: of three searches of 80 random starts two found .7 of its price.
+        """
+        U, sizes, _ = np.linalg.svd(self.rows.sums(N), full_matrices=False)
+        U = U[:, sizes > 0.0]
+        U = self._within(np.hstack([U, -U]))
+        return self.norm.unit(U[:, U.any(axis=0)])
 
     def _ascended(self, prices, V, n_steps, first):
         """Ascend prices from coordinates along the axes."""
