@@ -29,7 +29,7 @@ from sklearn_convexrelu.model.norms import ONE_NORM
 from sklearn_convexrelu.model.piecewise import Quantile
 from sklearn_convexrelu.model.subnetworks import TreeShape
 from sklearn_convexrelu.pricing.pairs import PairPricing
-from sklearn_convexrelu.training import largest_alpha, train
+from sklearn_convexrelu.training import Training, largest_alpha, train
 
 EPS = np.finfo(float).eps
 WIDTHS = [(2,), (3,), (2, 2), (3, 1), (1, 2, 2)]
@@ -134,7 +134,7 @@ def test_proven_optima_of_pairs_are_not_exceeded(decays, share):
     x = rng.standard_normal((12, 1))
     y = np.sin(3.0 * x[:, 0]) + (x[:, 0] > 0.0)
     stated = of_trees(problem(x, y), (2,), decays, share)
-    truth = peaceful(train, stated, AdaptiveSolver(tol=1e-6)).certificate
+    truth = peaceful(train, Training.of(stated, AdaptiveSolver(tol=1e-6))).certificate
     assert truth.kind == "exact"
     bound = semidefinite_bound(stated, n_neighbors=3)
     assert bound.lower_bound <= truth.objective
@@ -165,7 +165,9 @@ def test_what_copies_of_a_leaf_are_worth_is_allowed_for():
     stated = problem(*bumps(20, 4))
     alone, pairs = largest_alpha(stated), largest_alpha(of_trees(stated))
     stated = of_trees(stated).with_alpha(0.5 * (alone + pairs))
-    objective = peaceful(train, stated, AdaptiveSolver(tol=1e-5)).certificate.objective
+    objective = peaceful(
+        train, Training.of(stated, AdaptiveSolver(tol=1e-5))
+    ).certificate.objective
     assert objective < (1.0 - 1e-4) * stated.loss_scale()
     bound = semidefinite_bound(stated)
     assert 0.95 * objective < bound.lower_bound <= objective
@@ -195,7 +197,7 @@ def test_every_loss_has_bounds_below_what_is_attained(name, norm):
     shape = {} if norm == "l2" else {"norm": ONE_NORM}
     widths = (2,) if name in ("huber", "logistic") else (3,)
     stated = of_trees(stated, widths, norm == "l1", 0.2, **shape)
-    solution = peaceful(train, stated, AdaptiveSolver(tol=1e-3))
+    solution = peaceful(train, Training.of(stated, AdaptiveSolver(tol=1e-3)))
     certificate = solution.certificate
     if norm == "l1":
         bound = one_norm_bound(stated, solution.network, max_regions=8, time_limit=1)
@@ -213,7 +215,7 @@ def test_linear_bounds_of_sub_networks_are_above_prices_that_are_found():
         stated = of_trees(problem(X, Y), widths, norm=ONE_NORM).with_alpha(0.1)
         empty = stated.null_network()
         bound = one_norm_bound(stated, empty, max_regions=8, time_limit=0.0)
-        solution = peaceful(train, stated, AdaptiveSolver(tol=1e-2))
+        solution = peaceful(train, Training.of(stated, AdaptiveSolver(tol=1e-2)))
         assert bound.lower_bound <= solution.certificate.objective
         assert bound.n_regions == 1
 
