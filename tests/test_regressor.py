@@ -337,13 +337,13 @@ def test_many_rows_start_on_samples(sizes, monkeypatch):
     monkeypatch.setattr(start, "_SAMPLED_ROWS", 500)
     X, y = bumps(sizes[0], 3)
     starts = []
-    sampled = adaptive.AdaptiveSolver.sampled_start
+    sampled = adaptive._sampled_start
 
-    def recording(self, problem, callback=None):
+    def recording(solver, problem, callback=None):
         starts.append(len(problem.X))
-        return sampled(self, problem, callback)
+        return sampled(solver, problem, callback)
 
-    monkeypatch.setattr(adaptive.AdaptiveSolver, "sampled_start", recording)
+    monkeypatch.setattr(adaptive, "_sampled_start", recording)
     model = fit(X, y)
     assert model.dual_gap_ <= model.tolerance_
     assert starts == sizes
