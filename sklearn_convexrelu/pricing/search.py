@@ -266,8 +266,10 @@ class Pricer:
         """
         if effort.certifies and self.geometry.unlike:
             effort = effort.doubled()
+        count = effort.n_batches * BATCH
+        counts = count // 2, count - count // 2
         if not known.shape[1]:
-            known = self._suggested(N)
+            known, counts = self._suggested(N), (0, count)
         rough, scale = self.rough, max(largest(N), 1e-300)
         rough_N = scaled(N, scale, self.precision)
         exact = Prices(self.rows, N, self.monotone)
@@ -280,13 +282,18 @@ class Pricer:
 
         if len(rough) <= 2 * FEW_ROWS:
             found, fresh = self._search(
-                Prices(rough, rough_N, self.sided), starts, effort, rng, found_enough
+                Prices(rough, rough_N, self.sided),
+                starts,
+                counts,
+                effort,
+                rng,
+                found_enough,
             )
         else:
             index = np.sort(rng.choice(len(rough), FEW_ROWS, replace=False))
             sampled = replace(effort, n_hops=min(effort.n_hops, _SAMPLED_HOPS))
             few = Prices(rough.take(index), rough_N[index], self.sided)
-            found, fresh = self._search(few, starts, sampled, rng)
+            found, fresh = self._search(few, starts, counts, sampled, rng)
             leaders = self._leaders(found, _SAMPLED_LEADERS)
             prices = Prices(rough, rough_N, self.sided)
             V = np.hstack([starts, leaders])
@@ -348,19 +355,18 @@ class Pricer:
         U = polish(prices.rows, prices.N, U, A, effort.n_polishing, self.monotone)
         return found.joined(U, prices.totals(U))
 
-    def _search(self, prices, known, effort, rng, enough=_never):
+    def _search(self, prices, known, counts, effort, rng, enough=_never):
         """Search at given prices: from known and new starts, then from the leaders.
 
         What a search misses lies near the current neurons and the best finds, or far
         from all of them. So there are two pools, with hops in turn: what random starts
         led to, whose leaders would else be the neurons, since an ascent alone rarely
         gets as high; and the known directions and what starts near them led to.
-        ``enough`` tells of Candidates, whose prices are rough, whether to end early.
-        Returns what was found, and where random starts ended, before hops.
+        ``counts`` are of starts near the known ones, and of random ones. ``enough``
+        tells of Candidates, whose prices are rough, whether to end early. Returns what
+        was found, and where random starts ended, before hops.
         """
-        count = effort.n_batches * BATCH
-        n_near = count // 2 if known.shape[1] else 0
-        pools, fresh = [], None
+        (n_near, n_fresh), pools, fresh = counts, [], None
         if known.shape[1]:
             near = known[:, rng.integers(known.shape[1], size=n_near)]
             near = self._near(near, 0.1, 1.0, rng)
@@ -368,8 +374,8 @@ class Pricer:
             steps[: known.shape[1]] = _KNOWN_STEP
             starts = np.hstack([known, near])
             pools.append(self._found(prices, starts, effort, steps))
-        if count > n_near or not pools:
-            starts = self._random(max(count - n_near, BATCH), rng)
+        if n_fresh or not pools:
+            starts = self._random(max(n_fresh, BATCH), rng)
             fresh = self._found(prices, starts, effort, _FRESH_STEP)
             pools.append(fresh)
         for k in range(effort.n_hops):
