@@ -192,14 +192,14 @@ def test_smaller_tolerance_gives_a_smaller_gap():
 def test_limits_keep_the_best_network_and_warn():
     X, y = bumps(200, 6)
     with pytest.warns(ConvergenceWarning, match="max_neurons"):
-        capped = fit(X, y, 0.01, max_neurons=3)
+        capped = fit(X, y, 0.003, max_neurons=3)
     assert capped.n_neurons_ <= 3 and capped.status_.name == "NEURON_LIMIT"
     with pytest.warns(ConvergenceWarning, match=r"gap of .*tolerance .*max_iter"):
-        early = fit(X, y, 0.01, max_iter=2)
+        early = fit(X, y, 0.003, max_iter=2)
     with pytest.warns(ConvergenceWarning):
-        assert fit(X, y, 0.01, max_iter=1).n_neurons_ > 0
+        assert fit(X, y, 0.003, max_iter=1).n_neurons_ > 0
     assert early.n_iter_ == 2 and early.status_.name == "ITERATION_LIMIT"
-    full = fit(X, y, 0.01)
+    full = fit(X, y, 0.003)
     for model in (capped, early):
         assert model.dual_gap_ > full.dual_gap_
         assert full.lower_bound_ <= model.objective_ < y.var() / 2
