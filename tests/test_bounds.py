@@ -16,7 +16,7 @@ from sklearn_convexrelu.certificates.certificate import lower_bound, price_bound
 from sklearn_convexrelu.certificates.relaxation import search
 from sklearn_convexrelu.certificates.relaxation import untied as untied_module
 from sklearn_convexrelu.certificates.relaxation.composition import Neurons
-from sklearn_convexrelu.certificates.relaxation.descent import bound_price
+from sklearn_convexrelu.certificates.relaxation.descent import bound_price, descended
 from sklearn_convexrelu.certificates.relaxation.proof import region_prices
 from sklearn_convexrelu.certificates.relaxation.regions import Region, RowSpace, fan
 from sklearn_convexrelu.certificates.relaxation.search import semidefinite_bound
@@ -396,6 +396,29 @@ def test_gradients_without_ties_are_differences(name, monkeypatch):
     if stated.n_outputs == 1 or np.linalg.matrix_rank(stated.X) <= 2:
         for point, bound in ((N, price), (other, proven)):
             assert bound >= exact_price(stated.X, point).prices[0] * (1 - 1e-12)
+
+
+@pytest.mark.parametrize("fit_intercept", [False, True])
+@pytest.mark.parametrize("name", LOSSES)
+def test_descent_without_ties_moves_factors_and_intercept(name, fit_intercept):
+    stated = replace(random_problem(name, 3), fit_intercept=fit_intercept)
+    untied, W, common = untied_of(stated)
+    before = untied.value_and_gradient(W, common)
+    W, found = untied.solve(W, common, 500, np.inf)
+    value, to_W, to_shift = untied.value_and_gradient(W, found)
+    assert value < before[0]
+    left = 1e-2 if name == "softmax" else 1e-3  # of predictions that are found in steps
+    assert np.abs(to_W).max() <= left * np.abs(before[1]).max()
+    if fit_intercept:
+        assert np.abs(to_shift).max() <= left * np.abs(before[1]).max()
+    else:
+        assert np.array_equal(found.shift, common.shift)
+
+
+def test_gradient_of_another_size_is_refused():
+    # SciPy would read beyond it, and the process be aborted.
+    with pytest.raises(ValueError, match="reshape"):
+        descended(lambda x: (0.0, np.zeros(2)), np.ones(3), 5, np.inf)
 
 
 @pytest.mark.parametrize("name", LOSSES)

@@ -323,6 +323,11 @@ def descended(objective, start, max_iter, deadline, bounds=None):
     """
     point = start
 
+    def checked(x):
+        # SciPy 1.17 reads beyond a gradient that is too short, and the process aborts.
+        value, gradient = objective(x)
+        return value, gradient.reshape(start.shape)
+
     def keep(x):
         nonlocal point
         point = x.copy()
@@ -331,7 +336,7 @@ def descended(objective, start, max_iter, deadline, bounds=None):
 
     try:
         minimize(
-            objective,
+            checked,
             start,
             jac=True,
             method="L-BFGS-B",

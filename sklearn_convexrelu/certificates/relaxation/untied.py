@@ -68,22 +68,21 @@ class Untied(Scaled):
 
     def solve(self, W, common, max_iter, deadline):
         """Return improved factors and what is common."""
-        fits = self.problem.fit_intercept
+        n_shift = len(common.shift) * self.problem.fit_intercept
 
         def parts(x):
             own = common
-            if fits:
+            if n_shift:
                 own = replace(common, shift=x[W.size :] * self.shift_unit)
             return x[: W.size].reshape(W.shape) * self.unit, own
 
         def objective(x):
             value, to_W, to_shift = self.value_and_gradient(*parts(x))
-            gradient = np.append(to_W * self.unit, to_shift[fits:] * self.shift_unit)
+            to_shift = to_shift[:n_shift] * self.shift_unit
+            gradient = np.append(to_W * self.unit, to_shift)
             return value / self.loss_unit, gradient / self.loss_unit
 
-        start = W.ravel() / self.unit
-        if fits:
-            start = np.append(start, common.shift / self.shift_unit)
+        start = np.append(W / self.unit, common.shift[:n_shift] / self.shift_unit)
         return parts(descended(objective, start, max_iter, deadline))
 
     def value_and_gradient(self, W, common):
