@@ -15,7 +15,12 @@ import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 
 from sklearn_convexrelu.adaptive.loop import AdaptiveSolver
-from sklearn_convexrelu.certificates.certificate import certify_at, dual_point, missed
+from sklearn_convexrelu.certificates.certificate import (
+    certify_at,
+    dual_point,
+    has_resolution,
+    missed,
+)
 from sklearn_convexrelu.certificates.kinks import constant_dual_point
 from sklearn_convexrelu.certificates.relaxation.one_norm import one_norm_bound
 from sklearn_convexrelu.certificates.relaxation.search import semidefinite_bound
@@ -50,10 +55,7 @@ _RESOLVED = 1e-8
 
 # Times the tolerance: resolutions from which a gap is not called converged. They are
 # means: of 73 fits to tables and images, tolerances of 1e-2 to 1e-4, six had more than
-# one tolerance, and two of these were off by one. Of several outputs the chance is that
-# of ends which hardly differ in price: ten classes of digits (n = 300, tolerances of
-# 1e-3 and 1e-4) had 1.8 to 25 tolerances, and were off by 0 to .3. Losses with kinks
-# were not among the fits that the estimate was held against.
+# one tolerance, and two of these were off by one.
 _DOUBTED = 3.0
 
 _INTERNAL = ("sklearn.", "sklearn_convexrelu.", "joblib.")
@@ -303,7 +305,7 @@ def _confirmed(gap, tolerance, certificate, problem):
     """Return whether a gap in the user's units has converged, and if not why."""
     if _is_within(gap, tolerance) and tolerance >= _RESOLVED * certificate.objective:
         doubted = certificate.resolution > _DOUBTED * tolerance
-        doubted &= problem.n_outputs == 1 and problem.loss.is_smooth
+        doubted &= has_resolution(problem)
         return Status.UNRESOLVED if doubted else Status.CONVERGED
     unseen = missed(problem)
     if certificate.kind == "priced" and unseen > 0.0:

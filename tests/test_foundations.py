@@ -12,10 +12,12 @@ from sklearn_convexrelu._failures import undone_on_failure
 from sklearn_convexrelu._folds import chosen_index
 from sklearn_convexrelu.adaptive import loop
 from sklearn_convexrelu.adaptive.start import sample_of
+from sklearn_convexrelu.certificates.certificate import lower_bound
 from sklearn_convexrelu.certificates.relaxation import regions
-from sklearn_convexrelu.certificates.relaxation.proof import region_prices
+from sklearn_convexrelu.certificates.relaxation.proof import proven_value, region_prices
 from sklearn_convexrelu.certificates.relaxation.semidefinite import Relaxation, State
 from sklearn_convexrelu.model.losses import Logistic, Softmax
+from sklearn_convexrelu.model.subnetworks import TreeShape
 from sklearn_convexrelu.patterns import planes
 from sklearn_convexrelu.pricing.exact import ExactPricing, exact_price
 from sklearn_convexrelu.pricing.kernels import Candidates
@@ -96,6 +98,36 @@ def test_a_run_of_many_rounds_looks_twice_at_the_same_network(monkeypatch):
         hard = [e for p, e, _ in points if p is last and e is not loop.LIGHT]
         assert len(hard) == looks
         assert careful[-1] == (rounds == 0)  # the second runs to its end
+
+
+def test_subnetworks_are_looked_at_twice(monkeypatch):
+    X, y = bumps(30, 2)
+    shape = TreeShape((2,))
+    stated = replace(problem(X, y / y.std(), alpha=0.3), shape=shape)
+    looks, price = [], loop._Run.price_and_certify
+
+    def noted(run, effort, enough=None):
+        looks.append((run.point, effort, enough is None))
+        return price(run, effort, enough)
+
+    monkeypatch.setattr(loop._Run, "price_and_certify", noted)
+    (solution,) = loop.AdaptiveSolver(tol=1e-2).over(stated).path([stated.alpha])
+    assert solution.certificate.kind == "priced"
+    last = looks[-1][0]
+    hard = [
+        whole for point, effort, whole in looks if point is last and effort.certifies
+    ]
+    assert hard == [False, True]  # the second runs to its end
+
+
+def test_a_proven_value_allows_for_its_rounding():
+    X, y = bumps(40, 2)
+    stated = problem(X, 1e3 * y, alpha=0.05)
+    N = 0.5 * (stated.Y.mean(axis=0) - stated.Y)
+    value, proven = lower_bound(stated, N, 0.0), proven_value(stated, N, 0.0)
+    # A sum of 40 products is off by up to 40 roundings of their sizes.
+    assert value - proven >= 40.0 * EPS * np.sum(np.abs(N * stated.Y))
+    assert value - proven <= 1e-9 * value
 
 
 @pytest.mark.parametrize("loss", [Logistic(), Softmax()])

@@ -10,6 +10,7 @@ from problems import bumps, problem
 from sklearn_convexrelu.adaptive import loop
 from sklearn_convexrelu.adaptive.loop import AdaptiveSolver
 from sklearn_convexrelu.adaptive.policy import Action, Care, Look, decide
+from sklearn_convexrelu.certificates import certificate
 from sklearn_convexrelu.model.solution import Status
 
 NEAR = Look(
@@ -168,6 +169,18 @@ def test_a_run_of_many_rounds_is_searched_wide_and_twice(monkeypatch):
     solution, efforts = scripted_run([], monkeypatch)
     assert solution.status is Status.CONVERGED
     assert efforts[-2:] == [loop.WIDE, loop.WIDE]
+
+
+@pytest.mark.parametrize("chance, efforts", [(1e-6, ["FAIR"]), (0.4, ["FAIR", "WIDE"])])
+def test_a_search_that_is_not_sure_is_followed_by_a_harder_one(
+    chance, efforts, monkeypatch
+):
+    monkeypatch.setattr(certificate, "_HIGHER", 1.0)  # a missed price is twice as high
+    monkeypatch.setattr(loop, "chance_of_unseen", lambda *_: chance)
+    solution, made = scripted_run([], monkeypatch)
+    assert solution.status is Status.CONVERGED
+    made = made[made.index(loop.FAIR) :]
+    assert made == [getattr(loop, name) for name in efforts]
 
 
 def test_a_callback_stops_the_run(monkeypatch):
