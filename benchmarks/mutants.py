@@ -75,7 +75,7 @@ MUTANTS = {
         "certificates/relaxation/proof.py",
         "value - 4.0 * np.finfo(float).eps",
         "value - 0.0 * np.finfo(float).eps",
-        "foundations bounds certify",
+        "foundations",
     ),
     "untied descent that leaves the intercept": Mutant(
         "certificates/relaxation/untied.py",
@@ -85,15 +85,21 @@ MUTANTS = {
     ),
     "no second agreeing search on long runs": Mutant(
         "adaptive/loop.py",
-        "is_doubtful=self.problem.shape.is_tree or is_long",
-        "is_doubtful=self.problem.shape.is_tree",
-        "foundations policy solvers certificates",
+        "is_often_missed = self.problem.shape.is_tree or is_long",
+        "is_often_missed = self.problem.shape.is_tree",
+        "foundations",
     ),
     "no second agreeing search of sub-networks": Mutant(
         "adaptive/loop.py",
-        "is_doubtful=self.problem.shape.is_tree or is_long",
-        "is_doubtful=is_long",
-        "policy solvers subnetworks trees",
+        "is_often_missed = self.problem.shape.is_tree or is_long",
+        "is_often_missed = is_long",
+        "foundations",
+    ),
+    "a search that may have missed a price accepts": Mutant(
+        "adaptive/loop.py",
+        "is_doubtful=is_often_missed or self.is_unsure",
+        "is_doubtful=is_often_missed",
+        "policy",
     ),
     "a doubtful search accepts": Mutant(
         "adaptive/policy.py",
@@ -155,7 +161,9 @@ def judged(name):
     mutant, begin = MUTANTS[name], perf_counter()
     with TemporaryDirectory() as folder:
         here = Path(folder) / "repository"
-        skipped = ignore_patterns(".git", ".venv*", "results", "_build", "auto_examples")
+        skipped = ignore_patterns(
+            ".git", ".venv*", "results", "_build", "auto_examples"
+        )
         copytree(ROOT, here, ignore=skipped)
         path = here / PACKAGE / mutant.path
         text = path.read_text()
