@@ -1,4 +1,4 @@
-"""Mutants: does a test fail where a claim of the package is broken on purpose?
+"""Mutants: tests must fail where a claim of the package is broken on purpose.
 
 Each mutant takes away one thing that proofs, searches or bookkeeping rest on, in a copy
 of the repository, and runs the tests that should notice. One that they do not notice
