@@ -38,6 +38,11 @@ _LEAST_LIFT, _MORE_LIFT = 1e-13, 1e4
 # is doubled. With the Huber loss of thresholds 0.01 and 0.05 it takes 18 and 19 steps,
 # without 30 and 25; with 1.05 and 1.2 the same.
 _MORE_THAN_PROMISED = 1.1
+# Part of the promised decrease that a step may miss, or exceed, for the next one to go
+# by the same second derivatives. On 100 classes (180 to 470 neurons) amplitudes took
+# .4 to .7 of the time without, with double the same and with .1 of it .7 to 1; fits of
+# 26 classes took 30.6 s for 46.4.
+_LIKE_PROMISED = 0.25
 
 
 class Features:
@@ -237,6 +242,8 @@ def _minimised(problem, features, A, c, z, tol, max_iter=30):
         if decrease <= (tol if i else 0.0) and lift == _LEAST_LIFT:
             break
         found = _searched(model, (c, z), direction, value, decrease)
+        if found is None and model.forgets():  # of other amplitudes
+            continue
         if found is None:  # the model is far too flat, or no decrease is left
             lift *= _MORE_LIFT
             if problem.loss.is_quadratic or lift > 1.0:
@@ -247,6 +254,8 @@ def _minimised(problem, features, A, c, z, tol, max_iter=30):
         drop, value = value - new_value, new_value
         if problem.loss.is_quadratic and abs(drop - decrease) <= 1e-3 * decrease:
             break  # the model was exact
+        if abs(drop - decrease) > _LIKE_PROMISED * decrease:
+            model.forgets()
     return c, z
 
 
@@ -285,6 +294,7 @@ class _Model:
     def __init__(self, problem, features, A):
         self.problem, self.features, self.A = problem, features, A
         self.columns, self._hessian = problem.unpenalised, None
+        self._is_of_others = False  # whether the Hessian is that of other amplitudes
 
     def objective(self, c, z):
         """Return the objective and the predictions."""
@@ -331,11 +341,12 @@ class _Model:
         sample.
         """
         problem, A, columns = self.problem, self.A, self.columns
-        if problem.loss.is_quadratic:
-            if self._hessian is None:
-                args = problem.weights, columns
-                sums = self.features.reduce(_moments, *args, squares=True)
-                self._hessian = _of_moments(A, *sums)
+        self._is_of_others = self._hessian is not None
+        if problem.loss.is_quadratic and self._hessian is None:
+            args = problem.weights, columns
+            sums = self.features.reduce(_moments, *args, squares=True)
+            self._hessian = _of_moments(A, *sums)
+        if self._hessian is not None:
             first = self.features.reduce(_slopes, F, columns, problem)
             return *first, self._hessian
         step = max(len(F) // _HESSIAN_ROWS, 1)
@@ -349,9 +360,20 @@ class _Model:
             len(F),
             squares=step == 1,
         )
-        if step == 1:  # weights sum to one, but for rounding
-            return *first, (H, H_mixed, H_z)
-        return *first, (H / total, H_mixed / total, H_z / total)
+        if step > 1:  # else weights sum to one, but for rounding
+            H, H_mixed, H_z = H / total, H_mixed / total, H_z / total
+        self._hessian = H, H_mixed, H_z
+        return *first, self._hessian
+
+    def forgets(self):
+        """Have the next second derivatives worked out anew; tell if that can matter.
+
+        It cannot right after they were, nor where they are the same everywhere.
+        """
+        if self.problem.loss.is_quadratic:
+            return False
+        self._hessian = None
+        return self._is_of_others
 
 
 def _loss(values, block, rows, outputs, z, columns, problem, F):
