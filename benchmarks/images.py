@@ -51,7 +51,7 @@ def ours(**options):
         found = {"gap / tolerance": model.dual_gap_ / model.tolerance_}
         return model.predict, found | {
             "objective": model.objective_,
-            "units": len(model.network_.directions()[0].T),
+            "units": model.network_.n_neurons,
         }
 
     return train
