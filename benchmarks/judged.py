@@ -41,29 +41,31 @@ SHARED = Path(__file__).parents[2] / "shared" / "data"
 
 def main():
     """Judge the fits asked for and publish their table; fail where one is beyond."""
-    options = parse(__doc__, CASES, ("diabetes", "one-hot"))
+    tol = {"type": float, "default": TOL, "help": f"of the fits, {TOL} if not given"}
+    options = parse(__doc__, CASES, ("diabetes", "one-hot"), tol=tol)
+    options.partial |= options.tol != TOL
     rows, gaps = [], []
     for name in options.names:
         X, y = CASES[name]()
         for alpha in ALPHAS:
-            runs = fits(X, y, alpha)
+            runs = fits(X, y, alpha, options.tol)
             gaps += [run["judged"] for run in runs]
             rows.append(summary(name, X, alpha, runs))
             print(markdown(rows[-1:]).splitlines()[-1], flush=True)
     beyond = sum(gap > MOST for gap in gaps)
     text = (
-        f"{len(gaps)} fits at `tol={TOL}`; gaps in tolerances. {beyond} judged gaps "
-        f"beyond {MOST}; the largest is {max(gaps):.2f}, their mean "
+        f"{len(gaps)} fits at `tol={options.tol}`; gaps in tolerances. {beyond} judged "
+        f"gaps beyond {MOST}; the largest is {max(gaps):.2f}, their mean "
         f"{np.mean(gaps):.2f}.\n\n{markdown(rows)}\n\n{LEGEND}"
     )
     publish("judged", "Judged gaps", text, options.partial)
     raise SystemExit(beyond > 0)
 
 
-def fits(X, y, alpha):
+def fits(X, y, alpha, tol):
     """Return what is known of the fits of one table and strength, one a seed."""
     problem = problem_of(X, y)
-    trainings = [Training.of(problem, AdaptiveSolver(tol=TOL, seed=k)) for k in SEEDS]
+    trainings = [Training.of(problem, AdaptiveSolver(tol=tol, seed=k)) for k in SEEDS]
     alpha = alpha * trainings[0].largest_alpha
     return [judged(training, alpha) for training in trainings]
 
