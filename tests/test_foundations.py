@@ -76,10 +76,10 @@ def test_proofs_allow_for_the_singular_value_left_out(monkeypatch):
     assert exact_price(X, N[:, 0]).prices[0] <= bound
 
 
-def test_a_run_of_many_rounds_looks_twice_at_the_same_network(monkeypatch):
-    X, y = bumps(120, 4)
-    stated, points = problem(X, y / y.std(), alpha=0.05), []
-    price = loop._Run.price_and_certify
+@pytest.fixture
+def points(monkeypatch):
+    """Points that were priced, how hard, and whether to the end, as runs go on."""
+    points, price = [], loop._Run.price_and_certify
 
     def noted(run, effort, enough=None):
         found = price(run, effort, enough)
@@ -87,6 +87,12 @@ def test_a_run_of_many_rounds_looks_twice_at_the_same_network(monkeypatch):
         return found
 
     monkeypatch.setattr(loop._Run, "price_and_certify", noted)
+    return points
+
+
+def test_a_run_of_many_rounds_looks_twice_at_the_same_network(points, monkeypatch):
+    X, y = bumps(120, 4)
+    stated = problem(X, y / y.std(), alpha=0.05)
     for rounds, looks in ((0, 2), (1000, 1)):
         points.clear()
         monkeypatch.setattr(loop, "_MANY_ROUNDS", rounds)
@@ -100,22 +106,15 @@ def test_a_run_of_many_rounds_looks_twice_at_the_same_network(monkeypatch):
         assert careful[-1] == (rounds == 0)  # the second runs to its end
 
 
-def test_subnetworks_are_looked_at_twice(monkeypatch):
+def test_subnetworks_are_looked_at_twice(points):
     X, y = bumps(30, 2)
     shape = TreeShape((2,))
     stated = replace(problem(X, y / y.std(), alpha=0.3), shape=shape)
-    looks, price = [], loop._Run.price_and_certify
-
-    def noted(run, effort, enough=None):
-        looks.append((run.point, effort, enough is None))
-        return price(run, effort, enough)
-
-    monkeypatch.setattr(loop._Run, "price_and_certify", noted)
     (solution,) = loop.AdaptiveSolver(tol=1e-2).over(stated).path([stated.alpha])
     assert solution.certificate.kind == "priced"
-    last = looks[-1][0]
+    last = points[-1][0]
     hard = [
-        whole for point, effort, whole in looks if point is last and effort.certifies
+        whole for point, effort, whole in points if point is last and effort.certifies
     ]
     assert hard == [False, True]  # the second runs to its end
 
