@@ -9,7 +9,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy.sparse import issparse
-from sklearn.base import _fit_context, clone, is_classifier
+from sklearn.base import _fit_context, is_classifier
 from sklearn.metrics import check_scoring, get_scorer_names
 from sklearn.model_selection import check_cv
 from sklearn.utils import Bunch, _safe_indexing, check_random_state, indexable
@@ -34,6 +34,7 @@ from sklearn_convexrelu._failures import kept_on_interrupt, undone_on_failure
 from sklearn_convexrelu._folds import (
     INTERRUPTED,
     FoldPath,
+    Search,
     as_columns,
     as_done,
     as_results,
@@ -132,16 +133,18 @@ class _CrossValidated:
             unit = alpha_max if self.relative_alpha or self.alphas is None else 1.0
             alphas = absolute(grid, unit)
             in_folds = grid if self.relative_alpha else alphas
-            paths = self._score_folds(
-                folds,
-                (X, y, sample_weight),
-                data.attributes,
-                in_folds,
-                n_asked,
-                routed.scorer.score,
-                task,
-                deadline,
+            search = Search(
+                model=self._plain(),
+                caller=self,
+                data=(X, y, sample_weight),
+                whole=data.attributes,
+                grid=in_folds,
+                n_asked=n_asked,
+                is_relative=self.relative_alpha,
+                scorer=self._scorer_of(data.attributes),
+                score_params=routed.scorer.score,
             )
+            paths = self._score_folds(folds, search, task, deadline)
             n_tried = max(n_asked, *(len(path.scores) for path in paths))
             chosen = self._chosen(paths, alphas[:n_tried], in_folds[:n_tried])
             best = chosen["best_index_"]
@@ -226,38 +229,20 @@ class _CrossValidated:
         grid = alpha_grid(self.alphas, self.n_alphas, eps)
         return continued(grid) if is_open else grid, len(grid)
 
-    def _score_folds(
-        self, folds, data, whole, grid, n_asked, score_params, task, deadline
-    ):
-        """Follow the path of each fold, in parallel; return their _FoldPaths.
+    def _score_folds(self, folds, search, task, deadline):
+        """Follow the path of each fold, in parallel; return their FoldPaths.
 
         An interrupt ends this with the folds that are done, if there are any.
         """
-        model, scorer = self._plain(), self._scorer()
-        if is_classifier(self) and not whole["_multilabel"]:
-            scorer = knowing_classes(scorer, whole["classes_"])
         paths = [FoldPath(missing=lacking(*fold)) for fold in folds]
         able = [k for k, path in enumerate(paths) if not path.missing]
-        most = n_asked if n_asked == len(grid) else None
+        most = search.n_asked if search.n_asked == len(search.grid) else None
         contexts = [  # made before they are shared out: pickling freezes them
             task.subtask("fold", task_id=k, max_subtasks=most).context for k in able
         ]
         deadlines = shared_out(deadline, len(able), self.n_jobs)
         calls = (
-            delayed(score_path)(
-                clone(model),
-                self,
-                data,
-                folds[k],
-                whole,
-                grid,
-                n_asked,
-                self.relative_alpha,
-                scorer,
-                score_params,
-                context,
-                limit,
-            )
+            delayed(score_path)(search, folds[k], context, limit)
             for k, context, limit in zip(able, contexts, deadlines, strict=True)
         )
         waiting = dict.fromkeys(able)
@@ -319,6 +304,13 @@ class _CrossValidated:
         if not is_classifier(self) and self._n_levels() > 1:
             default = _own_score
         return check_scoring(self, scoring=self.scoring or default)
+
+    def _scorer_of(self, whole):
+        """Return the scorer of the folds, which knows the classes of all rows."""
+        scorer = self._scorer()
+        if is_classifier(self) and not whole["_multilabel"]:
+            scorer = knowing_classes(scorer, whole["classes_"])
+        return scorer
 
     def _scores_with_weights(self):
         """Tell whether the scorer takes sample weights."""

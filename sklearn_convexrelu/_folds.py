@@ -10,6 +10,7 @@ from numbers import Real
 import numpy as np
 from joblib import effective_n_jobs
 from scipy.stats import rankdata
+from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.metaestimators import _safe_split
 from sklearn.utils.parallel import Parallel
@@ -25,6 +26,7 @@ from sklearn_convexrelu.training import warn
 __all__ = [
     "INTERRUPTED",
     "FoldPath",
+    "Search",
     "as_columns",
     "as_done",
     "as_results",
@@ -108,46 +110,102 @@ class FoldPath:
         return column
 
 
-def score_path(*args):
+@dataclass(frozen=True)
+class Search:
+    """What all folds of a search have in common.
+
+    Attributes
+    ----------
+    model : estimator
+        What follows the path of a fold, as a clone.
+    caller : estimator
+        The one with cross-validation, for callbacks.
+    data : tuple
+        X, y and the sample weights, or None, of all rows.
+    whole : dict
+        Attributes that data as a whole give a model, as its classes.
+    grid : ndarray
+        The strengths, from large to small.
+    n_asked : int
+        How many of them are tried anyway; beyond, while scores rise.
+    is_relative : bool
+        Whether strengths are parts of each fold's alpha_max.
+    scorer : callable
+        Called with a model, X and y.
+    score_params : dict
+        What else the scorer takes.
+    """
+
+    model: object
+    caller: object
+    data: tuple
+    whole: dict
+    grid: np.ndarray
+    n_asked: int
+    is_relative: bool
+    scorer: object
+    score_params: dict
+
+    def parts(self, model, rows):
+        """Return training rows with their weights, test rows, and these checked."""
+        (X, y, sample_weight), (train, test) = self.data, rows
+        training = _safe_split(model, X, y, train)
+        tested = _safe_split(model, X, y, test, train)
+        weights = [None, None]
+        if sample_weight is not None:
+            weights = [np.asarray(sample_weight)[part] for part in rows]
+        beside = model._beside(*tested, weights[1], self.whole)
+        return (*training, weights[0]), tested, beside
+
+
+def score_path(search, rows, context, deadline):
     """Follow the path on the training rows of a fold; score it on the test rows.
 
     An interrupt comes back as a value: raised in a worker, it can reach the caller
     before the folds that are done.
+
+    Parameters
+    ----------
+    search : Search
+        What it shares with other folds.
+    rows : tuple of ndarray
+        Its training rows and its test rows.
+    context : TaskContext or None
+        Where its task is among those of callbacks.
+    deadline : Deadline or None
+        When it must end.
+
+    Returns
+    -------
+    FoldPath
+        The path, with its scores.
     """
     try:
-        return _scored(*args)
+        return _scored(search, rows, context, deadline)
     except KeyboardInterrupt:
         return FoldPath(missing=INTERRUPTED)
 
 
-def _scored(
-    model,
-    caller,
-    data,
-    rows,
-    whole,
-    grid,
-    n_asked,
-    relative,
-    scorer,
-    params,
-    context,
-    deadline,
-):
-    """Return the path of a fold, with its scores."""
-    training, test, beside = _parts(model, data, rows, whole)
-    params = _check_method_params(data[0], params, indices=rows[1])
+def _scored(search, rows, context, deadline):
+    model = clone(search.model)
+    training, test, beside = search.parts(model, rows)
+    params = _check_method_params(search.data[0], search.score_params, indices=rows[1])
     # Few test rows make scores too rough to tell when a path is past its best.
     judged = len(rows[1]) >= _FEWEST_TO_JUDGE
     path, verbose, gain = FoldPath(), model.verbose, Gain(model.tol)
     model.set_params(verbose=max(verbose - 1, 0))
     # Proofs would take longer than the training, and nobody sees them.
     solutions = model._follow(
-        *training, grid, relative, gain=gain, whole=whole, deadline=deadline
+        *training,
+        search.grid,
+        search.is_relative,
+        gain=gain,
+        whole=search.whole,
+        deadline=deadline,
     )
-    root = Task(context, caller, *training)
+    root = Task(context, search.caller, *training)
     with one_blas_thread(), _begun(root) as task:
-        for point in range(len(grid)):
+        for point in range(len(search.grid)):
             with _begun(task.subtask("alpha")) as step:
                 solution = next(solutions, None)
                 if solution is None:
@@ -160,7 +218,7 @@ def _scored(
                 if path.is_cut and point > 0:  # half-done beside what is done
                     step.end()
                     break
-                score = _number(scorer(model, *test, **params))
+                score = _number(search.scorer(model, *test, **params))
                 gain.held_out = model._loss_on(beside) / gain.scale
             path.add(score, model, solution.status, gain.held_out)
             if verbose:
@@ -171,26 +229,15 @@ def _scored(
             if step.end(lambda: vars(model)):
                 path.statuses[point] = Status.STOPPED
                 break
-            if path.is_cut or (judged and has_passed_its_best(path.scores, grid)):
+            past = judged and has_passed_its_best(path.scores, search.grid)
+            if path.is_cut or past:
                 break
-            if point + 1 >= n_asked and not path.still_rises(model.tol):
+            if point + 1 >= search.n_asked and not path.still_rises(model.tol):
                 break
     task.end()
     if np.isnan(path.scores).all():
         path.missing = "the scorer returned nan"
     return path
-
-
-def _parts(model, data, rows, whole):
-    """Return training rows with their weights, test rows, and these checked."""
-    (X, y, sample_weight), (train, test) = data, rows
-    training = _safe_split(model, X, y, train)
-    tested = _safe_split(model, X, y, test, train)
-    weights = [None, None]
-    if sample_weight is not None:
-        weights = [np.asarray(sample_weight)[part] for part in rows]
-    beside = model._beside(*tested, weights[1], whole)
-    return (*training, weights[0]), tested, beside
 
 
 @contextmanager
