@@ -96,6 +96,11 @@ def excesses(outcomes):
     return np.array([excess for o in outcomes for excess in o.excesses])
 
 
+def beyond(outcomes):
+    """Return the same less what their certificates allow for."""
+    return np.array([excess for o in outcomes for excess in o.beyond])
+
+
 def too_many(outcomes):
     """Tell whether more estimates are far above the evidence than may be."""
     found = excesses(outcomes)
@@ -111,8 +116,9 @@ def report(outcomes):
     estimates = [text for kind, text in lines(outcomes) if kind == "priced"]
     parts = [
         f"Of {len(found)} estimated bounds {far} ({share:.2%}) are above the objective "
-        "of a known network by more than half a tolerance. Proofs and other promises "
-        f"violated: {len(broken)}.",
+        "of a known network by more than half a tolerance, "
+        f"{int((beyond(outcomes) > 0.5).sum())} beyond the resolution that their "
+        f"certificates state. Proofs and other promises violated: {len(broken)}.",
         f"## By features\n\n{table(outcomes, 'features')}",
         f"## By mode\n\n{table(outcomes, 'mode')}",
         f"## By loss\n\n{table(outcomes, 'loss')}",
@@ -149,6 +155,7 @@ def counts(outcomes):
         "> 0.5": int((found > 0.5).sum()),
         "> 1": int((found > 1.0).sum()),
         "worst": float(found.max(initial=0.0)),
+        "> 0.5 beyond resolution": int((beyond(outcomes) > 0.5).sum()),
         "objective wrong": kinds["objective"],
         "not finite": kinds["non-finite"],
         "status, warnings, errors": sum(kinds[kind] for kind in OTHERS),

@@ -48,12 +48,16 @@ class Finding:
 
 @dataclass(frozen=True)
 class Claim:
-    """A lower bound: over which networks, whether it is proven, and whose it is."""
+    """A lower bound: over which networks, whether it is proven, and whose it is.
+
+    The resolution of an estimate is what its certificate says that it can be too high.
+    """
 
     bound: float
     family: str
     proven: bool
     source: str
+    resolution: float = 0.0
 
 
 @dataclass
@@ -74,6 +78,8 @@ class Outcome:
         Those that said so.
     excesses : list of float
         By how many tolerances estimated bounds are above the evidence; at least zero.
+    beyond : list of float
+        By how many they are above it beyond what their certificates allow for.
     n_proofs : int
         Proofs that were held against the evidence.
     findings : list of Finding
@@ -88,6 +94,7 @@ class Outcome:
     n_fits: int = 0
     not_converged: int = 0
     excesses: list = field(default_factory=list)
+    beyond: list = field(default_factory=list)
     n_proofs: int = 0
     findings: list = field(default_factory=list)
     over_time: bool = False
@@ -296,12 +303,13 @@ class _Audit:
 
     def judge_estimate(self, claim, best):
         """Count by how much an estimate is too high."""
-        excess = claim.bound - best
-        excess /= max(self.tolerance, ROUNDED_BOUND * abs(claim.bound))
+        unit = max(self.tolerance, ROUNDED_BOUND * abs(claim.bound))
+        excess = (claim.bound - best) / unit
         if np.isnan(excess) or excess == np.inf:
             self.outcome.find("non-finite", f"{claim.source}: {claim.bound:.12g}")
             return
         self.outcome.excesses.append(max(excess, 0.0))
+        self.outcome.beyond.append(max(excess - claim.resolution / unit, 0.0))
         if excess > NOTED:
             self.outcome.find("priced", self.above(claim, best))
 
@@ -312,6 +320,11 @@ class _Audit:
             f"{claim.source}: {claim.bound:.12g}, but a network has {best:.12g}: "
             f"{excess / self.tolerance:.2g} tolerances less, or "
             f"{excess / self.scale:.1e} of the constant's loss"
+            + (
+                ""
+                if claim.proven
+                else f"; {claim.resolution / self.tolerance:.2g} are its resolution"
+            )
         )
 
     def judge_guarantee(self, model, best):
@@ -387,7 +400,8 @@ def claims_of(label, certificate, family="all"):
         family = "given"
     proven = certificate.kind != "priced"
     source = f"{label}, {certificate.kind}"
-    claims = [Claim(certificate.lower_bound, family, proven, source)]
+    resolution = 0.0 if proven else certificate.resolution
+    claims = [Claim(certificate.lower_bound, family, proven, source, resolution)]
     if not (proven and certificate.proven_lower_bound == certificate.lower_bound):
         also = certificate.proven_lower_bound
         claims.append(Claim(also, family, True, f"{source}, proven"))
