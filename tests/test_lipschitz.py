@@ -28,6 +28,23 @@ def test_no_change_is_larger(widths, n_targets):
     assert 0.2 * model.lipschitz_ < rates.max() <= model.lipschitz_ * (1 + 1e-9)
 
 
+@pytest.mark.parametrize("is_skipping", [False, True])
+def test_it_is_euclidean_under_the_1_norm_too(is_skipping):
+    X, y, rng = data()
+    model = ConvexReLURegressor(
+        0.05, norm="l1", skip_connection=is_skipping, tol=1e-2, random_state=0
+    ).fit(X, y)
+    W, A = model.coefs_
+    expected = np.linalg.norm(W, axis=0) @ np.linalg.norm(A, axis=1)
+    if is_skipping:
+        expected += np.linalg.norm(model.skip_coef_)
+    assert_allclose(model.lipschitz_, expected)
+    step = rng.standard_normal(X.shape)
+    rates = np.abs(model.predict(X + step) - model.predict(X))
+    rates /= np.linalg.norm(step, axis=1)
+    assert 0.0 < rates.max() <= model.lipschitz_
+
+
 @pytest.mark.filterwarnings("ignore:alpha=.* is alpha_max_:UserWarning")
 def test_it_is_the_sum_over_neurons_without_biases():
     X, y, _ = data()

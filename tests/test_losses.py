@@ -157,6 +157,22 @@ def test_curvature_is_the_second_derivative_or_above(case):
             assert_allclose(above, 0, atol=1e-7)
 
 
+def test_no_gradient_or_change_of_one_exceeds_what_a_loss_says(case):
+    """Low-rank guarantees and proofs of joint losses rest on both numbers."""
+    F, Y, _ = draw(case, 4000)
+    rng, ones = np.random.default_rng(1), np.ones(len(F))
+    F *= 10.0 ** rng.uniform(-1, 1.5, (len(F), 1))
+    step = 1e-4 * rng.standard_normal(F.shape)
+    gradient = case.loss.gradient(F, Y, ones)
+    change = case.loss.gradient(F + step, Y, ones) - gradient
+    rates = np.linalg.norm(change, axis=1) / np.linalg.norm(step, axis=1)
+    assert rates.max() <= case.loss.smoothness * (1 + 1e-6)
+    if np.isfinite(case.loss.smoothness):  # and it is no more than that
+        assert rates.max() >= 0.7 * case.loss.smoothness
+    # That of a slope is of one output.
+    assert np.abs(gradient).max() <= case.loss.largest_slope * (1 + 1e-12)
+
+
 def test_conjugate_is_the_supremum(case):
     F, Y, weights = draw(case)
     loss, G = case.loss, case.loss.gradient(F, Y, weights)

@@ -87,15 +87,10 @@ class Linear:
         """Return the 2-norms of the rows of theta, (n_inputs,)."""
         return np.linalg.norm(self.weights, axis=1)
 
-    def lipschitz(self, n_features, norm):
-        """Return what the outputs change for a change of one of the first inputs.
-
-        That is in the dual of ``norm``: the 2-norm, or the largest change of an input.
-        """
+    def lipschitz(self, n_features):
+        """Return how fast the outputs change with the first inputs, in 2-norms."""
         theta = self.weights[:n_features].astype(np.float64)
-        if norm.is_euclidean:
-            return float(np.linalg.norm(theta, 2)) if theta.size else 0.0
-        return float(np.linalg.norm(theta, axis=1).sum())
+        return float(np.linalg.norm(theta, 2)) if theta.size else 0.0
 
     def added(self, rows, F):
         """Add the values of the linear part at all rows to predictions F."""

@@ -164,13 +164,13 @@ class Network:
     def lipschitz(self, n_features):
         """Return a bound on how fast outputs change with the first inputs.
 
-        ``||f(x + e) - f(x)||_2 <= bound * ||e||`` in the dual of the norm of weights.
+        ``||f(x + e) - f(x)||_2 <= bound * ||e||_2``, whatever norm the penalty has.
         """
-        lengths = self.norm.lengths(self.hidden[:n_features].astype(np.float64))
+        lengths = column_norms(self.hidden[:n_features].astype(np.float64))
         bound = float(lengths @ column_norms(self.output.T.astype(np.float64)))
-        if self.linear is None:
-            return bound
-        return bound + self.linear.lipschitz(n_features, self.norm)
+        return (
+            bound if self.linear is None else bound + self.linear.lipschitz(n_features)
+        )
 
     def astype(self, dtype):
         """Return the network with weights of another precision."""

@@ -36,13 +36,18 @@ class Norm(ABC):
     tell which, and are None for a smooth norm.
     """
 
-    #: Whether it is the 2-norm, which rotations leave alone: axes to search along, low
-    #: rank, and its own exact prices and relaxations are for that one.
-    is_euclidean = False
-
     #: Whether it has a kink where a single weight is zero, so that weights vanish one
     #: by one.
     has_kinks = False
+
+    @property
+    def is_euclidean(self):
+        """Whether it is the 2-norm itself, which rotations leave alone.
+
+        Axes to search along, low rank, and its own exact prices and relaxations are for
+        that one, not for what derives from it.
+        """
+        return type(self) is Euclidean
 
     @abstractmethod
     def lengths(self, U):
@@ -95,8 +100,6 @@ class Norm(ABC):
 class Euclidean(Norm):
     """The 2-norm."""
 
-    is_euclidean = True
-
     def lengths(self, U):
         """Return the norms of the columns, (K,)."""
         return column_norms(U)
@@ -128,11 +131,11 @@ class Euclidean(Norm):
     def __repr__(self):
         return "Euclidean()"
 
-    def __eq__(self, other):
-        return isinstance(other, Euclidean)
+    def __eq__(self, other):  # what derives from it is another norm
+        return type(self) is type(other)
 
     def __hash__(self):
-        return hash(Euclidean)
+        return hash(type(self))
 
 
 class OneNorm(Norm):
@@ -181,11 +184,11 @@ class OneNorm(Norm):
     def __repr__(self):
         return "OneNorm()"
 
-    def __eq__(self, other):
-        return isinstance(other, OneNorm)
+    def __eq__(self, other):  # what derives from it is another norm
+        return type(self) is type(other)
 
     def __hash__(self):
-        return hash(OneNorm)
+        return hash(type(self))
 
 
 EUCLIDEAN, ONE_NORM = Euclidean(), OneNorm()

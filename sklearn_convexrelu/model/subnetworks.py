@@ -445,9 +445,9 @@ class TreeNetwork:
         leaves = self.leaves[..., :n_features].astype(np.float64)
         paths = np.linalg.norm(leaves, axis=2).sum(axis=1)
         bound = float(paths @ column_norms(self.output.T.astype(np.float64)))
-        if self.linear is None:
-            return bound
-        return bound + self.linear.lipschitz(n_features, EUCLIDEAN)
+        return (
+            bound if self.linear is None else bound + self.linear.lipschitz(n_features)
+        )
 
     def penalties(self):
         """Return ``cost_k ||output_k||`` of every sub-network."""
