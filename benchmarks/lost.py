@@ -77,6 +77,7 @@ VARIANTS = {
     "15 bends of full weight": changed({WEIGHT: 1.0}, n_knots=15),
     "tails as they are": changed(tail=None),
     "2-norm": changed({"model__norm": "l2"}),
+    "2-norm, no bends": changed({"model__norm": "l2"}, n_knots=0),
     "path_tol=1e-3": changed({"model__path_tol": 1e-3, "model__tol": 1e-3}),
     "three layers": changed(THREE),
     "three layers, no bends": changed(THREE, n_knots=0),
@@ -116,6 +117,7 @@ TRIED = {
         ["a column a level", "words in pairs", "bends of full weight"]
         + ["tails as they are"],
     ),
+    "twonorm": ("SVM", ["no bends", "2-norm", "2-norm, no bends", "tails as they are"]),
 }
 # Columns without which both are fitted too.
 WITHOUT = {"storms": ["year", "month", "day"], "hotels": ["agent", "company"]}
