@@ -382,6 +382,24 @@ def test_bounds_of_searched_sub_networks_stay_below_the_proven_optimum(
         assert bool(caught) == (tol < 5e-4) == (model.status_ is Status.UNRESOLVED)
 
 
+@pytest.mark.parametrize("n_outputs", [1, 2])
+def test_four_layers_claim_no_more_than_their_searches_see(n_outputs):
+    """Of several outputs they see less: six times as much is taken from the bound."""
+    rng = np.random.default_rng(0)
+    X, Y = rng.standard_normal((6, 2)), rng.standard_normal((6, n_outputs))
+    model = ConvexReLURegressor(
+        0.1, subnetwork_widths=(2, 2), tol=2e-2, random_state=0
+    ).fit(X, Y if n_outputs > 1 else Y[:, 0])
+    scale = model.tolerance_ / model.tol
+    assert model.status_ is Status.CONVERGED
+    assert model.dual_gap_ >= (1 if n_outputs == 1 else 6) * 1e-3 * scale * (1 - 1e-9)
+    model.set_params(tol=5e-3)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        model.fit(X, Y if n_outputs > 1 else Y[:, 0])
+    assert bool(caught) == (n_outputs > 1) == (model.status_ is Status.UNRESOLVED)
+
+
 @pytest.mark.parametrize("alpha", [5e-324, 1e-300])
 @pytest.mark.parametrize("factor", [1.0, 1e-9])
 def test_strengths_next_to_nothing_are_no_constants(alpha, factor):

@@ -37,7 +37,8 @@ class Status(Enum):
     UNRESOLVED = (
         "the solver met it, but searches are expected to miss more than that "
         "(certificate_.resolution; of sub-networks 5e-4 of the loss of the best "
-        "constant for each of subnetwork_widths); increase tol"
+        "constant for each of subnetwork_widths, six times that of four layers and "
+        "several outputs); increase tol"
     )
     INTERRUPTED = "it was interrupted"
     TIME_LIMIT = "the time limit was reached; increase time_limit or tol"

