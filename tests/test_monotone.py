@@ -816,3 +816,19 @@ def test_polish_stays_in_the_cone_and_rises():
     assert monotone.are_kept(new, -np.sign(totals[:, 0]))
     assert (np.abs(prices.totals(new)) >= np.abs(totals) - 1e-9).all()
     assert (np.abs(prices.totals(new)) > 1.1 * np.abs(totals)).mean() > 0.5
+
+
+@pytest.mark.parametrize("n_samples", [8, 60])
+def test_weights_that_cancel_have_a_side(n_samples):
+    """Exact prices under the 1-norm took units of both signs, which sum to zero."""
+    for seed in range(5):
+        rng = np.random.default_rng(seed)
+        X = rng.integers(0, 4, (n_samples, 2)).astype(float)
+        y = X[:, 0] - 0.7 * X[:, 1] + rng.standard_normal(n_samples)
+        model = ConvexReLURegressor(
+            0.05, norm="l1", monotonic_cst=[1, 1], random_state=0
+        ).fit(X, y)
+        grid, fixed = np.linspace(-1, 5, 30), np.repeat([0.0, 1.5, 3.0], 30)
+        for columns in ((np.tile(grid, 3), fixed), (fixed, np.tile(grid, 3))):
+            values = model.predict(np.column_stack(columns)).reshape(3, 30)
+            assert np.diff(values, axis=1).min() >= -1e-9

@@ -4,6 +4,7 @@ import pickle
 
 import numpy as np
 import pytest
+from numpy.testing import assert_allclose
 from scipy import sparse
 from sklearn.base import clone
 from sklearn.linear_model import LogisticRegression, Ridge
@@ -250,3 +251,17 @@ def test_other_frames_are_refused():
 
     with pytest.raises(ValueError, match="pandas frames or arrays"):
         make_table_pipeline(Ridge()).named_steps["columns"].transformers[0][2](Frame())
+
+
+def test_codes_are_the_same_levels_with_and_without_a_gap():
+    """One gap in a column of integers makes pandas hold it as floats."""
+    rng = np.random.default_rng(0)
+    code = rng.integers(1, 4, 100)
+    y = np.array([0.0, 5.0, 1.0, 9.0])[code] + 0.1 * rng.standard_normal(100)
+    model = make_table_pipeline(
+        ConvexReLURegressor(0.01, tol=1e-2, random_state=0), categories=["code"]
+    ).fit(pd.DataFrame({"code": code}), y)
+    whole = model.predict(pd.DataFrame({"code": [1, 2, 3]}))
+    gap = model.predict(pd.DataFrame({"code": [1, 2, 3, None]}))
+    assert_allclose(gap[:3], whole)
+    assert np.abs(whole - [5.0, 1.0, 9.0]).max() < 0.5

@@ -763,3 +763,13 @@ def test_features_whose_squares_underflow_are_refused():
         0.03, hidden_bias=False, fit_intercept=False, random_state=0
     ).fit(1e-140 * X, y)
     assert 0.0 <= small.dual_gap_ <= small.tolerance_
+
+
+@pytest.mark.filterwarnings("ignore:alpha=.* is alpha_max_:UserWarning")
+@pytest.mark.parametrize("loss", ["squared_error", "huber", "absolute_error"])
+def test_targets_may_all_be_zero(loss):
+    X = np.random.default_rng(0).standard_normal((20, 2))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        model = ConvexReLURegressor(loss=loss, random_state=0).fit(X, np.zeros(20))
+    assert model.objective_ == 0.0 and np.abs(model.predict(X)).max() < 1e-300

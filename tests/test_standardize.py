@@ -181,3 +181,15 @@ def test_unlike_scales_are_named_once():
     ConvexReLURegressor(0.5, standardize=True, random_state=0).fit(frame, y)
     frame["d"] = 5.0  # constant features count for nothing
     ConvexReLURegressor(0.5, random_state=0).fit(frame[["a", "b", "d"]], y)
+
+
+def test_sparse_columns_far_from_zero_have_the_same_scales():
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((50, 2))
+    X[:, 0] += 1e7
+    X[::2, 1] = 0.0
+    y = np.maximum(X[:, 0] - 1e7, 0)
+    options = {"standardize": True, "tol": 1e-1, "random_state": 0}
+    dense = ConvexReLURegressor(0.3, **options).fit(X, y)
+    found = ConvexReLURegressor(0.3, **options).fit(sparse.csr_array(X), y)
+    assert_allclose(found.alpha_max_, dense.alpha_max_, rtol=1e-6)

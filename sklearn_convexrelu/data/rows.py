@@ -897,11 +897,15 @@ def _centred_squares(block, rows, weights, means):
     if not sparse.issparse(X):
         X = X.astype(np.float64) - means
         return (weights @ (X * X),)
-    # What is not stored is zero, and counts as the square of the mean.
-    X = X.astype(np.float64)
-    at = means[X.indices]
-    X.data = X.data * (X.data - 2.0 * at)
-    return (weights @ X + weights.sum() * means**2,)
+    # What is not stored is zero, and counts as the square of the mean. Squares are of
+    # differences: those of columns far from zero would cancel.
+    X = sparse.csr_array(X, dtype=np.float64, copy=True)
+    X.sum_duplicates()
+    stored = sparse.csr_array((np.ones(X.nnz), X.indices, X.indptr), X.shape)
+    X.data = (X.data - means[X.indices]) ** 2
+    absent = np.maximum(weights.sum() - weights @ stored, 0.0)
+    absent[np.bincount(X.indices, minlength=X.shape[1]) == len(block)] = 0.0
+    return (weights @ X + absent * means**2,)
 
 
 def _rotated(block, rows, axes):

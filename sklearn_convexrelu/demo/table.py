@@ -285,6 +285,8 @@ def _as_classes(y, rows, name, lines):
     """Return classes with enough rows, and their rows."""
     if y.dtype != object and np.all(y % 1.0 == 0.0):
         y = y.astype(np.int64) if np.abs(y).max() < 2**53 else y
+    elif y.dtype != object:  # fractions are no classes to scikit-learn
+        y = np.array([str(number) for number in y.tolist()], dtype=object)
     classes, index, counts = np.unique(y, return_inverse=True, return_counts=True)
     kept = counts[index] >= FEWEST_OF_A_CLASS
     if kept.sum() < 0.5 * len(y):

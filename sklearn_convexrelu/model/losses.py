@@ -459,7 +459,9 @@ def _residual_units(Y, constant):
 
     It is quadratic near zero, and quadratic in the unit of the residuals.
     """
-    offset = np.zeros(Y.shape[1]) if constant is None else constant
-    largest, size = np.abs(Y - offset).max(), np.abs(Y).max()
+    offset, size = np.zeros(Y.shape[1]), np.abs(Y).max()
+    if constant is not None and size > 0.0:  # of zeros it may be next to nothing
+        offset = constant
+    largest = np.abs(Y - offset).max()
     unit = power_of_two(largest if largest > ROUNDED * size else size)
     return TargetUnits(offset, unit, unit, offset, unit * unit)

@@ -17,7 +17,7 @@ from functools import cached_property
 
 import numpy as np
 
-__all__ = ["Monotone", "centre_of"]
+__all__ = ["Monotone", "centre_of", "majority"]
 
 
 @dataclass(frozen=True)
@@ -55,12 +55,16 @@ class Monotone:
         return rows
 
     def sides(self, U):
-        """Return the sides of units, by the majority of their constrained weights."""
-        return np.sign(self.held(U))
+        """Return the sides of units, by the majority of their constrained weights.
+
+        Where these cancel it is 1, not 0: no side allows them all.
+        """
+        held = self.held(U)
+        return majority(held.sum(axis=0), held.any(axis=0))
 
     def held(self, U):
-        """Return the sums of constrained weights, each in its direction, (K,)."""
-        return np.sum(self.signs.astype(U.dtype) * U[self.inputs], axis=0)
+        """Return constrained weights, each in its direction, (n_constrained, K)."""
+        return self.signs.astype(U.dtype) * U[self.inputs]
 
     def within(self, U, sides):
         """Return the units with weights of a wrong sign at zero: the nearest ones."""
@@ -110,6 +114,11 @@ class Monotone:
     def are_kept(self, U, sides):
         """Tell of units of known sides whether all their weights have their signs."""
         return not self._wrong(U[self.inputs], sides).any()
+
+
+def majority(held, are_some):
+    """Return the signs of sums of weights, 1 where some weights cancel."""
+    return np.where(are_some & (held == 0.0), held.dtype.type(1), np.sign(held))
 
 
 def centre_of(rows):

@@ -27,7 +27,7 @@ import numpy as np
 
 from sklearn_convexrelu.data.rows import Rows, Weights
 from sklearn_convexrelu.model.linear import Linear
-from sklearn_convexrelu.model.monotone import Monotone
+from sklearn_convexrelu.model.monotone import Monotone, majority
 from sklearn_convexrelu.model.neurons import (
     changed,
     features,
@@ -173,8 +173,10 @@ class TreeShape:
 
     def sides(self, W, signs):
         """Return the sides of sub-networks, (K,), as ``Monotone.sides``."""
-        held = self.monotone.held(_leaf_columns(W)).reshape(W.shape[:2])
-        return np.sign(np.sum(held * self.path_signs(signs), axis=1))
+        held = self.monotone.held(_leaf_columns(W))
+        sums, are_some = held.sum(axis=0), held.any(axis=0).reshape(W.shape[:2])
+        sums = sums.reshape(W.shape[:2]) * self.path_signs(signs)
+        return majority(sums.sum(axis=1), are_some.any(axis=1))
 
     def leaf_sides(self, signs, sides):
         """Return the sides of all leaves, (K n_leaves,), from those of sub-networks."""

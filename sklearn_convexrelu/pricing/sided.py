@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sklearn_convexrelu.model.monotone import Monotone, centre_of
+from sklearn_convexrelu.model.monotone import Monotone, centre_of, majority
 from sklearn_convexrelu.model.norms import column_norms
 from sklearn_convexrelu.patterns.geometry import STIFFNESS, positive
 
@@ -51,13 +51,14 @@ class SidedAlong:
 
     def sides(self, V):
         """Return the sides of units, by the majority of their constrained weights."""
-        return np.sign(self.held(V))
+        held = self.held(V)
+        return majority(held.sum(axis=0), held.any(axis=0))
 
     def held(self, V):
-        """Return the sums of constrained weights, each in its direction, (K,)."""
+        """Return constrained weights, each in its direction, (n_constrained, K)."""
         held = self._weights(V)
         held = np.where(np.abs(held) <= _HELD, V.dtype.type(0), held)
-        return np.sum(self.monotone.signs.astype(V.dtype) * held, axis=0)
+        return self.monotone.signs.astype(V.dtype) * held
 
     def within(self, V, sides):
         """Return the units with weights of a wrong sign at zero.
