@@ -200,7 +200,7 @@ def follow(
         None if callback is None else units.translated(callback),
         deadline,
     )
-    scaled = scaled.until(deadline)
+    # Pruning and certifying come on top: what was found in time is not given up.
     for alpha, solved in zip(alphas, path, strict=False):
         if pruning:
             solved = replace(solved, network=prune(solved.network, scaled.rows))

@@ -177,3 +177,16 @@ def test_refusals():
     for limit in (0, -1, "1"):
         with pytest.raises(ValueError, match="time_limit"):
             ConvexReLURegressor(time_limit=limit).fit(X, y)
+
+
+@pytest.mark.parametrize(
+    "options", [{"rank": 2}, {"patterns": "random", "pruning": True}]
+)
+def test_whenever_the_time_is_over_there_is_a_network(options):
+    """Also after the solver has ended, while its network is pruned or certified."""
+    X, y = bumps(40, 3)
+    for limit in range(1, 200, 3):
+        model = ConvexReLURegressor(
+            0.1, tol=1e-2, time_limit=limit, random_state=0, **options
+        )
+        assert np.isfinite(fit(model, X, y)[0].dual_gap_)
