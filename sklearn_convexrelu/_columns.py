@@ -26,6 +26,7 @@ __all__ = [
     "ColumnsOf",
     "TailClipper",
     "as_numbers",
+    "as_word",
     "as_words",
     "check_knots",
     "check_tail",
@@ -428,11 +429,11 @@ def as_words(X):
     words = np.empty(X.shape, dtype=object)
     for j in range(X.shape[1]):
         cells = _column(X, j).tolist()
-        words[:, j] = [np.nan if is_nothing(cell) else _word(cell) for cell in cells]
+        words[:, j] = [np.nan if is_nothing(cell) else as_word(cell) for cell in cells]
     return words
 
 
-def _word(cell):
+def as_word(cell):
     """Return a level as text: 1.0 as 1, which a gap in its column had made a float."""
     whole = isinstance(cell, float) and cell.is_integer()
     return str(int(cell)) if whole else str(cell)

@@ -129,24 +129,12 @@ class _CrossValidated:
             subtasks = {"max_subtasks": len(folds) + 1, "sequential_subtasks": False}
             task = Task.of_fit(self, X, y, sample_weight, **subtasks).begin()
             training, alpha_max = self._stated(data, solver)
-            grid, n_asked = self._grid()
-            unit = alpha_max if self.relative_alpha or self.alphas is None else 1.0
-            alphas = absolute(grid, unit)
-            in_folds = grid if self.relative_alpha else alphas
-            search = Search(
-                model=self._plain(),
-                caller=self,
-                data=(X, y, sample_weight),
-                whole=data.attributes,
-                grid=in_folds,
-                n_asked=n_asked,
-                is_relative=self.relative_alpha,
-                scorer=self._scorer_of(data.attributes),
-                score_params=routed.scorer.score,
+            search, alphas = self._search(
+                data, (X, y, sample_weight), alpha_max, routed
             )
             paths = self._score_folds(folds, search, task, deadline)
-            n_tried = max(n_asked, *(len(path.scores) for path in paths))
-            chosen = self._chosen(paths, alphas[:n_tried], in_folds[:n_tried])
+            n_tried = max(search.n_asked, *(len(path.scores) for path in paths))
+            chosen = self._chosen(paths, alphas[:n_tried], search.grid[:n_tried])
             best = chosen["best_index_"]
             held_out = as_columns(paths, "held_out", n_tried)
             gain.held_out = float(np.nanmean(held_out[best]))
@@ -221,6 +209,24 @@ class _CrossValidated:
                 "cv has no folds; a generator can be used once only: give a list."
             )
         return folds
+
+    def _search(self, data, samples, alpha_max, routed):
+        """Return what the folds have in common, and the strengths on all data."""
+        grid, n_asked = self._grid()
+        unit = alpha_max if self.relative_alpha or self.alphas is None else 1.0
+        alphas = absolute(grid, unit)
+        search = Search(
+            model=self._plain(),
+            caller=self,
+            data=samples,
+            whole=data.attributes,
+            grid=grid if self.relative_alpha else alphas,
+            n_asked=n_asked,
+            is_relative=self.relative_alpha,
+            scorer=self._scorer_of(data.attributes),
+            score_params=routed.scorer.score,
+        )
+        return search, alphas
 
     def _grid(self):
         """Return the grid of the folds, and how many of it are to be tried anyway."""

@@ -386,17 +386,17 @@ def test_bounds_of_searched_sub_networks_stay_below_the_proven_optimum(
 def test_four_layers_claim_no_more_than_their_searches_see(n_outputs):
     """Of several outputs they see less: six times as much is taken from the bound."""
     rng = np.random.default_rng(0)
-    X, Y = rng.standard_normal((6, 2)), rng.standard_normal((6, n_outputs))
+    X, Y = rng.standard_normal((6, 2)), rng.standard_normal((6, n_outputs)).squeeze()
     model = ConvexReLURegressor(
         0.1, subnetwork_widths=(2, 2), tol=2e-2, random_state=0
-    ).fit(X, Y if n_outputs > 1 else Y[:, 0])
+    ).fit(X, Y)
     scale = model.tolerance_ / model.tol
     assert model.status_ is Status.CONVERGED
     assert model.dual_gap_ >= (1 if n_outputs == 1 else 6) * 1e-3 * scale * (1 - 1e-9)
     model.set_params(tol=5e-3)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        model.fit(X, Y if n_outputs > 1 else Y[:, 0])
+        model.fit(X, Y)
     assert bool(caught) == (n_outputs > 1) == (model.status_ is Status.UNRESOLVED)
 
 

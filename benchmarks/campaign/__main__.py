@@ -91,14 +91,17 @@ def lines(outcomes):
     return [(found.kind, line(o, found)) for o in outcomes for found in o.findings]
 
 
-def excesses(outcomes):
-    """Return by how many tolerances estimated bounds are too high."""
-    return np.array([excess for o in outcomes for excess in o.excesses])
+def excesses(outcomes, kind="excesses"):
+    """Return by how many tolerances estimated bounds are too high.
+
+    Of the kind "beyond" less what their certificates allow for.
+    """
+    return np.array([excess for o in outcomes for excess in getattr(o, kind)])
 
 
 def beyond(outcomes):
-    """Return the same less what their certificates allow for."""
-    return np.array([excess for o in outcomes for excess in o.beyond])
+    """Return how many estimates are far above what their certificates allow for."""
+    return int((excesses(outcomes, "beyond") > 0.5).sum())
 
 
 def too_many(outcomes):
@@ -117,7 +120,7 @@ def report(outcomes):
     parts = [
         f"Of {len(found)} estimated bounds {far} ({share:.2%}) are above the objective "
         "of a known network by more than half a tolerance, "
-        f"{int((beyond(outcomes) > 0.5).sum())} beyond the resolution that their "
+        f"{beyond(outcomes)} beyond the resolution that their "
         f"certificates state. Proofs and other promises violated: {len(broken)}.",
         f"## By features\n\n{table(outcomes, 'features')}",
         f"## By mode\n\n{table(outcomes, 'mode')}",
@@ -155,7 +158,7 @@ def counts(outcomes):
         "> 0.5": int((found > 0.5).sum()),
         "> 1": int((found > 1.0).sum()),
         "worst": float(found.max(initial=0.0)),
-        "> 0.5 beyond resolution": int((beyond(outcomes) > 0.5).sum()),
+        "> 0.5 beyond resolution": beyond(outcomes),
         "objective wrong": kinds["objective"],
         "not finite": kinds["non-finite"],
         "status, warnings, errors": sum(kinds[kind] for kind in OTHERS),

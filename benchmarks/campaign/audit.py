@@ -311,7 +311,8 @@ class _Audit:
         self.outcome.excesses.append(max(excess, 0.0))
         self.outcome.beyond.append(max(excess - claim.resolution / unit, 0.0))
         if excess > NOTED:
-            self.outcome.find("priced", self.above(claim, best))
+            stated = f"; {claim.resolution / self.tolerance:.2g} are its resolution"
+            self.outcome.find("priced", self.above(claim, best) + stated)
 
     def above(self, claim, best):
         """Say by how much a bound is above the evidence."""
@@ -320,11 +321,6 @@ class _Audit:
             f"{claim.source}: {claim.bound:.12g}, but a network has {best:.12g}: "
             f"{excess / self.tolerance:.2g} tolerances less, or "
             f"{excess / self.scale:.1e} of the constant's loss"
-            + (
-                ""
-                if claim.proven
-                else f"; {claim.resolution / self.tolerance:.2g} are its resolution"
-            )
         )
 
     def judge_guarantee(self, model, best):
@@ -400,7 +396,7 @@ def claims_of(label, certificate, family="all"):
         family = "given"
     proven = certificate.kind != "priced"
     source = f"{label}, {certificate.kind}"
-    resolution = 0.0 if proven else certificate.resolution
+    resolution = certificate.resolution
     claims = [Claim(certificate.lower_bound, family, proven, source, resolution)]
     if not (proven and certificate.proven_lower_bound == certificate.lower_bound):
         also = certificate.proven_lower_bound

@@ -899,13 +899,15 @@ def _centred_squares(block, rows, weights, means):
         return (weights @ (X * X),)
     # What is not stored is zero, and counts as the square of the mean. Squares are of
     # differences: those of columns far from zero would cancel.
-    X = sparse.csr_array(X, dtype=np.float64, copy=True)
-    X.sum_duplicates()
-    stored = sparse.csr_array((np.ones(X.nnz), X.indices, X.indptr), X.shape)
-    X.data = (X.data - means[X.indices]) ** 2
-    absent = np.maximum(weights.sum() - weights @ stored, 0.0)
-    absent[np.bincount(X.indices, minlength=X.shape[1]) == len(block)] = 0.0
-    return (weights @ X + absent * means**2,)
+    at, of_entries = X.indices, np.repeat(weights, np.diff(X.indptr))
+
+    def summed(entries):
+        return np.bincount(at, entries, X.shape[1])
+
+    absent = np.maximum(weights.sum() - summed(of_entries), 0.0)
+    absent[np.bincount(at, minlength=X.shape[1]) == len(block)] = 0.0
+    squares = (X.data.astype(np.float64) - means[at]) ** 2
+    return (summed(of_entries * squares) + absent * means**2,)
 
 
 def _rotated(block, rows, axes):

@@ -9,6 +9,7 @@ import numpy as np
 
 from sklearn_convexrelu._columns import (
     SECONDS_A_DAY,
+    as_word,
     days_since_1970,
     float_array,
     is_nothing,
@@ -133,7 +134,7 @@ def _texts(cells):
         elif is_nothing(cell):
             values[i] = ""
         else:
-            values[i] = str(int(cell)) if whole and cell == int(cell) else str(cell)
+            values[i] = as_word(cell) if whole else str(cell)
     return values
 
 

@@ -175,8 +175,10 @@ class Huber(Loss):
         """Return the vector b, (n_outputs,), that minimises ``L(F + b)``, exactly."""
         residual = F - Y
         # Beyond all residuals that b could leave the threshold changes nothing.
-        largest = 2.0 * np.ptp(residual, axis=0).max() + np.finfo(float).tiny
-        t = min(self.threshold, largest)
+        spread = np.ptp(residual, axis=0).max()
+        if spread == 0.0:  # bisection would be off by the least number
+            return -residual[0]
+        t = min(self.threshold, 2.0 * spread + np.finfo(float).tiny)
         return np.array([balancing_shift(r, -t, t, weights) for r in residual.T])
 
     def conjugate(self, G, Y, weights):
@@ -459,9 +461,7 @@ def _residual_units(Y, constant):
 
     It is quadratic near zero, and quadratic in the unit of the residuals.
     """
-    offset, size = np.zeros(Y.shape[1]), np.abs(Y).max()
-    if constant is not None and size > 0.0:  # of zeros it may be next to nothing
-        offset = constant
-    largest = np.abs(Y - offset).max()
+    offset = np.zeros(Y.shape[1]) if constant is None else constant
+    largest, size = np.abs(Y - offset).max(), np.abs(Y).max()
     unit = power_of_two(largest if largest > ROUNDED * size else size)
     return TargetUnits(offset, unit, unit, offset, unit * unit)

@@ -59,8 +59,7 @@ class Monotone:
 
         Where these cancel it is 1, not 0: no side allows them all.
         """
-        held = self.held(U)
-        return majority(held.sum(axis=0), held.any(axis=0))
+        return majority(self.held(U))
 
     def held(self, U):
         """Return constrained weights, each in its direction, (n_constrained, K)."""
@@ -116,9 +115,15 @@ class Monotone:
         return not self._wrong(U[self.inputs], sides).any()
 
 
-def majority(held, are_some):
-    """Return the signs of sums of weights, 1 where some weights cancel."""
-    return np.where(are_some & (held == 0.0), held.dtype.type(1), np.sign(held))
+def majority(held):
+    """Return the signs of sums of weights, (K,), 1 where some weights cancel.
+
+    Weights are (n_constrained, K) or, of sub-networks, (n_constrained, K, n_leaves).
+    """
+    held = np.atleast_3d(held)
+    sums = held.sum(axis=0).sum(axis=1)
+    cancel = (sums == 0.0) & held.any(axis=(0, 2))
+    return np.where(cancel, held.dtype.type(1), np.sign(sums))
 
 
 def centre_of(rows):

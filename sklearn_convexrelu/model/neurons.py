@@ -168,9 +168,9 @@ class Network:
         """
         lengths = column_norms(self.hidden[:n_features].astype(np.float64))
         bound = float(lengths @ column_norms(self.output.T.astype(np.float64)))
-        return (
-            bound if self.linear is None else bound + self.linear.lipschitz(n_features)
-        )
+        if self.linear is None:
+            return bound
+        return bound + self.linear.lipschitz(n_features)
 
     def astype(self, dtype):
         """Return the network with weights of another precision."""

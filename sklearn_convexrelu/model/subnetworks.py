@@ -174,9 +174,8 @@ class TreeShape:
     def sides(self, W, signs):
         """Return the sides of sub-networks, (K,), as ``Monotone.sides``."""
         held = self.monotone.held(_leaf_columns(W))
-        sums, are_some = held.sum(axis=0), held.any(axis=0).reshape(W.shape[:2])
-        sums = sums.reshape(W.shape[:2]) * self.path_signs(signs)
-        return majority(sums.sum(axis=1), are_some.any(axis=1))
+        held = held.reshape(len(held), *W.shape[:2])
+        return majority(held * self.path_signs(signs))
 
     def leaf_sides(self, signs, sides):
         """Return the sides of all leaves, (K n_leaves,), from those of sub-networks."""
@@ -445,9 +444,9 @@ class TreeNetwork:
         leaves = self.leaves[..., :n_features].astype(np.float64)
         paths = np.linalg.norm(leaves, axis=2).sum(axis=1)
         bound = float(paths @ column_norms(self.output.T.astype(np.float64)))
-        return (
-            bound if self.linear is None else bound + self.linear.lipschitz(n_features)
-        )
+        if self.linear is None:
+            return bound
+        return bound + self.linear.lipschitz(n_features)
 
     def penalties(self):
         """Return ``cost_k ||output_k||`` of every sub-network."""

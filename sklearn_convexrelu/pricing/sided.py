@@ -51,8 +51,7 @@ class SidedAlong:
 
     def sides(self, V):
         """Return the sides of units, by the majority of their constrained weights."""
-        held = self.held(V)
-        return majority(held.sum(axis=0), held.any(axis=0))
+        return majority(self.held(V))
 
     def held(self, V):
         """Return constrained weights, each in its direction, (n_constrained, K)."""
