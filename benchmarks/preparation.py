@@ -164,10 +164,10 @@ def words(names):
     return markdown(rows)
 
 
-def divided(data):
+def divided(data, rows=ROWS):
     """Return rows to train, and others with whether the target is classes."""
     classify = data.name in CLASSES
-    train, test = divide(data.y, ROWS, 0, classify)
+    train, test = divide(data.y, rows, 0, classify)
     training = data.X.iloc[train].reset_index(drop=True), data.y[train]
     return training, (data.X.iloc[test], data.y[test], classify)
 
