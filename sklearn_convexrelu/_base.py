@@ -168,6 +168,7 @@ _OF_SOME_NETWORKS = (
     "intercept_",
     "low_rank_",
     "norm_ratio_",
+    "_scales",
 )
 
 # Parameters that say what is minimised.
@@ -783,6 +784,8 @@ class BaseConvexReLU(
         }
         if data.settled is not None:
             shared["_settled"] = data.settled
+        if data.scales is not None:
+            shared["_scales"] = data.scales
         if network.linear is not None:
             shared["skip_coef_"] = network.linear.weights[: data.X.shape[1]]
         if network.is_gated:
@@ -804,12 +807,15 @@ class BaseConvexReLU(
         """Share of each feature in the weights, (n_features,), summing to one.
 
         That of feature i is ``sum_j |w1_ij| ||w2_j||``, over neurons j, or the sum over
-        all paths from i to the outputs, before it is divided by the sum over features;
-        the hidden bias has none. With ``norm="l1"`` it is the feature's part of the
-        penalty. It is zero for all features where the network is a constant.
+        all paths from i to the outputs, a linear part among them, before it is divided
+        by the sum over features; the hidden bias has none. Weights are those of the
+        penalty: with ``standardize=True`` of the standardised features. With
+        ``norm="l1"`` it is the feature's part of the penalty, where nothing is free of
+        it. It is zero for all features where the network is a constant.
         """
         check_is_fitted(self)
-        return shares(self.network_.input_weights()[: self.n_features_in_])
+        network = _mapped(self.network_, vars(self).get("_scales"))
+        return shares(network.input_weights()[: self.n_features_in_])
 
     def __getattr__(self, name):
         if name in ("coefs_", "intercepts_", "lipschitz_") and "gates_" in vars(self):

@@ -230,8 +230,9 @@ class ConvexReLUClassifier(ClassifierMixin, BaseConvexReLU):
         certificate of the problem of that rank.
     feature_importances_ : ndarray of shape (n_features,)
         Share of each feature in the weights, over all paths to the outputs: that of
-        feature i is ``sum_j |w1_ij| ||w2_j||``, divided by the sum over features. With
-        ``norm="l1"`` that is its part of the penalty. Zeros of a constant.
+        feature i is ``sum_j |w1_ij| ||w2_j||``, with ``standardize=True`` of the
+        standardised features, divided by the sum over features. With ``norm="l1"``
+        that is its part of the penalty. Zeros of a constant.
     alpha_, alpha_max_ : float
         Absolute penalty strength, and the least one with a constant as the optimum,
         before ``class_weight``.

@@ -188,7 +188,8 @@ class RegularizationPathDisplay:
             axes.plot(x, self.objectives, "o-", markersize=3)
             axes.set(title="Objective")
             return
-        mean, deviation = self.scores.mean(axis=1), self.scores.std(axis=1)
+        scores = self.scores[:, self._counted()]
+        mean, deviation = scores.mean(axis=1), scores.std(axis=1)
         axes.plot(x, mean, "o-", markersize=3, label="mean")
         axes.fill_between(
             x,
@@ -200,17 +201,28 @@ class RegularizationPathDisplay:
         axes.set(title=f"Held-out {self.score_name}")
 
     def _plot_neurons(self, axes, x):
-        axes.plot(x, _mean(self.n_neurons), "o-", color="C2", markersize=3)
+        axes.plot(x, self._mean(self.n_neurons), "o-", color="C2", markersize=3)
         axes.set(title="Neurons")
 
     def _plot_gaps(self, axes, x):
-        gaps = _mean(self.dual_gaps)
+        gaps = self._mean(self.dual_gaps)
         shown = gaps > 1e-6 * np.nanmax(gaps)  # less is rounding
         axes.plot(x[shown], gaps[shown], "o-", color="C1", markersize=3, label="gap")
         if self.tolerance is not None:
             axes.axhline(self.tolerance, color="0.5", linestyle=":", label="tolerance")
             axes.legend()
         axes.set(title="Duality gap", yscale="log" if shown.any() else "linear")
+
+    def _counted(self):
+        """Tell which folds have a score at all, as ``cv_results_`` counts them."""
+        if self.scores is None:
+            return slice(None)
+        return ~np.isnan(self.scores).all(axis=0)
+
+    def _mean(self, values):
+        """Return means over these folds; nan where one of them has no value."""
+        values = np.asarray(values, dtype=float)
+        return values[:, self._counted()].mean(axis=1) if values.ndim == 2 else values
 
 
 class ConvergenceDisplay:
@@ -499,9 +511,3 @@ def _few_ticks(axis, values):
     axis.set_major_locator(LogLocator(subs=subs, numticks=10))
     axis.set_major_formatter("{x:g}")
     axis.set_minor_formatter(NullFormatter())
-
-
-def _mean(values):
-    """Return means over folds where there are folds; nan where one has no value."""
-    values = np.asarray(values, dtype=float)
-    return values.mean(axis=1) if values.ndim == 2 else values

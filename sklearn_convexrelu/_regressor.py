@@ -205,8 +205,9 @@ class ConvexReLURegressor(RegressorMixin, BaseConvexReLU):
         certificate of the problem of that rank.
     feature_importances_ : ndarray of shape (n_features,)
         Share of each feature in the weights, over all paths to the outputs: that of
-        feature i is ``sum_j |w1_ij| ||w2_j||``, divided by the sum over features. With
-        ``norm="l1"`` that is its part of the penalty. Zeros of a constant.
+        feature i is ``sum_j |w1_ij| ||w2_j||``, with ``standardize=True`` of the
+        standardised features, divided by the sum over features. With ``norm="l1"``
+        that is its part of the penalty. Zeros of a constant.
     alpha_, alpha_max_ : float
         Absolute penalty strength, and the least one with a constant as the optimum.
     objective_ : float
@@ -533,19 +534,21 @@ class ConvexReLURegressor(RegressorMixin, BaseConvexReLU):
         float
             At most one; zero is that of a constant.
         """
+        # Those of the fit, whatever the parameter says by now.
+        levels = vars(self).get("_fitted_params", {}).get("quantile") or ()
         if is_dask(X) or is_dask(y):
-            if self._n_levels() > 1:
+            if len(levels) > 1:
                 raise ValueError(
                     "The score of several levels needs quantiles of y, which are not "
                     "sums over blocks; score computed arrays."
                 )
             return scored(self, X, y, sample_weight, False)
-        if self._n_levels() == 1:
+        if len(levels) <= 1:
             return super().score(X, y, sample_weight)
         predicted, y, sample_weight = map(as_numpy, (self.predict(X), y, sample_weight))
         scores = [
             d2_pinball_score(y, column, sample_weight=sample_weight, alpha=level)
-            for column, level in zip(predicted.T, self._levels(), strict=True)
+            for column, level in zip(predicted.T, levels, strict=True)
         ]
         return float(np.mean(scores))
 

@@ -237,12 +237,19 @@ def _certified(problem, scaled, solved, units, known_bound, dtype):
     gap = certificate.objective - own.lower_bound
     if status is Status.CONVERGED:
         status = _confirmed(gap, tolerance, own, problem)
+    history = [units.record(record) for record in solved.history]
+    if history and low_rank is None:  # the solver's last network may have been trimmed
+        history[-1] |= {
+            "objective": certificate.objective,
+            "dual_gap": gap,
+            "n_neurons": solved.network.n_neurons,
+        }
     return replace(
         solved,
         certificate=certificate,
         status=status,
         tolerance=tolerance,
-        history=[units.record(record) for record in solved.history],
+        history=history,
         low_rank=low_rank,
     )
 

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
+from sklearn.model_selection import KFold
 
 from sklearn_convexrelu import (
     ConvergenceDisplay,
@@ -62,6 +63,23 @@ def test_path_of_an_estimator():
     assert score.get_xlabel() == "alpha / alpha_max"
     assert_array_equal(drawn(gap, 1), [0, 1])  # the chosen one: no gap is asked for
     display.figure_.canvas.draw()
+
+
+def test_folds_without_a_score_are_not_drawn():
+    X, y = bumps()
+    weights = np.ones(len(y))
+    weights[: len(y) // 3] = 0.0
+    model = ConvexReLURegressorCV(
+        alphas=[0.3, 0.1], cv=KFold(3), tol=1e-2, random_state=0
+    )
+    with pytest.warns(UserWarning, match="1 of 3 folds do not count"):
+        model.fit(X, y, weights)
+    assert np.isnan(model.cv_scores_).all(axis=0).tolist() == [True, False, False]
+    results = model.cv_results_
+    score, neurons, gap = RegularizationPathDisplay.from_estimator(model).axes_
+    assert_array_equal(drawn(score), results["mean_test_score"])
+    assert_array_equal(drawn(neurons), results["mean_n_neurons"])
+    assert set(drawn(gap)) <= set(results["mean_dual_gap"]) and len(drawn(gap))
 
 
 def test_names_of_scores():

@@ -377,6 +377,8 @@ def test_several_levels_are_outputs_of_one_network():
     assert (shares - on <= np.array(levels) + 1e-9).all()
     scores = [d2_pinball_score(y, f, alpha=q) for f, q in zip(F.T, levels, strict=True)]
     assert_allclose(model.score(X, y), np.mean(scores))
+    later = clone(model).fit(X, y).set_params(quantile=0.3)
+    assert_allclose(later.score(X, y), model.score(X, y))  # of the levels of the fit
     cv = ConvexReLURegressorCV(
         n_alphas=3, eps=0.1, cv=3, loss="quantile", quantile=levels, random_state=0
     ).fit(X, y)

@@ -89,6 +89,15 @@ def test_pickled_and_copied_models_keep_their_status(fitted):
         assert_array_equal(again.predict(X), model.predict(X))
 
 
+def test_the_last_record_is_of_the_returned_network(fitted):
+    model, _ = fitted
+    last = model.history_[-1]
+    assert last["n_neurons"] == model.n_neurons_
+    if model.rank is None:  # else objective and gap are those of that rank
+        assert last["objective"] == model.objective_
+        assert last["dual_gap"] == model.dual_gap_
+
+
 def test_skops_loads_fitted_models(fitted):
     skops = pytest.importorskip("skops.io")
     model, X = fitted

@@ -158,6 +158,34 @@ def test_everything_after_the_fit_knows():
     assert cv.score(X, y) > 0.8
 
 
+@pytest.mark.parametrize(
+    "params",
+    [
+        {"norm": "l1"},
+        {"skip_connection": True},
+        {"skip_connection": "free"},
+        {"subnetwork_widths": (2,), "tol": 3e-3},
+        {"patterns": "random", "n_patterns": 20, "activation": "gated_relu"},
+    ],
+    ids=str,
+)
+def test_importances_are_of_the_weights_that_the_penalty_sees(params):
+    X, Z, y = data()
+    ours, scaled = fit(X, y, standardize=True, **params), fit(Z, y, **params)
+    # Two fits of one problem agree within the tolerance, their weights a little less.
+    assert_allclose(ours.feature_importances_, scaled.feature_importances_, atol=0.05)
+    refitted = clone(ours).fit(X, y).set_params(standardize=False).fit(Z, y)
+    assert_allclose(refitted.feature_importances_, scaled.feature_importances_)
+    if params == {"norm": "l1"}:
+        (W, A), scales = ours.coefs_, X.std(axis=0)
+        parts = (scales[:, None] * np.abs(W)) @ np.abs(A[:, 0])
+        assert_allclose(ours.feature_importances_, parts / parts.sum(), rtol=1e-9)
+        path = convex_relu_path(
+            X, y, alphas=[0.1], standardize=True, random_state=0, **params
+        )
+        assert_allclose(path.feature_importances[0], ours.feature_importances_)
+
+
 def test_constant_features_are_left_alone():
     X, _, y = data()
     X[:, 1] = 4.0
