@@ -617,6 +617,8 @@ class _Run:
             return False
         self.last_gain = self.point.objective - improved.objective
         self.point = improved
+        if self.priced is not None:  # predictions of a point that is left are not kept
+            self.priced = self.priced[0].forgetful(), *self.priced[1:]
         self.n_iter += 1
         return True
 
@@ -628,19 +630,19 @@ class _Run:
         pricing took; where that was exact, the certificate stays that of the network.
         Returns None where the objective falls below the bound: a price was missed.
         """
-        priced, gap = self.point, certificate.gap
+        priced, gap = self.point.network, certificate.gap
         done = self.stopped or self.tracks or certificate.kind == "exact"
         if not done and gap >= _WORTH_CLOSING * self.aim and not self.is_last:
             if self.improve(candidates, gap) and not self.is_last:
                 self.improve(self.price(NEAR)[0], gap, _ENOUGH_CLOSING)
-        if self.point is priced:
+        if self.point.network is priced:
             return self.solution(candidates, certificate, Status.CONVERGED)
         certificate = replace(certificate, objective=self.point.objective)
         if certificate.gap < 0.0:
             return None
         self.record(certificate)
         solution = self.solution(candidates, certificate, Status.CONVERGED)
-        return replace(solution, dual_network=priced.network)
+        return replace(solution, dual_network=priced)
 
     def limit(self):
         """Return why the run ends above the tolerance."""

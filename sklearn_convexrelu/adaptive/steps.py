@@ -4,7 +4,7 @@ Each takes a network and returns one, or a Point: a network with the best interc
 its neurons, and what it predicts. None knows what the round is for, see ``loop.py``.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -37,8 +37,8 @@ class Point:
     network : Network or TreeNetwork
         The network.
     F : ndarray of shape (n_samples, n_outputs) or None
-        Its predictions; None for memory maps, whose rows are many: there they are
-        computed when asked for.
+        Its predictions; None for memory maps, whose rows are many, and where it is
+        left behind: there they are computed when asked for.
     objective : float
         Its objective.
     """
@@ -53,6 +53,10 @@ class Point:
         network, F = problem.refitted(network, network.forward(problem.rows))
         objective = problem.objective(network, F)
         return cls(network, None if problem.rows.is_mapped else F, objective)
+
+    def forgetful(self):
+        """Return it without its predictions, which are made anew when asked for."""
+        return replace(self, F=None)
 
     def dual_point(self, problem):
         """Return the dual point at its predictions."""
