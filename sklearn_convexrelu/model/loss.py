@@ -89,7 +89,7 @@ class Loss(ABC):
     #: Whether there is a gradient everywhere. Losses without are ``smoothed``.
     is_smooth = True
 
-    #: Largest norm of a sample's gradient, over all predictions.
+    #: Largest slope of one output, over all predictions.
     largest_slope = np.inf
 
     #: Largest eigenvalue of a sample's Hessian, over all predictions.

@@ -116,6 +116,11 @@ class Huber(Loss):
     def __init__(self, threshold):
         self.threshold = threshold
 
+    @property
+    def largest_slope(self):
+        """Largest slope of one output, over all predictions."""
+        return self.threshold
+
     def in_units(self, size):
         """Return the loss with its threshold in units of ``size``."""
         return Huber(self.threshold / size)
@@ -264,6 +269,7 @@ class Logistic(Loss):
     """
 
     smoothness = 0.25
+    largest_slope = 1.0
 
     def value_and_gradient(self, F, Y, weights):
         """Return ``L(F)`` and its gradient with respect to ``F``, shaped like ``F``."""
@@ -304,6 +310,7 @@ class Softmax(Loss):
 
     is_joint = True
     smoothness = 0.5
+    largest_slope = 1.0
 
     def value_and_gradient(self, F, Y, weights):
         """Return ``L(F)`` and its gradient with respect to ``F``, shaped like ``F``."""
