@@ -785,7 +785,7 @@ class BaseConvexReLU(
         if data.settled is not None:
             shared["_settled"] = data.settled
         if data.scales is not None:
-            shared["_scales"] = data.scales
+            shared["_scales"] = [data.scales]  # a list, as coefs_: NumPy's for any X
         if network.linear is not None:
             shared["skip_coef_"] = network.linear.weights[: data.X.shape[1]]
         if network.is_gated:
@@ -814,7 +814,8 @@ class BaseConvexReLU(
         it. It is zero for all features where the network is a constant.
         """
         check_is_fitted(self)
-        network = _mapped(self.network_, vars(self).get("_scales"))
+        (scales,) = vars(self).get("_scales", [None])
+        network = _mapped(self.network_, scales)
         return shares(network.input_weights()[: self.n_features_in_])
 
     def __getattr__(self, name):
