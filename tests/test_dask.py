@@ -1,6 +1,7 @@
 """Dask collections: the same networks, from rows that stay on the workers."""
 
 import pickle
+import threading
 
 import numpy as np
 import pytest
@@ -422,6 +423,94 @@ def test_a_client_is_needed(monkeypatch):
     X, y = bumps(60, 2)
     with pytest.raises(ValueError, match="make a client first"):
         ConvexReLURegressor().fit(*collections(X, y, 20))
+
+
+# Calls that do not go by the scheduler
+
+
+def refused(*args, **options):
+    raise AssertionError("tasks are not wanted here")
+
+
+def test_what_makes_no_samples_is_no_task(client, monkeypatch):
+    A = np.random.default_rng(0).standard_normal((250, 3))
+    samples = spread(A, client, (100, 7, 143))
+    samples.sum()  # finds where parts are, and sees to the actors
+    monkeypatch.setattr(client, "map", refused)
+    monkeypatch.setattr(client, "submit", refused)
+    monkeypatch.setattr(client, "who_has", refused)
+    assert_allclose(samples.sum(), A.sum())
+    index = np.array([249, 5, 103])
+    assert_array_equal(samples[index], A[index])
+    with pytest.raises(AssertionError, match="not wanted"):
+        samples + samples  # these are
+
+
+def test_parts_on_other_workers_are_found(client, monkeypatch):
+    A = np.random.default_rng(1).standard_normal((90, 2))
+    samples, other = (spread(A, client, (40, 50)) for _ in range(2))
+    first, second = client.scheduler_info()["workers"]
+    client.replicate(samples.futures, n=2)
+    samples.sum()
+    assert all(len(places) == 2 for places in samples.places)
+    samples.places = [{first}] * 2  # as if they had moved since
+    other.places = [{second}] * 2
+    total = samples.cluster.reduce(products, samples, other)
+    assert_allclose(total, (A * A).sum())
+    assert samples.places is None and other.places is None
+    assert_allclose(samples.sum(), A.sum())
+    assert all(len(places) == 2 for places in samples.places)
+
+
+def products(a, b):
+    return (a * b).sum()
+
+
+def test_parts_that_left_their_worker_are_made_by_tasks(client):
+    samples = spread(np.ones((30, 1)), client, (10, 20)) + 1.0
+    assert samples.sum() == 60.0  # by tasks: they were not made yet
+    assert samples.sum() == 60.0
+    here = samples.places[0]
+    samples.places[0] = set(client.scheduler_info()["workers"]) - here
+    assert samples.sum() == 60.0
+    assert samples.sum() == 60.0
+    assert samples.places[0] == here
+
+
+def test_errors_are_those_of_the_function(client):
+    samples = spread(np.ones((30, 1)), client, (10, 20))
+    for _ in range(2):
+        with pytest.raises(ZeroDivisionError, match="of a part"):
+            samples.cluster.reduce(failing, samples)
+
+
+def failing(part):
+    raise ZeroDivisionError("of a part")
+
+
+def test_parts_of_a_worker_run_on_its_threads():
+    with (
+        distributed.LocalCluster(
+            n_workers=1,
+            threads_per_worker=2,
+            processes=False,
+            dashboard_address=":0",
+            silence_logs=50,
+        ) as cluster,
+        distributed.Client(cluster, direct_to_workers=True) as client,
+    ):
+        samples = spread(np.arange(4.0)[:, None], client, (2, 2))
+        samples.sum()
+        # Each waits for the other one, so they pass it together or not at all.
+        assert samples.cluster.run(met, samples) == [0.0, 2.0]
+
+
+BARRIER = threading.Barrier(2, timeout=20)
+
+
+def met(part):
+    BARRIER.wait()
+    return part[0, 0]
 
 
 # Workers in processes of their own

@@ -15,6 +15,7 @@ ROOT = Path(sklearn_convexrelu.__file__).parent
 ORDER = [
     "_threads",
     "_deadline",
+    "data.calls",
     "data.cluster",
     "data.device",
     "data.rows",

@@ -22,11 +22,12 @@ import os
 import pickle
 from concurrent.futures import CancelledError
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from sklearn_convexrelu._threads import one_blas_thread
+from sklearn_convexrelu.data.calls import Calls
 
 __all__ = ["Cluster", "Each", "Spread", "Traffic", "added", "is_spread"]
 
@@ -84,11 +85,18 @@ class Cluster:
         Rows of each part.
     traffic : Traffic
         Counts what is sent, for all samples of a fit.
+    calls : Calls, default=None
+        Calls of the workers; None stands for new ones.
     """
 
     client: object
     lengths: tuple
     traffic: Traffic
+    calls: Calls | None = None
+
+    def __post_init__(self):
+        if self.calls is None:
+            object.__setattr__(self, "calls", Calls(self.client))
 
     def __len__(self):
         return sum(self.lengths)
@@ -123,10 +131,15 @@ class Cluster:
         self.traffic.passes += 1
         self.traffic.sent += len(blob) * len(self.lengths) + packed.sent
         client, keeps = self.client, bool(packed.made)
+        if waits and not keeps:
+            held = [list(self.lengths), *packed.held]
+            results = self.calls.run(_work, (blob, keeps), held)
+            if results is not None:
+                return self._counted(results)
         # Not as keyword arguments: dask names large ones by their keyword alone, so
         # that those of two passes are taken for one another.
         same = ([each] * len(self.lengths) for each in (blob, keeps))
-        futures = client.map(_work, self.lengths, *same, *packed.held, pure=False)
+        futures = client.map(_work, *same, self.lengths, *packed.parts(), pure=False)
         for k, made in enumerate(packed.made):
             made.fill(futures, k + 1)
         if not waits:
@@ -136,15 +149,17 @@ class Cluster:
         return self._gathered(futures)
 
     def _gathered(self, futures):
-        self.traffic.trips += 1
         try:
-            results = self.client.gather(futures)
+            return self._counted(self.client.gather(futures))
         except CancelledError as error:
             raise RuntimeError(
                 "A worker was lost, and rows that it held cannot be made again: they "
                 "were sent to it, not read or computed by it. Give fit collections "
                 "that workers can make again, as those read from files."
             ) from error
+
+    def _counted(self, results):
+        self.traffic.trips += 1
         self.traffic.received += sum(_size(result) for result in results)
         return results
 
@@ -167,7 +182,7 @@ class Cluster:
 
     def of(self, parts):
         """Return the same cluster for other parts."""
-        return Cluster(self.client, tuple(int(n) for n in parts), self.traffic)
+        return replace(self, lengths=tuple(int(n) for n in parts))
 
 
 class Spread:
@@ -189,6 +204,7 @@ class Spread:
     def __init__(self, cluster, tail, dtype):
         self.cluster, self.tail, self.dtype = cluster, tuple(tail), np.dtype(dtype)
         self.futures, self.position = None, None
+        self.places = None  # of parts, for each the workers that hold it; if known
 
     @property
     def shape(self):
@@ -349,8 +365,12 @@ class _Packed(pickle.Pickler):
             return "made", len(self.made) - 1, obj.tail, obj.dtype
         if isinstance(obj, Each):
             self.sent += sum(_size(item) for item in obj)
-        self.held.append(obj if isinstance(obj, Each) else obj.futures)
+        self.held.append(obj)
         return "held", len(self.held) - 1, getattr(obj, "position", None)
+
+    def parts(self):
+        """Return what is held, one item a part: futures for samples."""
+        return [getattr(each, "futures", each) for each in self.held]
 
 
 class _Unpacked(pickle.Unpickler):
@@ -382,7 +402,7 @@ class _Unpacked(pickle.Unpickler):
         return np.broadcast_to(value, (self.n_rows, *value.shape))
 
 
-def _work(n_rows, blob, keeps, *held):
+def _work(blob, keeps, n_rows, *held):
     """Task: unpickle and call; return the result, and what was made for the rows."""
     task = _Unpacked(blob, n_rows, held)
     function, args, warned = task.load()

@@ -240,15 +240,10 @@ class Device(Cluster):
     @classmethod
     def holding(cls, X, traffic, xp, device, to_numpy):
         """Return a table on its device as samples there."""
-        home = cls(None, (X.shape[0],), traffic, xp, device, to_numpy)
+        of = {"xp": xp, "device": device, "to_numpy": to_numpy}
+        home = cls(None, (X.shape[0],), traffic, **of)
         X = DeviceArray(X, home)
         return Spread(home, X.shape[1:], X.dtype).fill([X])
-
-    def of(self, parts):
-        """Return the same device for another number of rows."""
-        (length,) = parts
-        home = self.xp, self.device, self.to_numpy
-        return Device(None, (int(length),), self.traffic, *home)
 
     def put(self, A):
         """Return an array of NumPy as samples on the device."""
@@ -260,7 +255,7 @@ class Device(Cluster):
         packed = _Packed()
         packed.dump((function, args, np.geterr()))
         self.traffic.passes += 1
-        held = [parts[0] for parts in packed.held]
+        held = [parts[0] for parts in packed.parts()]
         task = _Placed(packed.file.getvalue(), self.lengths[0], held)
         task.home = self
         function, args, warned = task.load()
