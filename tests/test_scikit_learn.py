@@ -5,6 +5,8 @@ cheap as will do, every option in a model for regression and in one for classifi
 Costly models, the defaults among them, pass all checks but those of forms of tables.
 """
 
+from dataclasses import replace
+
 import pytest
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
@@ -15,6 +17,7 @@ from sklearn_convexrelu import (
     ConvexReLURegressorCV,
 )
 from sklearn_convexrelu._columns import ColumnBends, TailClipper
+from sklearn_convexrelu.pricing import subnetworks
 
 
 class RisingRegressor(ConvexReLURegressor):
@@ -47,8 +50,8 @@ TREES, SHORT = {"subnetwork_widths": (3,)}, {"n_alphas": 2, "eps": 0.3, "cv": 2}
 def tells_what_it_cannot(test):
     """Let warnings pass that a check is bound to raise.
 
-    One weighs classes 10^7 to one, which some losses tell they cannot certify; a monotone
-    network of two layers is told what it cannot be.
+    One weighs classes 10^7 to one, which some losses tell they cannot certify; a
+    monotone network of two layers is told what it cannot be.
     """
     for ignored in ("::sklearn.exceptions.ConvergenceWarning", ":monotonic_cst"):
         test = pytest.mark.filterwarnings(f"ignore{ignored}")(test)
@@ -68,6 +71,14 @@ FORMS = {
     "check_estimator_sparse_matrix",
     "check_regressor_data_not_an_array",
 }
+
+
+@pytest.fixture(autouse=True)
+def brief(monkeypatch):
+    """Search briefly for sub-networks: no check asks how good a network is."""
+    for effort, size in subnetworks._EFFORTS.items():
+        size = replace(size, n_hops=min(size.n_hops, 1), n_raw=0, n_polished=0)
+        monkeypatch.setitem(subnetworks._EFFORTS, effort, size)
 
 
 def is_of_a_form(check):
