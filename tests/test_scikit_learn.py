@@ -5,8 +5,6 @@ cheap as will do, every option in a model for regression and in one for classifi
 Costly models, the defaults among them, pass all checks but those of forms of tables.
 """
 
-from dataclasses import replace
-
 import pytest
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
@@ -17,7 +15,9 @@ from sklearn_convexrelu import (
     ConvexReLURegressorCV,
 )
 from sklearn_convexrelu._columns import ColumnBends, TailClipper
-from sklearn_convexrelu.pricing import subnetworks
+
+# No check asks how good a network is.
+pytestmark = pytest.mark.usefixtures("brief")
 
 
 class RisingRegressor(ConvexReLURegressor):
@@ -71,14 +71,6 @@ FORMS = {
     "check_estimator_sparse_matrix",
     "check_regressor_data_not_an_array",
 }
-
-
-@pytest.fixture(autouse=True)
-def brief(monkeypatch):
-    """Search briefly for sub-networks: no check asks how good a network is."""
-    for effort, size in subnetworks._EFFORTS.items():
-        size = replace(size, n_hops=min(size.n_hops, 1), n_raw=0, n_polished=0)
-        monkeypatch.setitem(subnetworks._EFFORTS, effort, size)
 
 
 def is_of_a_form(check):
