@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
-from reference import all_patterns
+from reference import all_patterns, units
 from scipy import sparse
 from sklearn.base import clone
 from sklearn.ensemble import (
@@ -154,18 +154,21 @@ LOSSES = {
 
 def optimum(X, y, alpha, directions, *, norm=2, weights=None, loss="squared_error"):
     """Return the optimum over all patterns and signs, by a statement of its own."""
-    n, d = X.shape
-    Z, w = np.c_[X, np.ones(n)], np.ones(n) if weights is None else weights
-    f, penalty, constraints = cp.Variable() * np.ones(n), 0, []
-    for pattern, sign in product(all_patterns(Z), (1, -1)):
-        v = cp.Variable(d + 1)
-        f = f + sign * cp.multiply(pattern.astype(float), Z @ v)
-        constraints.append(cp.multiply(2.0 * pattern - 1, Z @ v) >= 0)
-        constraints += [
-            sign * way * v[i] >= 0 for i, way in enumerate(directions) if way
-        ]
-        penalty = penalty + cp.norm(v, norm)
-    value = LOSSES[loss](f, y, w / w.sum()) + alpha * penalty
+    Z, w = np.c_[X, np.ones(len(X))], np.ones(len(X)) if weights is None else weights
+    return programme(
+        Z, y, all_patterns(Z), alpha, directions, norm, w / w.sum(), LOSSES[loss]
+    )
+
+
+def programme(Z, y, patterns, alpha, directions, norm, weights, loss=half_square):
+    """Return the optimum over patterns and signs."""
+    V, signs, values, sides = units(Z, patterns)
+    constraints = [sides >= 0]
+    constraints += [
+        cp.multiply(way * signs, V[i]) >= 0 for i, way in enumerate(directions) if way
+    ]
+    value = loss(values @ signs + cp.Variable(), y, weights)
+    value = value + alpha * cp.sum(cp.norm(V, norm, axis=0))
     return cp.Problem(cp.Minimize(value), constraints).solve(solver=cp.CLARABEL)
 
 
@@ -352,16 +355,19 @@ def subnetwork_optimum(x, y, alpha, decays):
     Cells are what dense sampling finds, so that it may only be too large.
     """
     Z, n, cells = np.c_[x, np.ones(len(x))], len(x), sampled_cells(*x)
-    f, penalty, constraints = cp.Variable() * np.ones(n), 0, []
-    for (signs, side, *_), (h, t) in cells.items():
-        v = cp.Variable((2, 2))
-        inner = sum(s * cp.multiply(h[j] * 1.0, Z @ v[j]) for j, s in enumerate(signs))
-        constraints += [cp.multiply(2.0 * h[j] - 1, Z @ v[j]) >= 0 for j in range(2)]
-        constraints.append(cp.multiply(2.0 * t - 1, inner) >= 0)
-        constraints += [side * s * v[j, 0] >= 0 for j, s in enumerate(signs)]
-        f = f + side * cp.multiply(t * 1.0, inner)
-        norms = [cp.norm(v[j]) for j in range(2)]
-        penalty = penalty + (sum(norms) if decays else cp.norm(v, "fro"))
+    # One column a cell: signs of its leaves, that of its output, patterns of both.
+    signs = np.array([key[0] for key in cells]).T
+    side = np.array([key[1] for key in cells])
+    h = np.array([leaves.T for leaves, _ in cells.values()]).T
+    t = np.array([outputs for _, outputs in cells.values()]).T
+    V = [cp.Variable((2, len(cells))) for _ in range(2)]
+    inner = sum(cp.multiply(h[j] * signs[j], Z @ V[j]) for j in range(2))
+    constraints = [cp.multiply(2.0 * h[j] - 1, Z @ V[j]) >= 0 for j in range(2)]
+    constraints.append(cp.multiply(2.0 * t - 1, inner) >= 0)
+    constraints += [cp.multiply(side * signs[j], V[j][0]) >= 0 for j in range(2)]
+    f = cp.multiply(t, inner) @ side + cp.Variable()
+    groups = V if decays else [cp.vstack(V)]
+    penalty = sum(cp.sum(cp.norm(group, 2, axis=0)) for group in groups)
     value = cp.sum_squares(f - y) / (2 * n) + alpha * penalty
     return cp.Problem(cp.Minimize(value), constraints).solve(solver=cp.CLARABEL)
 
@@ -422,22 +428,9 @@ def test_given_gates_count_where_their_cells_have_the_signs(norm):
     assert_keeps_signs(model, [1, -1])
     Z = np.c_[X, np.ones(len(X))]
     patterns = np.unique(gates @ Z.T > 0, axis=0)
-    known = restricted_optimum(
-        Z, y, model.alpha_, patterns[patterns.any(axis=1)], int(norm[1])
-    )
+    patterns, weights = patterns[patterns.any(axis=1)], np.full(len(y), 1 / len(y))
+    known = programme(Z, y, patterns, model.alpha_, [1, -1], int(norm[1]), weights)
     assert_allclose([model.objective_, model.lower_bound_], known, atol=2e-5)
-
-
-def restricted_optimum(Z, y, alpha, patterns, norm):
-    f, penalty, constraints = cp.Variable() * np.ones(len(Z)), 0, []
-    for pattern, sign in product(patterns, (1, -1)):
-        v = cp.Variable(3)
-        f = f + sign * cp.multiply(pattern.astype(float), Z @ v)
-        constraints.append(cp.multiply(2.0 * pattern - 1, Z @ v) >= 0)
-        constraints += [sign * v[0] >= 0, sign * v[1] <= 0]
-        penalty = penalty + cp.norm(v, norm)
-    value = cp.sum_squares(f - y) / (2 * len(y)) + alpha * penalty
-    return cp.Problem(cp.Minimize(value), constraints).solve(solver=cp.CLARABEL)
 
 
 def test_gates_without_the_signs_are_refused():
