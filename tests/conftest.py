@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from sklearn_convexrelu._posthoc import PosthocMixin
 from sklearn_convexrelu.pricing import subnetworks
 
 SLOW = frozenset((Path(__file__).parent / "slow.txt").read_text().split())
@@ -27,3 +28,14 @@ def brief(monkeypatch):
     for effort, size in subnetworks._EFFORTS.items():
         size = replace(size, n_hops=min(size.n_hops, 1), n_raw=0, n_polished=0)
         monkeypatch.setitem(subnetworks._EFFORTS, effort, size)
+
+
+@pytest.fixture
+def short_proofs(monkeypatch):
+    """Prove for half a second at most, where pages and examples take several."""
+    certify = PosthocMixin.certify
+
+    def shortly(model, *args, time_limit=10.0):
+        return certify(model, *args, time_limit=min(time_limit, 0.5))
+
+    monkeypatch.setattr(PosthocMixin, "certify", shortly)

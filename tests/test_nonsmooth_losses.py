@@ -326,7 +326,7 @@ def test_given_units_are_a_linear_programme():
         {"hidden_bias": False},
         {"pruning": True},
         {"standardize": True},
-        {"tol": 1e-5, "alpha": 0.3},
+        {"tol": 1e-5, "alpha": 0.5},
     ],
     ids=str,
 )
