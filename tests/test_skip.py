@@ -130,9 +130,9 @@ def test_complete_patterns_meet_the_reference(loss, norm, kind):
     assert abs(exact.objective_ - least) <= 1e-6 * unit
     assert abs(exact.lower_bound_ - least) <= 1e-6 * unit
     assert objective(exact, X, y) == pytest.approx(exact.objective_, rel=1e-9)
-    found = clone(model).set_params(tol=1e-3).fit(X, y)
-    assert found.alpha_ == pytest.approx(exact.alpha_, rel=2e-3)
-    found.set_params(relative_alpha=False, alpha=exact.alpha_).fit(X, y)
+    found = clone(model).set_params(tol=1e-3, relative_alpha=False)
+    found.set_params(alpha=exact.alpha_).fit(X, y)
+    assert found.alpha_max_ == pytest.approx(exact.alpha_max_, rel=2e-3)
     assert found.lower_bound_ <= least + 1e-8 * unit
     assert least - 1e-8 * unit <= found.objective_ <= least + 1e-3 * unit
 
