@@ -40,18 +40,24 @@ def half_squares(f, y):
     return cp.sum_squares(f - y) / 2
 
 
+def units(Z, patterns):
+    """Return units of both signs on patterns, one a column, in CVXPY.
+
+    They are their weights, their signs, their values where they are gated by the
+    patterns, and their values on the sides of the patterns, which cones want positive.
+    CVXPY compiles one matrix in a tenth of the time of as many vectors.
+    """
+    gates, signs = np.tile(patterns, (2, 1)).T, np.repeat([1.0, -1.0], len(patterns))
+    V = cp.Variable((Z.shape[1], len(signs)))
+    return V, signs, cp.multiply(gates, Z @ V), cp.multiply(2.0 * gates - 1, Z @ V)
+
+
 def cone_programme(X, y, patterns, alpha, fit_intercept, loss=half_squares):
     """Optimum of the convex programme over ``patterns`` (Pilanci & Ergen 2020)."""
-    f = cp.Variable() * np.ones(len(X)) if fit_intercept else np.zeros(len(X))
-    penalty, constraints = 0, []
-    for pattern in patterns:
-        for sign in (1, -1):
-            v = cp.Variable(X.shape[1])
-            f = f + sign * cp.multiply(pattern.astype(float), X @ v)
-            constraints.append(cp.multiply(2.0 * pattern - 1, X @ v) >= 0)
-            penalty = penalty + cp.norm(v)
-    value = loss(f, y) / len(X) + alpha * penalty
-    programme = cp.Problem(cp.Minimize(value), constraints)
+    V, signs, values, sides = units(X, patterns)
+    f = values @ signs + (cp.Variable() if fit_intercept else 0)
+    value = loss(f, y) / len(X) + alpha * cp.sum(cp.norm(V, 2, axis=0))
+    programme = cp.Problem(cp.Minimize(value), [sides >= 0])
     return programme.solve(solver=cp.CLARABEL)
 
 

@@ -223,7 +223,7 @@ def kept_paths(model, X, y, **params):
     ],
 )
 @pytest.mark.filterwarnings("ignore:monotonic_cst with two layers:UserWarning")
-def test_the_last_fit_starts_where_a_fold_was(options, monkeypatch):
+def test_the_last_fit_starts_where_a_fold_was(options, monkeypatch, brief):
     X, y = noisy(90)
     X = X * [1.0, 10.0, 0.1]
     starts, train = [], cv._CrossValidated._start_near

@@ -25,14 +25,14 @@ DRAWN = np.random.default_rng(0).choice(len(KNOWN), 50, replace=False)
 
 @pytest.mark.filterwarnings("ignore::UserWarning")
 @pytest.mark.parametrize("k", DRAWN)
-def test_options_together(k):
+def test_options_together(k, brief):
     options, rng = KNOWN[k], np.random.default_rng(k)
     X = rng.standard_normal((24, 2))
     y = np.maximum(X[:, 0], 0) - 0.3 * X[:, 1] + 0.1 * rng.standard_normal(24)
     kind = ConvexReLURegressor
     if options["loss"] in ("log_loss", "hinge"):
         kind, y = ConvexReLUClassifier, y > 0
-    model = kind(0.1, n_patterns=20, tol=1e-2, random_state=0, **options)
+    model = kind(0.1, n_patterns=10, tol=1e-2, random_state=0, **options)
     model = pickle.loads(pickle.dumps(model.fit(X, y, rng.integers(0, 3, 24))))
     assert model.lower_bound_ <= model.objective_ < np.inf
     if options["monotonic_cst"]:

@@ -147,7 +147,7 @@ def test_proven_optima_of_pairs_are_not_exceeded(decays, share):
 @pytest.mark.parametrize("widths", [(3,), (2, 2)])
 def test_enumerated_optima_are_not_exceeded(widths):
     rng = np.random.default_rng(1)
-    n = 4 if widths == (3,) else 2
+    n = 3 if widths == (3,) else 2
     X, y = rng.standard_normal((n, 2)), rng.standard_normal(n)
     options = {"fit_intercept": False, "hidden_bias": False, "random_state": 0}
     model = ConvexReLURegressor(

@@ -50,7 +50,7 @@ def with_rare_class(n_rare, n_samples=60):
 
 def classifier(**options):
     return ConvexReLUClassifierCV(
-        ALPHAS, random_state=0, tol=1e-2, **{"path_tol": 1e-7} | options
+        ALPHAS, random_state=0, tol=1e-2, **{"path_tol": 1e-6} | options
     )
 
 
@@ -72,7 +72,7 @@ def plain_scores(X, y, folds, weights=None, **options):
     scores = np.empty((len(ALPHAS), len(folds)))
     for k, (train, test) in enumerate(folds):
         for i, alpha in enumerate(ALPHAS):
-            model = ConvexReLUClassifier(alpha, tol=1e-5, random_state=0, **options)
+            model = ConvexReLUClassifier(alpha, tol=1e-4, random_state=0, **options)
             model.fit(X[train], y[train], weights[train])
             P = spread(model, X[test], classes)
             scores[i, k] = -log_loss(
@@ -108,7 +108,7 @@ def test_class_weights_where_a_fold_lacks_the_class(class_weight):
     )
     expected = plain_scores(X, y, folds[1:], class_weight=class_weight)
     scores = model.fit(X, y).cv_scores_
-    # Held-out scores of networks within 1e-5 of the optimum, at small alphas too.
+    # Held-out scores of networks within 1e-4 of the optimum, at small alphas too.
     assert_allclose(scores[:, 1:], expected, rtol=0.02)
     lacking = class_weight if class_weight == "balanced" else {"a": 2.0}
     expected = plain_scores(X, y, folds[:1], class_weight=lacking)
@@ -196,7 +196,7 @@ def test_other_losses_train_the_output_of_a_class_that_a_fold_lacks(loss):
         """Outputs as the loss sees them: beyond the margin a hinge is flat."""
         return np.clip(F, -1.0, 1.0) if loss == "squared_hinge" else F
 
-    classifier(cv=[fold], scoring=outputs, loss=loss).fit(X, y)
+    classifier(cv=[fold], scoring=outputs, loss=loss, path_tol=1e-7).fit(X, y)
     assert len(seen) == 3
     for alpha, F in seen.items():
         alone = ConvexReLUClassifier(alpha, loss=loss, tol=1e-5, random_state=0)
@@ -283,7 +283,7 @@ def test_scorers_of_predictions_are_those_of_a_grid_search():
         refit=False,
     ).fit(X, y)
     for name in names:
-        chosen = classifier(scoring=name, cv=3).fit(X, y)
+        chosen = classifier(scoring=name, cv=3, path_tol=1e-4).fit(X, y)
         assert_allclose(
             chosen.cv_scores_.mean(axis=1),
             search.cv_results_[f"mean_test_{name}"],
@@ -377,21 +377,24 @@ def test_a_label_that_test_rows_lack():
         classifier(scoring="roc_auc", path_tol=1e-2).fit(X, Y)
 
 
-@pytest.mark.parametrize(
-    "form", [sparse.csr_matrix, sparse.csc_array, sparse.coo_array, sparse.lil_matrix]
-)
-def test_sparse_indicators(form):
+def test_sparse_indicators():
     X, Y = labels()
     dense = classifier(cv=3, path_tol=1e-2).fit(X, Y)
-    model = classifier(cv=3, path_tol=1e-2).fit(X, form(Y))
-    assert model.alpha_ == dense.alpha_
-    assert_array_equal(model.cv_scores_, dense.cv_scores_)
-    assert_array_equal(model.predict(X), dense.predict(X))
-    column = form(Y[:, :1])
-    with pytest.warns(UserWarning, match="column-vector"):
-        model = classifier(cv=3, path_tol=1e-2).fit(X, column)
     same = classifier(cv=3, path_tol=1e-2).fit(X, Y[:, 0])
-    assert_array_equal(model.cv_scores_, same.cv_scores_)
+    for form in (
+        sparse.csr_matrix,
+        sparse.csc_array,
+        sparse.coo_array,
+        sparse.lil_matrix,
+    ):
+        model = classifier(cv=3, path_tol=1e-2).fit(X, form(Y))
+        assert model.alpha_ == dense.alpha_
+        assert_array_equal(model.cv_scores_, dense.cv_scores_)
+        assert_array_equal(model.predict(X), dense.predict(X))
+        column = form(Y[:, :1])
+        with pytest.warns(UserWarning, match="column-vector"):
+            model = classifier(cv=3, path_tol=1e-2).fit(X, column)
+        assert_array_equal(model.cv_scores_, same.cv_scores_)
 
 
 # Counts
@@ -463,10 +466,12 @@ ABSENT = {
 }
 
 
-@pytest.mark.parametrize("scoring", [None, "neg_max_error"])
 @pytest.mark.parametrize("cv", [None, 3])
 @pytest.mark.parametrize("absent", ABSENT)
-def test_a_number_of_folds_is_one_of_the_rows_with_weight(absent, cv, scoring):
+def test_a_number_of_folds_is_one_of_the_rows_with_weight(absent, cv):
+    # Each score with either number of folds, and each of those with all rows.
+    few = absent in ("first rows", "last rows")
+    scoring = None if few == (cv is None) else "neg_max_error"
     X, weights = points(), zero_at(ABSENT[absent])
     y, live = np.abs(X[:, 0]) + 0.1 * X[:, 1], weights > 0
     model = regressor(cv=cv, scoring=scoring)

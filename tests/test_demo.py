@@ -344,8 +344,7 @@ east,many,80,y,
 """
 
 
-@pytest.mark.parametrize("target", ["price", "dear"])
-@pytest.mark.parametrize("alpha", [["--alpha", "0.3"], []])
+@pytest.mark.parametrize("target, alpha", [("price", []), ("dear", ["--alpha", "0.3"])])
 def test_models_are_saved_and_predict_other_files(capsys, houses, target, alpha):
     pytest.importorskip("skops")
     Path("new.csv").write_text(NEW)

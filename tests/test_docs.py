@@ -21,7 +21,7 @@ BLOCK = re.compile(
 
 
 @pytest.mark.parametrize("page", WITH_CODE, ids=lambda page: page.name)
-def test_code_runs(page, monkeypatch, tmp_path, capsys):
+def test_code_runs(page, monkeypatch, tmp_path, capsys, brief, short_proofs):
     monkeypatch.chdir(tmp_path)
     pyplot.switch_backend("agg")
     names = {}

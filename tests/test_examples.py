@@ -44,7 +44,7 @@ def test_the_folder_has_examples():
 
 
 @pytest.mark.parametrize("name", EXAMPLES)
-def test_example_runs(name, monkeypatch, capsys, scratch):
+def test_example_runs(name, monkeypatch, capsys, scratch, brief, short_proofs):
     path = FOLDER / f"{name}.py"
     monkeypatch.setattr(sys, "argv", [str(path)])
     runpy.run_path(str(path), run_name="__main__")

@@ -52,7 +52,7 @@ CONSTANT = "is alpha_max_ or more, where the best network is the constant"
     ],
     ids=str,
 )
-def test_an_alpha_that_leaves_a_constant_is_told(options, alpha):
+def test_an_alpha_that_leaves_a_constant_is_told(options, alpha, brief):
     model = ConvexReLURegressor(alpha, **options, **LOOSE)
     with pytest.warns(UserWarning, match=CONSTANT) as caught:
         model.fit(X, Y)

@@ -109,7 +109,7 @@ def test_prune_of_an_estimator():
     # A loose fit to several targets, with more neurons than it needs.
     Y = np.c_[y, -y]
     model = ConvexReLURegressor(alpha=1e-4, tol=1e-5, patterns="random")
-    model.set_params(activation="gated_relu", n_patterns=60, random_state=0).fit(X, Y)
+    model.set_params(activation="gated_relu", n_patterns=40, random_state=0).fit(X, Y)
     before, n_before = model.predict(X), model.n_neurons_
     objective, bound = model.objective_, model.lower_bound_
     assert model.prune(X, Y) is model

@@ -6,7 +6,7 @@ import warnings
 import cvxpy as cp
 import numpy as np
 import pytest
-from reference import all_patterns
+from reference import all_patterns, units
 from scipy import sparse
 from scipy.optimize import minimize
 from scipy.special import xlogy
@@ -80,16 +80,11 @@ def optimum(X, y, model, weights=None, patterns=None):
     theta = cp.Variable(d)
     f = X @ theta + (cp.Variable() if model.fit_intercept else 0)
     penalty = 0 if model.skip_connection == "free" else cp.norm(theta, p)
-    constraints = []
-    for pattern in all_patterns(inputs) if patterns is None else patterns:
-        side = np.where(pattern, 1.0, -1.0)[:, None] * inputs
-        for sign in (1.0, -1.0):
-            v = cp.Variable(inputs.shape[1])
-            f = f + sign * (pattern[:, None] * inputs) @ v
-            if model.activation == "relu":
-                constraints.append(side @ v >= 0)
-            penalty = penalty + cp.norm(v, p)
+    patterns = all_patterns(inputs) if patterns is None else patterns
+    V, signs, values, sides = units(inputs, patterns)
+    f, penalty = f + values @ signs, penalty + cp.sum(cp.norm(V, p, axis=0))
     value = LOSSES[model.loss](f, y, w) + model.alpha_ * penalty
+    constraints = [sides >= 0] if model.activation == "relu" else []
     programme = cp.Problem(cp.Minimize(value), constraints)
     names = ("tol_gap_abs", "tol_gap_rel", "tol_feas")
     with warnings.catch_warnings():
@@ -135,9 +130,9 @@ def test_complete_patterns_meet_the_reference(loss, norm, kind):
     assert abs(exact.objective_ - least) <= 1e-6 * unit
     assert abs(exact.lower_bound_ - least) <= 1e-6 * unit
     assert objective(exact, X, y) == pytest.approx(exact.objective_, rel=1e-9)
-    found = clone(model).set_params(tol=1e-3).fit(X, y)
-    assert found.alpha_ == pytest.approx(exact.alpha_, rel=2e-3)
-    found.set_params(relative_alpha=False, alpha=exact.alpha_).fit(X, y)
+    found = clone(model).set_params(tol=1e-3, relative_alpha=False)
+    found.set_params(alpha=exact.alpha_).fit(X, y)
+    assert found.alpha_max_ == pytest.approx(exact.alpha_max_, rel=2e-3)
     assert found.lower_bound_ <= least + 1e-8 * unit
     assert least - 1e-8 * unit <= found.objective_ <= least + 1e-3 * unit
 
