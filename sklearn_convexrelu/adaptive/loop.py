@@ -358,11 +358,16 @@ class _Run:
         self.last_gain = np.inf
 
     def _aim(self, problem):
-        """Return the gap to reach in the loop."""
+        """Return the gap to reach in the loop.
+
+        Where what is missed leaves next to nothing of the tolerance, half of that: the
+        fit will say that it has not met it.
+        """
         proves = self.solver.proves and serves_pairs(problem.until(None))
         if not problem.shape.is_tree or proves:
             return self.tolerance
-        return max(self.tolerance - missed(problem), 0.5 * self.tolerance)
+        left = self.tolerance - missed(problem)
+        return left if left >= 0.25 * self.tolerance else 0.5 * self.tolerance
 
     @cached_property
     def steps(self):
@@ -632,7 +637,8 @@ class _Run:
         priced, gap = self.point.network, certificate.gap
         done = self.stopped or self.tracks or certificate.kind == "exact"
         if not done and gap >= _WORTH_CLOSING * self.aim and not self.is_last:
-            self.improve(candidates, gap, again=False)
+            if self.improve(candidates, gap, again=False):
+                self.point = self.steps.compact(self.point.network)
         if self.point.network is priced:
             return self.solution(candidates, certificate, Status.CONVERGED)
         certificate = replace(certificate, objective=self.point.objective)
