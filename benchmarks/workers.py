@@ -20,10 +20,9 @@ from benchmarks.report import markdown, parse, publish
 from sklearn_convexrelu import ConvexReLUClassifier, ConvexReLURegressor
 
 CASES = {
-    "200000": ("regression", 200_000, "direct"),
-    "200000, classes": ("two classes", 200_000, "direct"),
-    "2000000": ("regression", 2_000_000, "direct"),
-    "2000000, by scheduler": ("regression", 2_000_000, "by scheduler"),
+    "200000": ("regression", 200_000),
+    "200000, classes": ("two classes", 200_000),
+    "2000000": ("regression", 2_000_000),
 }
 QUICK = ("200000",)
 COLUMNS, PARTS = 20, 8
@@ -33,9 +32,9 @@ N_TRIPS = 100  # that do nothing, to time one
 def main():
     """Fit the cases asked for both ways and publish their table."""
     if sys.argv[1:2] == ["--here"]:
-        where, kind, n, way = sys.argv[2:]
+        where, kind, n = sys.argv[2:]
         fit = {"array": on_array, "workers": on_workers}[where]
-        print(json.dumps(fit(kind, int(n), way)))
+        print(json.dumps(fit(kind, int(n))))
         return
     options = parse(__doc__, CASES, QUICK)
     rows = []
@@ -46,14 +45,13 @@ def main():
     publish("workers", "Rows on workers", text, options.partial)
 
 
-def compared(kind, n, way):
+def compared(kind, n):
     """Return the row of one fit: of an array, and on workers."""
-    one, two = (in_fresh_process(where, kind, n, way) for where in ("array", "workers"))
+    one, two = (in_fresh_process(where, kind, n) for where in ("array", "workers"))
     apart = abs(one["objective"] - two["objective"]) / one["tolerance"]
     return {
         "fit": kind,
         "n": n,
-        "messages": way,
         "one thread, s": f"{one['seconds']:.1f}",
         "two workers, s": f"{two['seconds']:.1f}",
         "times as fast": f"{one['seconds'] / two['seconds']:.2f}",
@@ -96,13 +94,13 @@ def estimator(kind):
     return model(0.03, tol=1e-2, random_state=0)
 
 
-def on_array(kind, n, way):
+def on_array(kind, n):
     """Fit an array with one thread."""
     X, y = (each.compute(scheduler="synchronous") for each in collections(kind, n))
     return fitted(kind, X, y) | {"peak": peak_megabytes()}
 
 
-def on_workers(kind, n, way):
+def on_workers(kind, n):
     """Fit the same rows on two workers."""
     from distributed import Client, LocalCluster, wait
 
@@ -114,7 +112,7 @@ def on_workers(kind, n, way):
         LocalCluster(
             n_workers=2, threads_per_worker=1, dashboard_address=":0"
         ) as cluster,
-        Client(cluster, direct_to_workers=way == "direct") as client,
+        Client(cluster) as client,
         patch.object(_dask, "Traffic", lambda: traffic),
     ):
         X, y = client.persist(collections(kind, n))
@@ -159,9 +157,8 @@ def fitted(kind, X, y):
 
 
 LEGEND = """20 columns, alpha 0.03, tol 1e-2. Apart: the difference of the objectives
-in tolerances. Messages go to workers directly where the client has direct_to_workers,
-else by the scheduler. Round trips, MB sent and received are those of the whole fit
-between the client and both workers; the rows were there before."""
+in tolerances. Round trips, MB sent and received are those of the whole fit between the
+client and both workers; the rows were there before."""
 
 
 if __name__ == "__main__":

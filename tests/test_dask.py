@@ -2,6 +2,7 @@
 
 import pickle
 import threading
+import time
 
 import numpy as np
 import pytest
@@ -437,10 +438,8 @@ def refused(*args, **options):
 def test_what_makes_no_samples_is_no_task(client, monkeypatch):
     A = np.random.default_rng(0).standard_normal((250, 3))
     samples = spread(A, client, (100, 7, 143))
-    samples.sum()  # finds where parts are, and sees to the actors
     monkeypatch.setattr(client, "map", refused)
     monkeypatch.setattr(client, "submit", refused)
-    monkeypatch.setattr(client, "who_has", refused)
     assert_allclose(samples.sum(), A.sum())
     index = np.array([249, 5, 103])
     assert_array_equal(samples[index], A[index])
@@ -448,35 +447,32 @@ def test_what_makes_no_samples_is_no_task(client, monkeypatch):
         samples + samples  # these are
 
 
-def test_parts_on_other_workers_are_found(client, monkeypatch):
+def test_parts_of_a_pass_that_no_worker_has_together_are_for_tasks(client):
     A = np.random.default_rng(1).standard_normal((90, 2))
-    samples, other = (spread(A, client, (40, 50)) for _ in range(2))
     first, second = client.scheduler_info()["workers"]
-    client.replicate(samples.futures, n=2)
-    samples.sum()
-    assert all(len(places) == 2 for places in samples.places)
-    samples.places = [{first}] * 2  # as if they had moved since
-    other.places = [{second}] * 2
-    total = samples.cluster.reduce(products, samples, other)
-    assert_allclose(total, (A * A).sum())
-    assert samples.places is None and other.places is None
-    assert_allclose(samples.sum(), A.sum())
-    assert all(len(places) == 2 for places in samples.places)
+    cluster = Cluster(client, (90,), Traffic())
+    here, there = (
+        Spread(cluster, (2,), float).fill(client.scatter([A], hash=False, workers=[at]))
+        for at in (first, second)
+    )
+    assert_allclose(cluster.reduce(products, here, there), (A * A).sum())
+    assert_allclose(cluster.reduce(products, here, here), (A * A).sum())
 
 
 def products(a, b):
     return (a * b).sum()
 
 
-def test_parts_that_left_their_worker_are_made_by_tasks(client):
-    samples = spread(np.ones((30, 1)), client, (10, 20)) + 1.0
-    assert samples.sum() == 60.0  # by tasks: they were not made yet
-    assert samples.sum() == 60.0
-    here = samples.places[0]
-    samples.places[0] = set(client.scheduler_info()["workers"]) - here
-    assert samples.sum() == 60.0
-    assert samples.sum() == 60.0
-    assert samples.places[0] == here
+def test_parts_held_twice_are_shared_out(client):
+    samples = spread(np.zeros((40, 1)), client, (10, 10, 10, 10))
+    client.replicate(samples.futures, n=2)
+    samples.sum()
+    names = samples.cluster.run(own_thread, samples)
+    assert sorted(names.count(name) for name in set(names)) == [2, 2]
+
+
+def own_thread(part):
+    return threading.current_thread().name.split("-Default")[0]
 
 
 def test_errors_are_those_of_the_function(client):
@@ -534,6 +530,8 @@ def test_two_processes_one_of_which_is_killed(monkeypatch):
             if len(passes) == 30:
                 victim = next(iter(client.scheduler_info()["workers"]))
                 client.run(killed, workers=[victim], on_error="ignore")
+                while victim in client.nthreads():  # else dask waits for it a while
+                    time.sleep(0.01)
             return run(self, *args, **options)
 
         monkeypatch.setattr(Cluster, "run", killing)

@@ -226,6 +226,14 @@ class Steps:
 
     def compact(self, network):
         """Return the point of a network after merging what changes no prediction."""
-        if not self.problem.shape.is_tree:
-            network = merge_compatible(network, self.problem.rows)
-        return Point.of(self.problem, network)
+        return Point.of(self.problem, self._without_doubles(network))
+
+    def compacted(self, point):
+        """Return a point after the same, which is itself where nothing merges."""
+        network = self._without_doubles(point.network)
+        return point if network is point.network else Point.of(self.problem, network)
+
+    def _without_doubles(self, network):
+        if self.problem.shape.is_tree:
+            return network
+        return merge_compatible(network, self.problem.rows)

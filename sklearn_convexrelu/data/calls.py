@@ -1,28 +1,26 @@
-"""Calls of dask workers that do not go by way of the scheduler.
+"""Calls of dask workers that are no tasks.
 
 However little it does, a pass over parts takes a dozen milliseconds as tasks: the
 scheduler is told of them, places them, has them run, is told of what they return, and
-has it sent. Most passes of training ask of parts that are there and make none. An actor
-on each worker answers those in two or three milliseconds where the client may reach
-workers (``Client(..., direct_to_workers=True)``), in three or four where the scheduler
-hands messages on.
+has it sent. Most passes of training ask of parts that are there and make none. Those
+are run by ``Client.run``, on the threads that tasks have, in some four milliseconds.
 
 What is no longer where it was, or is made, is for tasks: dask can make it again.
 """
 
 import asyncio
+import logging
 from collections import defaultdict, namedtuple
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
 __all__ = ["Calls"]
 
 There = namedtuple("There", "key")  # stands for what a worker holds
-_PATIENCE = 1.0  # seconds until we ask whether a worker is there; answers do not wait
+logger = logging.getLogger(__name__)
 
 
 class Calls:
-    """Actors on the workers of a client.
+    """Calls of the workers of a client.
 
     Parameters
     ----------
@@ -31,10 +29,13 @@ class Calls:
     """
 
     def __init__(self, client):
-        self.client, self.actors = client, {}
+        self.client = client
 
     def run(self, function, same, held):
         """Return what a function returns of each part; None if that is for tasks.
+
+        It is where a part is not made yet, where a worker is lost, and where the
+        function fails: as a task it fails again, with the traceback that dask gives.
 
         Parameters
         ----------
@@ -43,73 +44,40 @@ class Calls:
         same : tuple
             Arguments that are the same for all parts.
         held : list of list or Spread
-            Lists have one argument a part. Samples are on the workers; their ``places``
-            note where.
+            Lists have one argument a part. Samples are on the workers.
         """
         samples = [each for each in held if not isinstance(each, list)]
+        futures = [future for each in samples for future in each.futures]
+        if not futures or any(future.status != "finished" for future in futures):
+            return None
         try:
-            return self._answers(function, same, held, samples)
+            return self._answers(function, same, held, self._parts_of(samples))
         except Exception:
-            # A part has gone, or its worker: tasks make it again. Or the function has
-            # failed: it does so as a task, too, with the traceback that dask gives.
-            for each in samples:
-                each.places = None
+            logger.debug("A call of workers is left to tasks.", exc_info=True)
             return None
 
-    def _answers(self, function, same, held, samples):
-        if not self._are_known(samples):
-            return None
-        own = defaultdict(list)
-        held_at = zip(*(each.places for each in samples), strict=True)
-        for k, places in enumerate(held_at):
-            own[min(set.intersection(*places))].append(k)
+    def _parts_of(self, samples):
+        """Return the parts that each worker is to answer for, (worker: indices).
+
+        Asked again for each call: to connect with a worker that is lost takes half a
+        minute, and the scheduler knows at once.
+        """
+        futures = [future for each in samples for future in each.futures]
+        places, own = self.client.who_has(futures), defaultdict(list)
+        for k, part in enumerate(zip(*(each.futures for each in samples), strict=True)):
+            held_at = set.intersection(*(set(places[future.key]) for future in part))
+            at = min(held_at, key=lambda place: (len(own.get(place, ())), place))
+            own[at].append(k)
+        return own
+
+    def _answers(self, function, same, held, own):
         parts = list(zip(*map(_sent, held), strict=True))
-        with self.client.as_current():
-            actors = {place: self._actor(place) for place in own}
-            answers = {
-                place: actor.run(function, same, [parts[k] for k in own[place]])
-                for place, (actor, _) in actors.items()
-            }
-            found = {}
-            for place, answer in answers.items():
-                _, future = actors[place]
-                found.update(zip(own[place], _waited(answer, future), strict=True))
+        asked = {place: [parts[k] for k in ks] for place, ks in own.items()}
+        answers = self.client.run(_called, function, same, asked, workers=list(own))
+        found = {}
+        for place, ks in own.items():
+            found.update(zip(ks, answers[place], strict=True))
         return [found[k] for k in range(len(parts))]
-
-    def _are_known(self, samples):
-        """Find where samples are; tell whether that is known, as of what is made."""
-        unknown = [each for each in samples if each.places is None]
-        futures = [future for each in unknown for future in each.futures]
-        if not samples or any(future.status != "finished" for future in futures):
-            return False
-        found = self.client.who_has(futures) if futures else {}
-        for each in unknown:
-            each.places = [set(found[future.key]) for future in each.futures]
-        return True
-
-    def _actor(self, place):
-        """Return the actor of a worker, and the future that keeps it there."""
-        if place not in self.actors:
-            # On another worker if that one is lost by now: it will lack the parts.
-            future = self.client.submit(
-                OnWorker,
-                actor=True,
-                workers=[place],
-                allow_other_workers=True,
-                pure=False,
-            )
-            self.actors[place] = future.result(), future
-        return self.actors[place]
-
-
-def _waited(answer, future):
-    """Return an answer; raise where the actor is lost, of which answers hear late."""
-    while True:
-        try:
-            return answer.result(timeout=_PATIENCE)
-        except TimeoutError:
-            if answer.done() or future.status != "finished":
-                raise
 
 
 def _sent(each):
@@ -119,26 +87,20 @@ def _sent(each):
     return [There(future.key) for future in each.futures]
 
 
-class OnWorker:
-    """Actor: calls functions on parts that its worker holds, on as many threads."""
+async def _called(function, same, asked, dask_worker):
+    """On a worker: return what a function returns of each of its parts.
 
-    def __init__(self):
-        from distributed import get_worker
+    Parts are looked up on the worker's event loop, which alone moves them, and only
+    when a thread is free for them: they may have been put on disk.
+    """
+    loop, threads = asyncio.get_running_loop(), dask_worker.executors["default"]
+    free = asyncio.Semaphore(dask_worker.state.nthreads)
 
-        self.worker = get_worker()
-        self.threads = ThreadPoolExecutor(self.worker.state.nthreads)
+    async def called(part):
+        async with free:
+            data = dask_worker.data
+            held = (data[x.key] if isinstance(x, There) else x for x in part)
+            call = partial(function, *same, *held)
+            return await loop.run_in_executor(threads, call)
 
-    async def run(self, function, same, parts):
-        """Return what a function returns of each part; a ``KeyError`` if one is gone.
-
-        On the worker's event loop, which alone moves parts; the work is for threads.
-        """
-        held = [[self._item(each) for each in part] for part in parts]
-        calls = (partial(function, *same, *part) for part in held)
-        loop = asyncio.get_running_loop()
-        return await asyncio.gather(
-            *(loop.run_in_executor(self.threads, call) for call in calls)
-        )
-
-    def _item(self, each):
-        return self.worker.data[each.key] if isinstance(each, There) else each
+    return await asyncio.gather(*map(called, asked[dask_worker.address]))

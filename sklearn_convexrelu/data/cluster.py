@@ -204,7 +204,6 @@ class Spread:
     def __init__(self, cluster, tail, dtype):
         self.cluster, self.tail, self.dtype = cluster, tuple(tail), np.dtype(dtype)
         self.futures, self.position = None, None
-        self.places = None  # of parts, for each the workers that hold it; if known
 
     @property
     def shape(self):
