@@ -631,7 +631,7 @@ class _Run:
         pricing took; where that was exact, the certificate stays that of the network.
         On 12 fits (tol 1e-2 and 1e-3) the objective then lacks .00 to .02 tolerances of
         the best known, with a slide of fewer steps .04 at most, and without it .17. A
-        second round, after a search, brought less, for a fifth of the time of the fit.
+        second round, after a search, brought less, for up to a fifth of the time.
         Returns None where the objective falls below the bound: a price was missed.
         """
         priced, gap = self.point.network, certificate.gap
