@@ -45,10 +45,7 @@ def main():
     """Run the sections asked for and publish a table of each."""
     flags = {
         "repeats": {"type": int, "default": 3, "help": "seeds, by default 3"},
-        "descent": {
-            "action": "store_true",
-            "help": "L-BFGS on wide networks too",
-        },
+        "descent": {"action": "store_true", "help": "L-BFGS on wide networks too"},
     }
     options = parse(__doc__, SECTIONS, ("wide",), **flags)
     for name in options.names:
@@ -72,11 +69,8 @@ def compare(name, data, alpha, target, n_repeats, descends):
         MLPRegressor if is_number else MLPClassifier,
     ]
     options = {"tol": TOL}, {"max_iter": 500 if is_number else 200}
-    fits = [[], []]
-    for seed in range(n_repeats):
-        for kind, own, found in zip(kinds, options, fits, strict=True):
-            found.append(timed(kind(random_state=seed, **own), X, y))
-    (ours, models), (mlp, rivals) = (zip(*found, strict=True) for found in fits)
+    makers = [partial(kind, **own) for kind, own in zip(kinds, options, strict=True)]
+    (ours, models), (mlp, rivals) = in_turn(makers, X, y, n_repeats)
     ratio = median(ours) / median(mlp)
     row = {
         "data": name,
@@ -105,12 +99,13 @@ def choices(name, data, target, n_repeats):
     kind, rival, options = ConvexReLURegressorCV, MLPRegressor, {"max_iter": 500}
     if y.dtype.kind != "f":
         kind, rival, options = ConvexReLUClassifierCV, MLPClassifier, {}
-    fits = [[], []]
-    for seed in range(n_repeats):
-        mlp = rival(random_state=seed, **options)
-        fits[0].append(timed(kind(cv=N_FOLDS, random_state=seed), X, y))
-        fits[1].append(timed(GridSearchCV(mlp, MLP_GRID, cv=N_FOLDS), X, y))
-    (ours, models), (mlp, rivals) = (zip(*found, strict=True) for found in fits)
+
+    def grid(random_state):
+        mlp = rival(random_state=random_state, **options)
+        return GridSearchCV(mlp, MLP_GRID, cv=N_FOLDS)
+
+    makers = partial(kind, cv=N_FOLDS), grid
+    (ours, models), (mlp, rivals) = in_turn(makers, X, y, n_repeats)
     ratio = median(ours) / median(mlp)
     score = median(model.score(X_test, y_test) for model in models)
     theirs = median(model.score(X_test, y_test) for model in rivals)
@@ -127,6 +122,15 @@ def choices(name, data, target, n_repeats):
         "MLPs'": theirs,
         "alpha": median(model.alpha_ for model in models),
     }
+
+
+def in_turn(makers, X, y, n_repeats):
+    """Return the seconds and the models of each of two kinds, fitted in turn."""
+    fits = [[], []]
+    for seed in range(n_repeats):
+        for maker, found in zip(makers, fits, strict=True):
+            found.append(timed(maker(random_state=seed), X, y))
+    return [zip(*found, strict=True) for found in fits]
 
 
 def timed(model, X, y):

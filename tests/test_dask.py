@@ -45,17 +45,22 @@ pytestmark = [
 ]
 
 
+def workers(n_workers, threads_per_worker, processes):
+    """Return a cluster on this machine, which says nothing."""
+    return distributed.LocalCluster(
+        n_workers=n_workers,
+        threads_per_worker=threads_per_worker,
+        processes=processes,
+        dashboard_address=":0",
+        silence_logs=50,
+    )
+
+
 @pytest.fixture(scope="module")
 def client():
     """Two workers in this process."""
     with (
-        distributed.LocalCluster(
-            n_workers=2,
-            threads_per_worker=1,
-            processes=False,
-            dashboard_address=":0",
-            silence_logs=50,
-        ) as cluster,
+        workers(2, 1, processes=False) as cluster,
         distributed.Client(cluster) as client,
     ):
         # Messages wait up to 10 ms for others to go with them: a third of the time.
@@ -488,13 +493,7 @@ def failing(part):
 
 def test_parts_of_a_worker_run_on_its_threads():
     with (
-        distributed.LocalCluster(
-            n_workers=1,
-            threads_per_worker=2,
-            processes=False,
-            dashboard_address=":0",
-            silence_logs=50,
-        ) as cluster,
+        workers(1, 2, processes=False) as cluster,
         distributed.Client(cluster, direct_to_workers=True) as client,
     ):
         samples = spread(np.arange(4.0)[:, None], client, (2, 2))
@@ -518,9 +517,7 @@ def test_two_processes_one_of_which_is_killed(monkeypatch):
     X, y = bumps(400, 2)
     local = ConvexReLURegressor(0.3, tol=1e-2, random_state=0).fit(X, y)
     with (
-        distributed.LocalCluster(
-            n_workers=2, threads_per_worker=1, dashboard_address=":0", silence_logs=50
-        ) as cluster,
+        workers(2, 1, processes=True) as cluster,
         distributed.Client(cluster) as client,
     ):
         run, passes = Cluster.run, []

@@ -16,7 +16,7 @@ from sklearn_convexrelu.certificates.certificate import (
 from sklearn_convexrelu.model.solution import Status
 from sklearn_convexrelu.model.subnetworks import TreeShape
 from sklearn_convexrelu.pricing.kernels import BATCH, Candidates
-from sklearn_convexrelu.pricing.search import FAIR, HARD, LIGHT, NEAR, Pricer
+from sklearn_convexrelu.pricing.search import FAIR, HARD, LIGHT, Effort, Pricer
 from sklearn_convexrelu.pricing.subnetworks import TreePricer
 from sklearn_convexrelu.pricing.unseen import chance_of_unseen
 
@@ -66,7 +66,7 @@ def test_starts_that_count_are_independent_of_what_is_known(n_outputs):
     X, y = noise(100, 4)
     N = np.random.default_rng(1).standard_normal((100, n_outputs))
     pricer, known = Pricer(X, n_outputs), np.eye(4)[:, :2]
-    for effort, expected in [(LIGHT, 1), (FAIR, 2), (HARD, 3), (NEAR, 1)]:
+    for effort, expected in [(LIGHT, 1), (FAIR, 2), (HARD, 3), (Effort(1, 1, 6), 1)]:
         found = pricer.search(N, known, effort, np.random.default_rng(0))
         assert len(found.starts.prices) == expected * BATCH
     # All that is known is one direction: ends are as spread as they are without it.

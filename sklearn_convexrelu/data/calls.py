@@ -13,71 +13,57 @@ import logging
 from collections import defaultdict, namedtuple
 from functools import partial
 
-__all__ = ["Calls"]
+__all__ = ["called"]
 
 There = namedtuple("There", "key")  # stands for what a worker holds
 logger = logging.getLogger(__name__)
 
 
-class Calls:
-    """Calls of the workers of a client.
+def called(client, function, same, held):
+    """Return what a function returns of each part; None if that is for tasks.
+
+    It is where a part is not made yet, where a worker is lost, and where the function
+    fails: as a task it fails again, with the traceback that dask gives.
 
     Parameters
     ----------
     client : distributed.Client
         The client of the cluster.
+    function : callable
+        Of a module; called for each part with ``same`` and what is held for it.
+    same : tuple
+        Arguments that are the same for all parts.
+    held : list of list or Spread
+        Lists have one argument a part. Samples are on the workers.
     """
-
-    def __init__(self, client):
-        self.client = client
-
-    def run(self, function, same, held):
-        """Return what a function returns of each part; None if that is for tasks.
-
-        It is where a part is not made yet, where a worker is lost, and where the
-        function fails: as a task it fails again, with the traceback that dask gives.
-
-        Parameters
-        ----------
-        function : callable
-            Of a module; called for each part with ``same`` and what is held for it.
-        same : tuple
-            Arguments that are the same for all parts.
-        held : list of list or Spread
-            Lists have one argument a part. Samples are on the workers.
-        """
-        samples = [each for each in held if not isinstance(each, list)]
-        futures = [future for each in samples for future in each.futures]
-        if not futures or any(future.status != "finished" for future in futures):
-            return None
-        try:
-            return self._answers(function, same, held, self._parts_of(samples))
-        except Exception:
-            logger.debug("A call of workers is left to tasks.", exc_info=True)
-            return None
-
-    def _parts_of(self, samples):
-        """Return the parts that each worker is to answer for, (worker: indices).
-
-        Asked again for each call: to connect with a worker that is lost takes half a
-        minute, and the scheduler knows at once.
-        """
-        futures = [future for each in samples for future in each.futures]
-        places, own = self.client.who_has(futures), defaultdict(list)
-        for k, part in enumerate(zip(*(each.futures for each in samples), strict=True)):
-            held_at = set.intersection(*(set(places[future.key]) for future in part))
-            at = min(held_at, key=lambda place: (len(own.get(place, ())), place))
-            own[at].append(k)
-        return own
-
-    def _answers(self, function, same, held, own):
-        parts = list(zip(*map(_sent, held), strict=True))
+    samples = [each.futures for each in held if not isinstance(each, list)]
+    futures = [future for each in samples for future in each]
+    if not futures or any(future.status != "finished" for future in futures):
+        return None
+    parts = list(zip(*map(_sent, held), strict=True))
+    try:
+        # Asked again for each call: to connect with a worker that is lost takes half a
+        # minute, and the scheduler knows at once.
+        own = _shared_out(samples, client.who_has(futures))
         asked = {place: [parts[k] for k in ks] for place, ks in own.items()}
-        answers = self.client.run(_called, function, same, asked, workers=list(own))
+        answers = client.run(_on_worker, function, same, asked, workers=list(own))
         found = {}
         for place, ks in own.items():
             found.update(zip(ks, answers[place], strict=True))
-        return [found[k] for k in range(len(parts))]
+    except Exception:
+        logger.debug("A call of workers is left to tasks.", exc_info=True)
+        return None
+    return [found[k] for k in range(len(parts))]
+
+
+def _shared_out(samples, places):
+    """Return the parts that each worker is to answer for, (worker: indices)."""
+    own = defaultdict(list)
+    for k, part in enumerate(zip(*samples, strict=True)):
+        held_at = set.intersection(*(set(places[future.key]) for future in part))
+        at = min(held_at, key=lambda place: (len(own.get(place, ())), place))
+        own[at].append(k)
+    return own
 
 
 def _sent(each):
@@ -87,7 +73,7 @@ def _sent(each):
     return [There(future.key) for future in each.futures]
 
 
-async def _called(function, same, asked, dask_worker):
+async def _on_worker(function, same, asked, dask_worker):
     """On a worker: return what a function returns of each of its parts.
 
     Parts are looked up on the worker's event loop, which alone moves them, and only
@@ -96,11 +82,11 @@ async def _called(function, same, asked, dask_worker):
     loop, threads = asyncio.get_running_loop(), dask_worker.executors["default"]
     free = asyncio.Semaphore(dask_worker.state.nthreads)
 
-    async def called(part):
+    async def of(part):
         async with free:
             data = dask_worker.data
             held = (data[x.key] if isinstance(x, There) else x for x in part)
             call = partial(function, *same, *held)
             return await loop.run_in_executor(threads, call)
 
-    return await asyncio.gather(*map(called, asked[dask_worker.address]))
+    return await asyncio.gather(*map(of, asked[dask_worker.address]))

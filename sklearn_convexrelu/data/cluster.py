@@ -27,7 +27,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from sklearn_convexrelu._threads import one_blas_thread
-from sklearn_convexrelu.data.calls import Calls
+from sklearn_convexrelu.data.calls import called
 
 __all__ = ["Cluster", "Each", "Spread", "Traffic", "added", "is_spread"]
 
@@ -85,18 +85,11 @@ class Cluster:
         Rows of each part.
     traffic : Traffic
         Counts what is sent, for all samples of a fit.
-    calls : Calls, default=None
-        Calls of the workers; None stands for new ones.
     """
 
     client: object
     lengths: tuple
     traffic: Traffic
-    calls: Calls | None = None
-
-    def __post_init__(self):
-        if self.calls is None:
-            object.__setattr__(self, "calls", Calls(self.client))
 
     def __len__(self):
         return sum(self.lengths)
@@ -133,7 +126,7 @@ class Cluster:
         client, keeps = self.client, bool(packed.made)
         if waits and not keeps:
             held = [list(self.lengths), *packed.held]
-            results = self.calls.run(_work, (blob, keeps), held)
+            results = called(client, _work, (blob, keeps), held)
             if results is not None:
                 return self._counted(results)
         # Not as keyword arguments: dask names large ones by their keyword alone, so

@@ -240,8 +240,7 @@ class Device(Cluster):
     @classmethod
     def holding(cls, X, traffic, xp, device, to_numpy):
         """Return a table on its device as samples there."""
-        of = {"xp": xp, "device": device, "to_numpy": to_numpy}
-        home = cls(None, (X.shape[0],), traffic, **of)
+        home = cls(None, (X.shape[0],), traffic, xp, device, to_numpy)
         X = DeviceArray(X, home)
         return Spread(home, X.shape[1:], X.dtype).fill([X])
 

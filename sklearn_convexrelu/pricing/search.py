@@ -31,7 +31,6 @@ __all__ = [
     "HARD",
     "KNOWN",
     "LIGHT",
-    "NEAR",
     "TRACK",
     "WIDE",
     "Candidates",
@@ -88,7 +87,6 @@ class Effort:
 # points of 16 kinds of tables (Gaussian, far rows, raw units, offsets, heavy tails,
 # integers, one-hot, pixels): FAIR 8, with a batch and two steps more 7; HARD 3; WIDE 2.
 KNOWN = Effort(n_batches=0, n_hops=0, n_steps=6)
-NEAR = Effort(n_batches=1, n_hops=1, n_steps=6)
 # For folds, whose networks start next to their optimum and are not certified. On four
 # tables of 1000 training rows they took .88 of the time with LIGHT, at equal scores.
 BRIEF = Effort(n_batches=1, n_hops=0, n_steps=8)

@@ -34,7 +34,6 @@ from sklearn_convexrelu.pricing.search import (
     HARD,
     KNOWN,
     LIGHT,
-    NEAR,
     TRACK,
     WIDE,
     Pricer,
@@ -83,7 +82,6 @@ class _TreeEffort:
 # with the scored starts. What they miss shows at smaller tolerances than that.
 _EFFORTS = {
     KNOWN: _TreeEffort(0, 0, 0, 0, 15),
-    NEAR: _TreeEffort(0, 0, 0, 0, 15),
     BRIEF: _TreeEffort(),
     LIGHT: _TreeEffort(),
     TRACK: _TreeEffort(),
