@@ -11,7 +11,7 @@ from sklearn_convexrelu import ConvexReLURegressor, _callbacks
 from sklearn_convexrelu._failures import undone_on_failure
 from sklearn_convexrelu._folds import chosen_index
 from sklearn_convexrelu.adaptive import loop
-from sklearn_convexrelu.adaptive.start import sample_of
+from sklearn_convexrelu.adaptive.start import samples_of
 from sklearn_convexrelu.certificates.certificate import lower_bound
 from sklearn_convexrelu.certificates.relaxation import regions
 from sklearn_convexrelu.certificates.relaxation.proof import proven_value, region_prices
@@ -140,9 +140,10 @@ def test_a_sample_that_lost_a_class_is_no_start(loss):
         Y, common = np.eye(3)[labels], np.eye(3)[labels + (labels == 0)][:, 1:]
     stated = replace(problem(X, X[:, 0]), rows=X, Y=Y, loss=loss)
     stated = replace(stated, weights=np.full(40_000, 1.0 / 40_000))
-    assert sample_of(stated, 0) is None
-    sample = sample_of(replace(stated, Y=common), 0)
+    assert samples_of(stated, 1) == (None, None)  # seed 0 draws the row
+    sample, others = samples_of(replace(stated, Y=common), 0)
     assert (np.ptp(sample.Y, axis=0) > 0.0).all() and len(sample.rows) < 40_000
+    assert 0 < len(others.rows) <= len(sample.rows)
 
 
 def test_prices_of_the_history_are_in_units_of_the_data():

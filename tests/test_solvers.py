@@ -1,5 +1,7 @@
 """The steps of the adaptive loop, several outputs, another loss, and the training."""
 
+from dataclasses import replace
+
 import cvxpy as cp
 import numpy as np
 import pytest
@@ -233,6 +235,29 @@ def test_slide_gradient_and_descent(n_outputs, fit_intercept):
     slid = slide(stated, network, tol=1e-9, max_iter=30)
     assert stated.objective(slid) < 0.9 * value
     assert slid.intercept.any() == fit_intercept
+
+
+@pytest.mark.parametrize("loss", [SquaredError(), Logistic(), Softmax()])
+@pytest.mark.parametrize("fit_intercept", [True, False])
+def test_slide_steps_go_by_second_derivatives(loss, fit_intercept):
+    rng = np.random.default_rng(0)
+    X = rng.choice([-1.0, 1.0], (200, 3))  # all rows as large along every axis
+    labels = rng.integers(3, size=200)
+    Y = np.eye(3)[labels]
+    if not isinstance(loss, Softmax):
+        Y = np.where(labels > 0, 1.0, -1.0)[:, None]
+    stated = problem(X, Y, alpha=0.05, fit_intercept=fit_intercept)
+    stated = replace(stated, loss=loss, Y=Y)
+    U, A = directions(4, 12, Y.shape[1])
+    network = Network.from_directions(U, A, np.full(12, 0.4), np.zeros(Y.shape[1]))
+    weights = _WeightObjective(stated, network)
+    flat, step = weights.start(), 1e-5
+    slopes = [
+        weights(flat + step * e)[1] @ e - weights(flat - step * e)[1] @ e
+        for e in np.eye(len(flat))
+    ]
+    sizes = weights.sizes(np.ones(4))
+    assert_allclose(np.divide(slopes, 2.0 * step), sizes**-2.0, rtol=1e-4)
 
 
 def wide_joint_network(stated, n_neurons, seed):

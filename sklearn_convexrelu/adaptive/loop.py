@@ -13,8 +13,14 @@ from sklearn_convexrelu._deadline import OutOfTimeError
 from sklearn_convexrelu.adaptive.finish import finished, is_affordable
 from sklearn_convexrelu.adaptive.multipliers import ENDS, solutions_with_kinks
 from sklearn_convexrelu.adaptive.policy import Action, Care, Look, decide, reason
-from sklearn_convexrelu.adaptive.start import first_point, is_sampled, sample_of
+from sklearn_convexrelu.adaptive.start import (
+    first_point,
+    is_learnt,
+    is_sampled,
+    samples_of,
+)
 from sklearn_convexrelu.adaptive.steps import (
+    ENOUGH_CLOSING,
     ENOUGH_CORRECTING,
     ENOUGH_SLIDING,
     Point,
@@ -298,7 +304,7 @@ def _sampled_start(solver, problem, callback=None):
     Returns None for few rows. A large sample starts on a sample of its own. The
     callback is told of its networks as steps of the start on all rows.
     """
-    sample = sample_of(problem, solver.seed)
+    sample, others = samples_of(problem, solver.seed)
     if sample is None:
         return None
 
@@ -310,6 +316,7 @@ def _sampled_start(solver, problem, callback=None):
     sampler = replace(solver, tol=max(solver.tol, _SAMPLE_TOL), gain=None)
     start = _sampled_start(sampler, sample, watch)
     run = sampler.over(sample).run(sample, start, watch)
+    run.others = others
     try:
         run.begin(sample)
         return run.result(Care.QUICK).network
@@ -341,12 +348,15 @@ class _Run:
         The network at present.
     priced : tuple or None
         The point that was priced last, its candidates and its certificate.
+    others : Problem or None
+        Of a run on a sample: that of a few other rows, which tells when to end.
     is_unsure : bool
         Whether the last look would accept, but has likely missed a price.
     """
 
     def __init__(self, solver, problem, pricer, start, callback):
         self.solver, self.start, self.callback = solver, start, callback
+        self.others = None
         self.pricer = pricer
         self.problem, self.point, self.priced = problem, None, None
         self.is_unsure = False
@@ -637,7 +647,7 @@ class _Run:
         priced, gap = self.point.network, certificate.gap
         done = self.stopped or self.tracks or certificate.kind == "exact"
         if not done and gap >= _WORTH_CLOSING * self.aim and not self.is_last:
-            if self.improve(candidates, gap, ENOUGH_CORRECTING, again=False):
+            if self.improve(candidates, gap, ENOUGH_CLOSING, again=False):
                 self.point = self.steps.compacted(self.point)
         if self.point.network is priced:
             return self.solution(candidates, certificate, Status.CONVERGED)
@@ -673,6 +683,8 @@ class _Run:
         self.history.append(record)
         if self.callback is not None:
             self.stopped |= bool(self.callback(record, network))
+        if self.others is not None:
+            self.stopped |= is_learnt(self.others, certificate, network)
 
 
 class _StepReporter:

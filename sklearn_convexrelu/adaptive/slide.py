@@ -5,6 +5,8 @@ from dataclasses import replace
 import numpy as np
 from scipy.optimize import Bounds, minimize
 
+from sklearn_convexrelu.patterns.geometry import positive
+
 __all__ = ["slide"]
 
 # Times what a weight of zero costs: the least slope of the loss that lets it move. With
@@ -13,7 +15,9 @@ __all__ = ["slide"]
 _DRAWN = 0.9
 
 
-def slide(problem, network, tol, max_iter, rows=None, watch=None, axes=None):
+def slide(
+    problem, network, tol, max_iter, rows=None, watch=None, axes=None, squares=None
+):
     """Return a network of lower objective with the same number of neurons.
 
     Minimises ``L(f(X)) + alpha/2 (||hidden||^2 + ||output||^2)`` by L-BFGS from
@@ -22,23 +26,32 @@ def slide(problem, network, tol, max_iter, rows=None, watch=None, axes=None):
     with patterns held fixed stalls here, since at the optimum hyperplanes pass
     through data points and the patterns flip. ``rows`` are
     those of the problem, in the precision and along the axes to take products in, as
-    ``network`` is; ``axes`` are None where they are the inputs. ``watch`` is called
-    with the network after every step.
+    ``network`` is; ``axes`` are None where they are the inputs, ``squares`` what the
+    rows are along them. ``watch`` is called with the network after every step.
     """
     kind = _TreeObjective if problem.shape.is_tree else _WeightObjective
     objective = kind(problem, network, rows, axes)
+    sizes = 1.0 if squares is None else objective.sizes(squares)
+
+    def scaled(x):
+        value, gradient = objective(sizes * x)
+        return value, sizes * gradient
+
+    def watched(x):
+        watch(objective.network(sizes * x))
+
     # Trial steps may go too far; and BLAS kernels raise flags on lanes they do not use.
     with np.errstate(over="ignore", invalid="ignore"):
         found = minimize(
-            objective,
-            objective.start(),
+            scaled,
+            objective.start() / sizes,
             jac=True,
             method="L-BFGS-B",
             bounds=objective.bounds(),
-            callback=None if watch is None else lambda x: watch(objective.network(x)),
+            callback=None if watch is None else watched,
             options={"maxiter": max_iter, "maxcor": 10, "ftol": tol, "gtol": 0.0},
         )
-    return objective.network(found.x)
+    return objective.network(sizes * found.x)
 
 
 class _WeightObjective:
@@ -161,6 +174,34 @@ class _WeightObjective:
             to_linear,
         )
 
+    def sizes(self, squares):
+        """Return the sizes of steps in the entries of the vector.
+
+        They are roots of the inverse diagonal of a Gauss-Newton matrix, that of hidden
+        weights as if rows were as large along the axes wherever a unit is active.
+        """
+        hidden, output = self.weights_of(self.given)
+        dtype, linear = self.dtype, self.linear.weights(self.linear.start)
+        of_hidden, of_output, of_intercept = self.rows.reduce(
+            _curvatures,
+            hidden.shape[1] * dtype.itemsize / 8,
+            self.rows.weights(hidden.astype(dtype, copy=False)),
+            output.astype(dtype, copy=False),
+            self.intercept,
+            self.linear_of_rows(linear),
+            self.problem,
+        )
+        alpha = self.problem.alpha
+        of_hidden = alpha + squares[:, None] * of_hidden
+        if self.signs is not None:
+            of_hidden = of_hidden.ravel()[self.moving]
+        parts = [of_hidden.ravel(), (alpha + of_output).ravel()]
+        if self.problem.fit_intercept:
+            parts.append(of_intercept)
+        parts.append(self.linear.curvatures(squares, alpha, of_intercept))
+        curvatures = np.concatenate(parts)
+        return 1.0 / np.sqrt(positive(curvatures))
+
     def squared_costs(self, hidden):
         """Return the sum of squared costs of the units, and half its gradient."""
         norm = self.given.norm
@@ -205,6 +246,10 @@ def _half_lines(sides):
 class _TreeObjective(_WeightObjective):
     """The same for sub-networks, as a function of coordinates and outputs."""
 
+    def sizes(self, squares):
+        """Return one: all entries are as large."""
+        return 1.0
+
     def weights_of(self, network):
         """Return coordinates and output weights."""
         return network.coordinates, network.output
@@ -246,6 +291,10 @@ class _NoLinearWeights:
 
     start = np.zeros(0)
 
+    def curvatures(self, squares, alpha, of_outputs):
+        """Return nothing."""
+        return self.start
+
     def weights(self, flat):
         """Return None."""
 
@@ -274,6 +323,10 @@ class _FreeWeights:
         self.n_outputs = linear.weights.shape[1]
         theta = linear.weights[self.columns.index]
         self.start = (self.columns.inverse @ theta).ravel()
+
+    def curvatures(self, squares, alpha, of_outputs):
+        """Return second derivatives of the loss, those of outputs given."""
+        return np.tile(of_outputs, self.there.shape[1])
 
     def weights(self, flat):
         """Return the weights of the inputs, or of axes, (n_inputs, n_outputs)."""
@@ -308,6 +361,15 @@ class _CostlyWeights:
         turns = np.broadcast_to(part.inputs[:, None], V.shape)
         self.moving = np.flatnonzero(turns if part.norm.is_euclidean else V)
         self.start = np.concatenate([V.ravel()[self.moving], A.ravel()])
+
+    def curvatures(self, squares, alpha, of_outputs):
+        """Return second derivatives of the objective, those of outputs given."""
+        if self.axes is not None:
+            squares = self.axes**2 @ squares
+        V, A = self._parts(self.start)
+        of_V = np.outer(squares, A**2 @ of_outputs).ravel()[self.moving]
+        of_A = np.outer(squares @ V**2, of_outputs)
+        return alpha + np.concatenate([of_V, of_A.ravel()])
 
     def _parts(self, flat):
         """Return hidden weights and outputs."""
@@ -364,6 +426,28 @@ def _loss_and_gradients(block, rows, weights, A, intercept, linear, problem):
     # Sums over blocks are in double: those of many rows would lose what steps gain.
     doubles = (np.asarray(total, np.float64) for total in (to_output, to_hidden))
     return loss, to_intercept, *doubles, to_linear
+
+
+def _curvatures(block, rows, weights, A, intercept, linear, problem):
+    """Kernel: second derivatives in what hidden weights, outputs and intercept move.
+
+    The first are of the loss in the values of units, (K,), where these are active.
+    """
+    H = block.values(weights)
+    np.maximum(H, 0.0, out=H)
+    F = H @ A + intercept
+    if linear is not None:
+        F += block.values(linear)
+    h, q = problem.loss.curvature(F, problem.Y[rows], problem.weights[rows])
+    C = h.astype(H.dtype, copy=False) @ (A * A).T
+    if q is not None:
+        C -= (q.astype(H.dtype, copy=False) @ A.T) ** 2
+        h = h - q * q
+    of_values = np.einsum("ij,ij->j", C, H > 0.0)
+    np.multiply(H, H, out=H)
+    of_outputs = H.T @ h.astype(H.dtype, copy=False)
+    doubles = (np.asarray(total, np.float64) for total in (of_values, of_outputs))
+    return *doubles, h.sum(axis=0)
 
 
 def _linear_sums(block, N, linear):

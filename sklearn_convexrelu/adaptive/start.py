@@ -4,10 +4,14 @@ from dataclasses import replace
 
 import numpy as np
 
-from sklearn_convexrelu.adaptive.steps import ENOUGH_SLIDING, Point
+from sklearn_convexrelu.adaptive.steps import (
+    ENOUGH_CORRECTING,
+    ENOUGH_SLIDING,
+    Point,
+)
 from sklearn_convexrelu.data.rows import FEW_ROWS
 
-__all__ = ["first_point", "is_sampled", "sample_of"]
+__all__ = ["first_point", "is_learnt", "is_sampled", "samples_of"]
 
 # Drawn at random and slid before the first round. 25 and 100 did 0.98 and 0.92 times
 # the work on the fits that ``BATCH`` was judged by, in 61 and 49 rounds for 56.
@@ -41,22 +45,23 @@ def first_point(steps, start, scale):
     problem = steps.problem
     none = Point.of(problem, problem.null_network())
     if problem.linear is not None and not problem.linear.is_free:
-        none = _best(steps, none.network)  # with a linear part to slide
+        none = _best(steps, none.network, scale)  # with a linear part to slide
     if start is not None:
         given = replace(start.pruned(), intercept=none.network.intercept)
         if problem.has_free_part:
             given = replace(given, linear=none.network.linear)
-        given = _best(steps, given)
+        given = _best(steps, given, scale)
         if given.objective <= none.objective:
             return given
     if problem.shape.is_tree:
-        return _best(steps, none.network)
-    return _best(steps, _random(steps, none, scale))
+        return _best(steps, none.network, scale)
+    return _best(steps, _random(steps, none, scale), scale)
 
 
-def _best(steps, network):
+def _best(steps, network, scale):
     """Return the point of the best amplitudes of the neurons of a network."""
-    network = steps.corrected(network)
+    enough = max(ENOUGH_CORRECTING * scale, steps.least_decrease)
+    network = steps.corrected(network, enough=enough)
     return Point.of(steps.problem, network)
 
 
@@ -91,18 +96,30 @@ def is_sampled(problem):
     return len(problem.rows) > 4 * _SAMPLED_ROWS
 
 
-def sample_of(problem, seed):
-    """Return the problem on a sample of many rows, or None.
+def samples_of(problem, seed):
+    """Return the problem on a sample of many rows, and on a few others, or None twice.
 
     None is also for a sample that lacks a class, or a count, that the rows have: it may
     have no optimum.
     """
     if not is_sampled(problem):
-        return None
+        return None, None
     n_rows = len(problem.rows)
     rng = np.random.default_rng(seed)
     count = max(_SAMPLED_ROWS, n_rows // _SAMPLED_PART)
     if problem.rows.is_mapped:  # what is taken of a map is in memory
         count = min(count, max(_SAMPLED_ROWS, _MOST_SAMPLED // problem.rows.n_inputs))
-    sample = problem.subset(np.sort(rng.choice(n_rows, count, replace=False)))
-    return None if sample.has_constant_output() else sample
+    drawn = rng.choice(n_rows, count + _SAMPLED_ROWS, replace=False)
+    sample = problem.subset(np.sort(drawn[:count]))
+    if sample.has_constant_output():
+        return None, None
+    return sample, problem.subset(np.sort(drawn[count:]))
+
+
+def is_learnt(others, certificate, network):
+    """Tell whether a sample's network has less to gain there than it loses elsewhere.
+
+    What is left to gain on the sample is its gap, and what it loses the difference of
+    its objectives, on the sample and on ``others``, the problem on a few other rows.
+    """
+    return certificate.gap <= others.objective(network) - certificate.objective

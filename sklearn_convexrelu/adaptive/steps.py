@@ -16,13 +16,15 @@ from sklearn_convexrelu.pricing.kernels import DISTINCT
 from sklearn_convexrelu.pricing.search import KNOWN
 from sklearn_convexrelu.programmes.amplitudes import rebalanced
 
-__all__ = ["ENOUGH_CORRECTING", "ENOUGH_SLIDING", "Point", "Steps"]
+__all__ = ["ENOUGH_CLOSING", "ENOUGH_CORRECTING", "ENOUGH_SLIDING", "Point", "Steps"]
 
 # Cosine from which two neurons are one. 0.998 and 0.9995: 1% and 2% more work on the
 # fits that ``BATCH`` was judged by.
 _MERGED = 0.999
-# Least decreases of the objective, times the gap, that a step must bring.
-ENOUGH_CORRECTING, ENOUGH_SLIDING = 1e-4, 3e-4
+# Least decreases of the objective, times the gap, that a step must bring. At the end of
+# a fit of 60 000 images steps of 4e-4 gaps took a quarter of the time, for .04
+# tolerances; without such ones objectives of 30 fits are .01 higher in the mean.
+ENOUGH_CORRECTING, ENOUGH_SLIDING, ENOUGH_CLOSING = 1e-4, 3e-4, 1e-3
 _SLIDE_STEPS = 100  # 50 and 200 did 0.99 and 1.01 times the work
 _SINGLE = 1e-6  # least decrease, in objectives, that single precision resolves
 _LEAST_DECREASE = 1e-12  # times the loss of the best constant: less is rounding
@@ -196,17 +198,20 @@ class Steps:
 
     def slid(self, network, decrease, rough, watch=None):
         """Slide a network, on the rows as searches have them where that will do."""
-        problem, axes = self.problem, self.pricer.geometry.axes
+        problem, geometry = self.problem, self.pricer.geometry
+        axes, squares = geometry.axes, geometry.squares
         # A slide keeps the signs of weights of inputs, along which these rows are not.
         is_turned = problem.shape.monotone is not None and axes is not None
+        options = decrease, _SLIDE_STEPS
         if is_turned or not rough:
-            return slide(problem, network, decrease, _SLIDE_STEPS, watch=watch)
+            squares = squares if axes is None else axes**2 @ squares
+            return slide(problem, network, *options, None, watch, None, squares)
         rows = self.pricer.rough
         if axes is None:
-            return slide(problem, network, decrease, _SLIDE_STEPS, rows, watch)
+            return slide(problem, network, *options, rows, watch, None, squares)
         watched = None if watch is None else lambda along: watch(along.mapped(axes))
         network = network.mapped(axes.T)
-        network = slide(problem, network, decrease, _SLIDE_STEPS, rows, watched, axes)
+        network = slide(problem, network, *options, rows, watched, axes, squares)
         # Rotating back rounds weights of inputs that have no part in a linear part.
         return problem.with_own_linear(network.mapped(axes))
 
