@@ -440,7 +440,7 @@ class _Run:
     def _state(self, problem):
         self.history, self.n_iter, self.stopped = [], 0, False
         self.problem = self.steps.problem = self.steps.tell.problem = problem
-        self.steps.is_capped = False
+        self.steps.is_capped = self.steps.slides_little = False
 
     def price_best(self, problem):
         """Price the best network at hand lightly, where there was no time for more."""
