@@ -26,8 +26,8 @@ _MERGED = 0.999
 # tolerances; without such ones objectives of 30 fits are .01 higher in the mean.
 ENOUGH_CORRECTING, ENOUGH_SLIDING, ENOUGH_CLOSING = 1e-4, 3e-4, 1e-3
 # Times the gap: what a round must bring for the next to slide too. Fits of five tables
-# (alpha .003 and .001, three seeds) took .92 of the time, of 10 000 images .7; with half
-# as much .96 and .8, and with two rounds without a slide 1.0 of the tables'.
+# (alpha .003 and .001, three seeds) took .92 of the time, of 10 000 images .7; with
+# half as much .96 and .8, with two rounds without a slide 1.0 of the tables'.
 _WORTH_SLIDING = 0.2
 _SLIDE_STEPS = 100  # 50 and 200 did 0.99 and 1.01 times the work
 _SINGLE = 1e-6  # least decrease, in objectives, that single precision resolves

@@ -128,6 +128,10 @@ _SAMPLED_HOPS, _SAMPLED_LEADERS = 2, 40
 # 1.05 alpha where 1.15 were there, and gaps of fits that were said to be .8 and .9
 # tolerances were 4.1 and 2.5. Half and double were not tried.
 _ROWS_PER_UNIT = 10
+# And for each input of a search that may accept: on 5000 rows of 500 columns gaps that
+# were said to be .6 tolerances, with 4 for each too, were 1.7 to all rows; on 10 000
+# images .7, with 6 for each, were 1.6.
+_ROWS_PER_INPUT = 10
 
 
 def _never(found):
@@ -266,7 +270,7 @@ class Pricer:
         are searched on a sample of them first, with few hops, and only the leaders
         found there and the known directions are ascended on all, in half as many steps;
         a certificate wants one hop from those too. The more directions are known, the
-        more rows are a sample.
+        more rows are a sample, and for a certificate the more inputs there are.
         """
         if effort.certifies and self.geometry.unlike:
             effort = effort.doubled()
@@ -275,7 +279,7 @@ class Pricer:
         if not known.shape[1]:
             known, counts = self._suggested(N), (0, count)
         rough, scale = self.rough, max(largest(N), 1e-300)
-        rough_N = scaled(N, scale, self.precision)
+        prices = Prices(rough, scaled(N, scale, self.precision), self.sided)
         exact = Prices(self.rows, N, self.monotone)
         starts = self.geometry.coordinates(known)
 
@@ -285,28 +289,11 @@ class Pricer:
             return enough(np.linalg.norm(exact.totals(best)))
 
         n_few = max(FEW_ROWS, _ROWS_PER_UNIT * known.shape[1])
-        if len(rough) <= 2 * n_few:
-            found, fresh = self._search(
-                Prices(rough, rough_N, self.sided),
-                starts,
-                counts,
-                effort,
-                rng,
-                found_enough,
-            )
-        else:
-            index = np.sort(rng.choice(len(rough), n_few, replace=False))
-            sampled = replace(effort, n_hops=min(effort.n_hops, _SAMPLED_HOPS))
-            few = Prices(rough.take(index), rough_N[index], self.sided)
-            found, fresh = self._search(few, starts, counts, sampled, rng)
-            leaders = self._leaders(found, _SAMPLED_LEADERS)
-            prices = Prices(rough, rough_N, self.sided)
-            V = np.hstack([starts, leaders])
-            n_steps = effort.n_steps // 2
-            found = Candidates.sorted(*self._ascended(prices, V, n_steps, _LEADER_STEP))
-            if effort.certifies and not found_enough(found):
-                hops = self._hops(found, rng)
-                found = found.joined(*self._ascended(prices, hops, n_steps, _HOP_STEP))
+        if effort.certifies:
+            n_few = max(n_few, _ROWS_PER_INPUT * rough.size // len(rough))
+        found, fresh = self._searched(
+            n_few, prices, starts, counts, effort, rng, found_enough
+        )
         best = found.directions[:, :_KEPT].astype(np.float64)
         U = self.norm.unit(self._within(self.geometry.directions(best)))
         found = Candidates.sorted(U, exact.totals(U))
@@ -315,6 +302,27 @@ class Pricer:
         if effort.n_polished and not enough(found.best):
             found = self._polished(exact, known, found, effort, rng)
         return found.started(self._ends(fresh))
+
+    def _searched(self, n_few, prices, starts, counts, effort, rng, enough):
+        """Search on so many of the rows first, if these are more than twice as many.
+
+        Returns what ``_search`` does.
+        """
+        rows = prices.rows
+        if len(rows) <= 2 * n_few:
+            return self._search(prices, starts, counts, effort, rng, enough)
+        index = np.sort(rng.choice(len(rows), n_few, replace=False))
+        sampled = replace(effort, n_hops=min(effort.n_hops, _SAMPLED_HOPS))
+        few = Prices(rows.take(index), prices.N[index], self.sided)
+        found, fresh = self._search(few, starts, counts, sampled, rng)
+        leaders = self._leaders(found, _SAMPLED_LEADERS)
+        V = np.hstack([starts, leaders])
+        n_steps = effort.n_steps // 2
+        found = Candidates.sorted(*self._ascended(prices, V, n_steps, _LEADER_STEP))
+        if effort.certifies and not enough(found):
+            hops = self._hops(found, rng)
+            found = found.joined(*self._ascended(prices, hops, n_steps, _HOP_STEP))
+        return found, fresh
 
     def _ends(self, fresh):
         """Return Candidates along the axes as directions."""
