@@ -525,12 +525,15 @@ class _Run:
     def look_at(self, care, required, leaves_rest):
         """Price and certify the network; note what is known of it.
 
-        Prices of sub-networks are missed more often than those of neurons, and a run of
-        many rounds gets many chances to miss one. Where a search says itself that it
-        has likely missed one, a harder one has to agree.
+        Prices of sub-networks are missed more often than those of neurons, and so are
+        those of many inputs, where slides are scaled (of six fits of images two judged
+        gaps were 1.4 and 1.7 tolerances, now one). A run of many rounds gets many
+        chances to miss one. Where a search says itself that it has likely missed one, a
+        harder one has to agree.
         """
         is_long = self.n_iter >= _MANY_ROUNDS and not self.tracks
-        is_often_missed = self.problem.shape.is_tree or is_long
+        is_wide = self.steps.is_wide and not self.tracks
+        is_often_missed = self.problem.shape.is_tree or is_long or is_wide
         loop_tolerance = self.aim
         if leaves_rest and is_affordable(self.problem):
             loop_tolerance = max(self.aim, _LOOP_TOL * self.scale)
@@ -539,6 +542,8 @@ class _Run:
             # Along a path, whose neurons are known, HARD took .8 of the work of WIDE.
             harder = WIDE.doubled() if effort is WIDE else WIDE
             effort = HARD if self.tracks else harder
+        elif care is Care.WHOLE and is_wide and effort is not WIDE:
+            effort = HARD
         if care is not Care.QUICK and self.solver.proves and self.kinks_count:
             effort = effort.polishing()
         enough = None

@@ -27,11 +27,14 @@ _MERGED = 0.999
 ENOUGH_CORRECTING, ENOUGH_SLIDING, ENOUGH_CLOSING = 1e-4, 3e-4, 1e-3
 # Times the gap: what a round must bring for the next to slide too. Fits of five tables
 # (alpha .003 and .001, three seeds) took .92 of the time, of 10 000 images .7; with
-# half as much .96 and .8, with two rounds without a slide 1.0 of the tables'. Not where
-# rows are unlike: of 16 judged gaps of heavy tails five were beyond 1.5 tolerances with
-# it, and two without.
+# half as much .96 and .8, with two rounds without a slide 1.0 of the tables'.
 _WORTH_SLIDING = 0.2
 _SLIDE_STEPS = 100  # 50 and 200 did 0.99 and 1.01 times the work
+# Inputs above which slides are scaled by second derivatives, and left out where they
+# bring little: axes of many differ by orders of magnitude. Tables of few took .9 of the
+# time too, but searches missed more: of 184 judged gaps (tol 1e-2) three were beyond
+# 1.5 tolerances, of 16 of heavy tails eight, against none and one.
+_MANY_INPUTS = 50
 _SINGLE = 1e-6  # least decrease, in objectives, that single precision resolves
 _LEAST_DECREASE = 1e-12  # times the loss of the best constant: less is rounding
 
@@ -162,8 +165,7 @@ class Steps:
             more = self.compact(self.extended(slid.network, more, correcting))
             best = more if more.objective < slid.objective else slid
             gain = point.objective - best.objective
-            little = gain < _WORTH_SLIDING * gap
-            self.slides_little = little and not self.pricer.geometry.unlike
+            self.slides_little = self.is_wide and gain < _WORTH_SLIDING * gap
         # "not <": a nan is no step either.
         if not best.objective < point.objective - self.least_decrease:
             return None
@@ -215,15 +217,15 @@ class Steps:
 
     def slid(self, network, decrease, rough, watch=None):
         """Slide a network, on the rows as searches have them where that will do."""
-        problem, geometry = self.problem, self.pricer.geometry
-        axes, options = geometry.axes, (decrease, _SLIDE_STEPS)
+        problem, axes = self.problem, self.pricer.geometry.axes
+        options = decrease, _SLIDE_STEPS
         # A slide keeps the signs of weights of inputs, along which these rows are not.
         is_turned = problem.shape.monotone is not None and axes is not None
         if is_turned or not rough:
-            squares = _mean_squares(problem.rows, None)
+            squares = self._squares(problem.rows)
             return slide(problem, network, *options, None, watch, None, squares)
         rows = self.pricer.rough
-        squares = _mean_squares(rows, geometry.squares)
+        squares = self._squares(rows)
         if axes is None:
             return slide(problem, network, *options, rows, watch, None, squares)
         watched = None if watch is None else lambda along: watch(along.mapped(axes))
@@ -231,6 +233,19 @@ class Steps:
         network = slide(problem, network, *options, rows, watched, axes, squares)
         # Rotating back rounds weights of inputs that have no part in a linear part.
         return problem.with_own_linear(network.mapped(axes))
+
+    @property
+    def is_wide(self):
+        """Whether there are so many inputs that slides are scaled."""
+        return self.problem.rows.n_inputs > _MANY_INPUTS
+
+    def _squares(self, rows):
+        """Return the mean squares of many inputs; rows along axes have none."""
+        if not self.is_wide:
+            return None
+        if rows.axes is not None:
+            return self.pricer.geometry.squares
+        return rows.column_squares() / len(rows)
 
     def merged(self, network, ceiling):
         """Return the point of a network after neurons that act alike were merged.
@@ -259,10 +274,3 @@ class Steps:
         if self.problem.shape.is_tree:
             return network
         return merge_compatible(network, self.problem.rows)
-
-
-def _mean_squares(rows, otherwise):
-    """Return the mean squares of the inputs, which there are none of along axes."""
-    if rows.axes is None:
-        return rows.column_squares() / len(rows)
-    return otherwise
