@@ -60,7 +60,9 @@ def first_point(steps, start, scale):
 
 def _best(steps, network, scale):
     """Return the point of the best amplitudes of the neurons of a network."""
-    enough = max(ENOUGH_CORRECTING * scale, steps.least_decrease)
+    enough = None
+    if is_sampled(steps.problem):  # of few rows, to rounding costs little
+        enough = max(ENOUGH_CORRECTING * scale, steps.least_decrease)
     network = steps.corrected(network, enough=enough)
     return Point.of(steps.problem, network)
 
