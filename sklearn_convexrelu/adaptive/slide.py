@@ -26,8 +26,9 @@ def slide(
     with patterns held fixed stalls here, since at the optimum hyperplanes pass
     through data points and the patterns flip. ``rows`` are
     those of the problem, in the precision and along the axes to take products in, as
-    ``network`` is; ``axes`` are None where they are the inputs, ``squares`` what the
-    rows are along them. ``watch`` is called with the network after every step.
+    ``network`` is; ``axes`` are None where they are the inputs. ``watch`` is called
+    with the network after every step. Where mean ``squares`` of the rows along the axes
+    are given, variables are scaled by second derivatives.
     """
     kind = _TreeObjective if problem.shape.is_tree else _WeightObjective
     objective = kind(problem, network, rows, axes)
@@ -180,18 +181,10 @@ class _WeightObjective:
         They are roots of the inverse diagonal of a Gauss-Newton matrix, that of hidden
         weights as if rows were as large along the axes wherever a unit is active.
         """
-        hidden, output = self.weights_of(self.given)
-        dtype, linear = self.dtype, self.linear.weights(self.linear.start)
-        of_hidden, of_output, of_intercept = self.rows.reduce(
-            _curvatures,
-            hidden.shape[1] * dtype.itemsize / 8,
-            self.rows.weights(hidden.astype(dtype, copy=False)),
-            output.astype(dtype, copy=False),
-            self.intercept,
-            self.linear_of_rows(linear),
-            self.problem,
+        alpha, linear = self.problem.alpha, self.linear.weights(self.linear.start)
+        of_hidden, of_output, of_intercept = self.reduced(
+            _curvatures, *self.weights_of(self.given), self.intercept, linear
         )
-        alpha = self.problem.alpha
         of_hidden = alpha + squares[:, None] * of_hidden
         if self.signs is not None:
             of_hidden = of_hidden.ravel()[self.moving]
@@ -213,21 +206,26 @@ class _WeightObjective:
 
         The last one is that in the weights of a linear part.
         """
-        dtype = self.dtype
-        U, A = (w.astype(dtype, copy=False) for w in (hidden, output))
-        loss, to_intercept, to_output, to_hidden, to_linear = self.rows.reduce(
-            _loss_and_gradients,
-            U.shape[1] * dtype.itemsize / 8,
+        loss, to_intercept, to_output, to_hidden, to_linear = self.reduced(
+            _loss_and_gradients, hidden, output, intercept, linear
+        )
+        # One output factors out of the gradients of hidden weights.
+        if output.shape[1] == 1:
+            to_hidden = to_hidden * output[:, 0].astype(self.dtype, copy=False)
+        return loss, to_intercept, to_output, to_hidden, to_linear
+
+    def reduced(self, kernel, hidden, output, intercept, linear):
+        """Return the sums of a kernel of a network over all rows."""
+        U, A = (w.astype(self.dtype, copy=False) for w in (hidden, output))
+        return self.rows.reduce(
+            kernel,
+            U.shape[1] * self.dtype.itemsize / 8,
             self.rows.weights(U),
             A,
             intercept,
             self.linear_of_rows(linear),
             self.problem,
         )
-        # One output factors out of the gradients of hidden weights.
-        if A.shape[1] == 1:
-            to_hidden = to_hidden * A[:, 0]
-        return loss, to_intercept, to_output, to_hidden, to_linear
 
     def linear_of_rows(self, linear):
         """Return the weights of a linear part as blocks multiply by them, or None."""
@@ -404,16 +402,22 @@ def _linear_weights(problem, network, axes):
     return kind(problem, network.linear, axes)
 
 
-def _loss_and_gradients(block, rows, weights, A, intercept, linear, problem):
-    """Kernel: loss, and its gradients in intercept, output and hidden weights.
-
-    Those in hidden weights are without the output weights where there is one output.
-    """
+def _activations(block, weights, A, intercept, linear):
+    """Return what units are at a block of rows, and the predictions there."""
     H = block.values(weights)
     np.maximum(H, 0.0, out=H)
     F = H @ A + intercept
     if linear is not None:
         F += block.values(linear)
+    return H, F
+
+
+def _loss_and_gradients(block, rows, weights, A, intercept, linear, problem):
+    """Kernel: loss, and its gradients in intercept, output and hidden weights.
+
+    Those in hidden weights are without the output weights where there is one output.
+    """
+    H, F = _activations(block, weights, A, intercept, linear)
     loss, N = problem.loss.value_and_gradient(F, problem.Y[rows], problem.weights[rows])
     to_intercept = N.sum(axis=0)
     N = N.astype(H.dtype, copy=False)
@@ -433,11 +437,7 @@ def _curvatures(block, rows, weights, A, intercept, linear, problem):
 
     The first are of the loss in the values of units, (K,), where these are active.
     """
-    H = block.values(weights)
-    np.maximum(H, 0.0, out=H)
-    F = H @ A + intercept
-    if linear is not None:
-        F += block.values(linear)
+    H, F = _activations(block, weights, A, intercept, linear)
     h, q = problem.loss.curvature(F, problem.Y[rows], problem.weights[rows])
     C = h.astype(H.dtype, copy=False) @ (A * A).T
     if q is not None:

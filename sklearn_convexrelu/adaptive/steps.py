@@ -25,9 +25,9 @@ _MERGED = 0.999
 # a fit of 60 000 images steps of 4e-4 gaps took a quarter of the time, for .04
 # tolerances; without such ones objectives of 30 fits are .01 higher in the mean.
 ENOUGH_CORRECTING, ENOUGH_SLIDING, ENOUGH_CLOSING = 1e-4, 3e-4, 1e-3
-# Times the gap: what a round must bring for the next to slide too. Fits of five tables
-# (alpha .003 and .001, three seeds) took .92 of the time, of 10 000 images .7; with
-# half as much .96 and .8, with two rounds without a slide 1.0 of the tables'.
+# Times the gap: what a round of many inputs must bring for the next to slide too. Fits
+# of 10 000 images took .7 of the time, with half as much .8. With two rounds without a
+# slide five tables, which then did without too, gained nothing for .92 with one.
 _WORTH_SLIDING = 0.2
 _SLIDE_STEPS = 100  # 50 and 200 did 0.99 and 1.01 times the work
 # Inputs above which slides are scaled by second derivatives, and left out where they
@@ -218,19 +218,19 @@ class Steps:
     def slid(self, network, decrease, rough, watch=None):
         """Slide a network, on the rows as searches have them where that will do."""
         problem, axes = self.problem, self.pricer.geometry.axes
-        options = decrease, _SLIDE_STEPS
+        options = {"tol": decrease, "max_iter": _SLIDE_STEPS}
         # A slide keeps the signs of weights of inputs, along which these rows are not.
         is_turned = problem.shape.monotone is not None and axes is not None
         if is_turned or not rough:
             squares = self._squares(problem.rows)
-            return slide(problem, network, *options, None, watch, None, squares)
+            return slide(problem, network, watch=watch, squares=squares, **options)
         rows = self.pricer.rough
-        squares = self._squares(rows)
+        options |= {"rows": rows, "squares": self._squares(rows)}
         if axes is None:
-            return slide(problem, network, *options, rows, watch, None, squares)
+            return slide(problem, network, watch=watch, **options)
         watched = None if watch is None else lambda along: watch(along.mapped(axes))
         network = network.mapped(axes.T)
-        network = slide(problem, network, *options, rows, watched, axes, squares)
+        network = slide(problem, network, watch=watched, axes=axes, **options)
         # Rotating back rounds weights of inputs that have no part in a linear part.
         return problem.with_own_linear(network.mapped(axes))
 
@@ -240,12 +240,10 @@ class Steps:
         return self.problem.rows.n_inputs > _MANY_INPUTS
 
     def _squares(self, rows):
-        """Return the mean squares of many inputs; rows along axes have none."""
+        """Return mean squares of many inputs, or what is close where axes have none."""
         if not self.is_wide:
             return None
-        if rows.axes is not None:
-            return self.pricer.geometry.squares
-        return rows.column_squares() / len(rows)
+        return rows.mean_squares if rows.axes is None else self.pricer.geometry.squares
 
     def merged(self, network, ceiling):
         """Return the point of a network after neurons that act alike were merged.

@@ -501,6 +501,11 @@ class Rows:
         return self.reduce(_column_squares, self.n_inputs, weights)[0]
 
     @kept
+    def mean_squares(self):
+        """Mean squares of the inputs; there are none along axes."""
+        return self.column_squares() / len(self)
+
+    @kept
     def bounds(self):
         """Least and largest value of every input, (2, n_inputs); nan where one is."""
         if self.axes is not None:
