@@ -295,10 +295,16 @@ def _layered_values(block, rows, first, layers, intercept):
 
 
 def _restored(solved, units, dtype):
-    """Return a solution with its networks in the user's units."""
+    """Return a solution with its networks in the user's units.
+
+    The dual point is that of a network that was priced, before it is rounded to single
+    precision, which may not hold it.
+    """
     network, dual_network = units.restore(solved.network), solved.dual_network
     if dual_network is not None:
         dual_network = units.restore(dual_network)
+    elif dtype != np.float64:
+        dual_network = network
     return replace(solved, network=network.astype(dtype), dual_network=dual_network)
 
 

@@ -115,7 +115,7 @@ def test_many_rows_end_on_what_their_sample_gave():
     X, y = bumps(20_000, 3)
     seen = []
     for limit in (1, 120, FOREVER):
-        model = ConvexReLURegressor(0.1, tol=1e-2, time_limit=limit, random_state=0)
+        model = ConvexReLURegressor(0.01, tol=1e-2, time_limit=limit, random_state=0)
         model, _ = fit(model, X, y)
         seen.append(model.objective_)
         assert_allclose(model.objective_, network_objective(model, X, y), rtol=1e-10)
