@@ -49,6 +49,7 @@ ORDER = [
     "pricing.kernels",
     "pricing.unseen",
     "pricing.ascent",
+    "pricing.sampling",
     "pricing.sided",
     "pricing.rays",
     "pricing.search",

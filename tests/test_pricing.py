@@ -11,9 +11,11 @@ from sklearn_convexrelu import (
     convex_relu_path,
 )
 from sklearn_convexrelu.patterns.geometry import Geometry
+from sklearn_convexrelu.pricing import search as search_module
 from sklearn_convexrelu.pricing.ascent import ascend
 from sklearn_convexrelu.pricing.exact import exact_price
 from sklearn_convexrelu.pricing.kernels import Candidates, Prices
+from sklearn_convexrelu.pricing.sampling import chances, sampled
 from sklearn_convexrelu.pricing.search import FAIR, HARD, LIGHT, TRACK, Pricer
 
 
@@ -190,3 +192,71 @@ def test_nothing_is_suggested_by_nothing():
     pricer = Pricer(data(30, 4, 2)[0], 2)
     N, rng = np.zeros((30, 2)), np.random.default_rng(0)
     assert pricer.search(N, np.zeros((4, 0)), LIGHT, rng).best == 0.0
+
+
+def test_chances_add_up_and_go_by_size():
+    sizes = np.random.default_rng(0).lognormal(sigma=2.0, size=5000)
+    chosen = chances(sizes, 400)
+    assert_allclose(chosen.sum(), 400, rtol=1e-4)
+    assert (chosen <= 1.0).all() and (chosen[sizes.argsort()[-20:]] == 1.0).all()
+    light = chosen < 1.0
+    assert_allclose(np.ptp(chosen[light] / sizes[light]), 0.0, atol=1e-12)
+
+
+@pytest.mark.parametrize("noise", [30.0, 3.0, 0.3])
+def test_chances_keep_the_noise_of_sums_down(noise):
+    sizes = np.random.default_rng(0).lognormal(sigma=1.0, size=5000)
+    chosen = chances(sizes, 10, noise)
+    spread = np.sqrt(np.sum(sizes**2 * (1.0 / chosen - 1.0)))
+    assert spread <= noise * (1 + 1e-6)
+    # A few rows less would be too few: no more are drawn than that takes.
+    assert spread > 0.9 * noise or chosen.sum() < 11
+
+
+def test_chances_of_no_sizes_are_one():
+    for sizes in (np.zeros(9), np.full(9, np.nan), np.array([1.0, np.inf, 2.0])):
+        assert_allclose(chances(sizes, 2), 1.0)
+    assert_allclose(chances(np.ones(9), 9), 1.0)
+    assert_allclose(chances(np.append(np.ones(3), np.zeros(7)), 3).sum(), 3)
+
+
+def test_sampled_prices_are_right_in_the_mean_and_closer_than_of_random_rows():
+    X, N, rng = data(6000, 5, 2)
+    N *= rng.lognormal(sigma=1.5, size=(6000, 1)) / 6000
+    prices, U = Prices(X, N), rng.standard_normal((5, 20))
+    exact = prices.totals(U)
+    draws = [sampled(prices, 500, rng) for _ in range(300)]
+    assert all(abs(len(few.rows) - 500) <= 2 for few in draws)
+    totals = np.array([few.totals(U) for few in draws])
+    errors = np.sqrt(np.mean((totals - exact) ** 2, axis=0))
+    assert (np.abs(totals.mean(axis=0) - exact) < 5 * errors / np.sqrt(300)).all()
+    uniform = np.array(
+        [
+            12 * prices.on(rows, N[rows]).totals(U)
+            for rows in (rng.choice(6000, 500, replace=False) for _ in range(300))
+        ]
+    )
+    others = np.sqrt(np.mean((uniform - exact) ** 2, axis=0))
+    assert errors.mean() < 0.5 * others.mean()
+
+
+def test_a_sample_of_nearly_all_rows_is_not_taken():
+    X, N, rng = data(3000, 5, 2)
+    prices = Prices(X, N)
+    assert sampled(prices, 2900, rng) is prices
+    assert sampled(prices, 100, rng, noise=1e-9) is prices
+
+
+def test_searches_of_many_inputs_find_what_those_of_all_rows_do(monkeypatch):
+    X, N, rng = data(6000, 60, 3)
+    N *= rng.lognormal(sigma=1.5, size=(6000, 1)) / 6000
+    X *= 0.9 ** np.arange(60)
+    pricer = Pricer(X, 3)
+    known = pricer.search(N, np.zeros((60, 0)), FAIR, rng).directions[:, :20]
+    found = pricer.search(N, known, FAIR, rng)
+    assert found.best == pytest.approx(
+        np.linalg.norm(N.T @ np.maximum(X @ found.directions[:, 0], 0.0)), rel=1e-9
+    )
+    monkeypatch.setattr(search_module, "sampled", lambda prices, *args: prices)
+    on_all = pricer.search(N, known, HARD, np.random.default_rng(1))
+    assert found.best > 0.97 * on_all.best

@@ -17,6 +17,7 @@ from sklearn_convexrelu.adaptive.start import (
     first_point,
     is_learnt,
     is_sampled,
+    on_leading_axes,
     samples_of,
 )
 from sklearn_convexrelu.adaptive.steps import (
@@ -86,6 +87,9 @@ _KINKS_COUNT = 0.2
 _FINISH_TOL = 1e-4  # below this tolerance the loop ends on cone programmes
 _LOOP_TOL = 1e-3  # tolerance at which they take over
 _SAMPLE_TOL = 1e-2
+# Times that: of problems on leading axes, whose gap is seven tolerances or more on the
+# next, whether they are solved to 1.5 or to three.
+_LEADING_TOL = 3.0
 
 
 @dataclass(frozen=True)
@@ -298,27 +302,55 @@ class AdaptiveFit:
         return None
 
 
-def _sampled_start(solver, problem, callback=None):
-    """Solve loosely on a sample of the rows, for a start that costs little.
+def _rough_start(solver, problem, callback=None):
+    """Solve loosely a problem that costs less, for a start; None where there is none.
 
-    Returns None for few rows. A large sample starts on a sample of its own. The
-    callback is told of its networks as steps of the start on all rows.
+    That is one on leading axes of many inputs, or else on a sample of many rows, which
+    starts on a sample of its own. The callback is told of its networks as steps of the
+    start.
     """
+    start, of_axes = None, solver.gain is None  # paths of folds start from few neurons
+    for leading, axes in on_leading_axes(problem) if of_axes else ():
+        watch = _watch_of(problem, callback, axes)
+        looser = replace(solver, tol=_LEADING_TOL * max(solver.tol, _SAMPLE_TOL))
+        if start is None:
+            start = _sampled_start(looser, leading, watch)
+        else:
+            start = start.mapped(axes.T)
+        start = _loosely_solved(looser, leading, start, watch).mapped(axes)
+    return _sampled_start(solver, problem, callback) if start is None else start
+
+
+def _sampled_start(solver, problem, callback=None):
+    """Solve loosely on a sample of the rows; return None for few."""
     sample, others = samples_of(problem, solver.seed)
     if sample is None:
         return None
+    watch = _watch_of(problem, callback)
+    sampler = replace(solver, tol=max(solver.tol, _SAMPLE_TOL), gain=None)
+    start = _sampled_start(sampler, sample, watch)
+    return _loosely_solved(sampler, sample, start, watch, others)
+
+
+def _watch_of(problem, callback, axes=None):
+    """Return what tells a callback of networks of a start, on axes if any are given."""
+    if callback is None:
+        return None
 
     def watch(record, network):
+        network = network if axes is None else network.mapped(axes)
         step = {"step": "start", "objective": problem.objective(network)}
         callback(step | {"n_neurons": network.n_neurons}, network)
 
-    watch = None if callback is None else watch
-    sampler = replace(solver, tol=max(solver.tol, _SAMPLE_TOL), gain=None)
-    start = _sampled_start(sampler, sample, watch)
-    run = sampler.over(sample).run(sample, start, watch)
+    return watch
+
+
+def _loosely_solved(solver, problem, start, callback, others=None):
+    """Return the network of a run with quick searches, which time may end."""
+    run = solver.over(problem).run(problem, start, callback)
     run.others = others
     try:
-        run.begin(sample)
+        run.begin(problem)
         return run.result(Care.QUICK).network
     except OutOfTimeError:
         if run.point is None:
@@ -401,7 +433,7 @@ class _Run:
         self.started, self.priced = time.perf_counter(), None
         try:
             if self.start is None and self.point is None:
-                self.start = _sampled_start(self.solver, problem, self.callback)
+                self.start = _rough_start(self.solver, problem, self.callback)
             self.begin(problem, required)
             return self.result(required)
         except KeyboardInterrupt:
@@ -525,15 +557,12 @@ class _Run:
     def look_at(self, care, required, leaves_rest):
         """Price and certify the network; note what is known of it.
 
-        Prices of sub-networks are missed more often than those of neurons, and so are
-        those of many inputs, where slides are scaled (of six fits of images two judged
-        gaps were 1.4 and 1.7 tolerances, now one). A run of many rounds gets many
-        chances to miss one. Where a search says itself that it has likely missed one, a
-        harder one has to agree.
+        Prices of sub-networks are missed more often than those of neurons, and a run of
+        many rounds gets many chances to miss one. Where a search says itself that it
+        has likely missed one, a harder one has to agree.
         """
         is_long = self.n_iter >= _MANY_ROUNDS and not self.tracks
-        is_wide = self.steps.is_wide and not self.tracks
-        is_often_missed = self.problem.shape.is_tree or is_long or is_wide
+        is_often_missed = self.problem.shape.is_tree or is_long
         loop_tolerance = self.aim
         if leaves_rest and is_affordable(self.problem):
             loop_tolerance = max(self.aim, _LOOP_TOL * self.scale)
@@ -542,8 +571,6 @@ class _Run:
             # Along a path, whose neurons are known, HARD took .8 of the work of WIDE.
             harder = WIDE.doubled() if effort is WIDE else WIDE
             effort = HARD if self.tracks else harder
-        elif care is Care.WHOLE and is_wide and effort is not WIDE:
-            effort = HARD
         if care is not Care.QUICK and self.solver.proves and self.kinks_count:
             effort = effort.polishing()
         enough = None

@@ -16,7 +16,14 @@ from sklearn_convexrelu.pricing.kernels import DISTINCT
 from sklearn_convexrelu.pricing.search import KNOWN
 from sklearn_convexrelu.programmes.amplitudes import rebalanced
 
-__all__ = ["ENOUGH_CLOSING", "ENOUGH_CORRECTING", "ENOUGH_SLIDING", "Point", "Steps"]
+__all__ = [
+    "ENOUGH_CLOSING",
+    "ENOUGH_CORRECTING",
+    "ENOUGH_SLIDING",
+    "MANY_INPUTS",
+    "Point",
+    "Steps",
+]
 
 # Cosine from which two neurons are one. 0.998 and 0.9995: 1% and 2% more work on the
 # fits that ``BATCH`` was judged by.
@@ -34,7 +41,7 @@ _SLIDE_STEPS = 100  # 50 and 200 did 0.99 and 1.01 times the work
 # bring little: axes of many differ by orders of magnitude. Tables of few took .9 of the
 # time too, but searches missed more: of 184 judged gaps (tol 1e-2) three were beyond
 # 1.5 tolerances, of 16 of heavy tails eight, against none and one.
-_MANY_INPUTS = 50
+MANY_INPUTS = 50
 _SINGLE = 1e-6  # least decrease, in objectives, that single precision resolves
 _LEAST_DECREASE = 1e-12  # times the loss of the best constant: less is rounding
 
@@ -237,7 +244,7 @@ class Steps:
     @property
     def is_wide(self):
         """Whether there are so many inputs that slides are scaled."""
-        return self.problem.rows.n_inputs > _MANY_INPUTS
+        return self.problem.rows.n_inputs > MANY_INPUTS
 
     def _squares(self, rows):
         """Return mean squares of many inputs, or what is close where axes have none."""

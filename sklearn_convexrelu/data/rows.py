@@ -597,8 +597,8 @@ class Rows:
 
         Parameters
         ----------
-        axes : ndarray of shape (n_inputs, n_inputs) or None
-            Orthonormal columns; None: the same axes.
+        axes : ndarray of shape (n_inputs, n_axes) or None
+            Orthonormal columns, as many as inputs but of an array; None: the same axes.
         dtype : dtype
             Single or double precision.
         """
@@ -618,8 +618,9 @@ class Rows:
             return Rows(table, self.constant, axes=axes, deadline=self.deadline)
         if axes is None and self.is_plain and self.dtype == dtype:
             return self
-        out = self.empty(self.n_inputs, dtype=dtype)
-        table = self.map(_rotated, self.n_inputs, out, axes)
+        width = self.n_inputs
+        out = self.empty(width if axes is None else axes.shape[1], dtype=dtype)
+        table = self.map(_rotated, width, out, axes)
         return Rows(table, deadline=self.deadline)
 
     @kept

@@ -116,6 +116,10 @@ class Prices:
         self._is_linear = N.shape[1] == 1
         self._weighted = self.rows.weighted(N) if self._is_linear else None
 
+    def on(self, index, N):
+        """Return the prices on some of the rows, at a dual point of these."""
+        return Prices(self.rows.take(index), N, self.monotone)
+
     @kept
     def _half_sum(self):
         """Half of the pattern sum with all units on; only blurred sums need it."""

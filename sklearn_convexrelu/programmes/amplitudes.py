@@ -48,9 +48,9 @@ _LIKE_PROMISED = 0.25
 class Features:
     """Values of units of cost one at all rows, which are kept where that is little.
 
-    Little is no more than what the data take. Where there are more units than inputs,
-    making them anew in each pass costs less than what is done with them; of 60 000
-    images and 250 units that is .7 s for each of some ten passes.
+    Little is no more than what the data take in double. Where there are more units than
+    inputs, making them anew in each pass costs less than what is done with them; of
+    60 000 images and 250 units that is .7 s for each of some ten passes.
 
     Parameters
     ----------
@@ -70,8 +70,7 @@ class Features:
         if linear is not None and linear.shape[1]:
             self.n_units += linear.shape[1]
             self._linear = self.rows.weights(linear)
-        size = self.rows.size * self.rows.dtype.itemsize
-        most = 0 if self.rows.is_mapped else max(size, _FEW_BYTES)
+        most = 0 if self.rows.is_mapped else max(8 * self.rows.size, _FEW_BYTES)
         if 8 * self.n_units * len(self.rows) <= most:
             values = self.rows.empty(self.n_units)
             width = self.shape.width(self.n_units)
