@@ -386,6 +386,19 @@ def test_a_start_on_a_sample_that_stays_there(client, monkeypatch):
     assert within(model, local)
 
 
+@pytest.mark.parametrize("most", [130, 8192])
+def test_many_columns_start_on_axes_and_search_samples_there(client, monkeypatch, most):
+    monkeypatch.setattr(cluster_module, "_FEW", most)
+    for name in ("pricing.search", "patterns.geometry", "data.rows"):
+        monkeypatch.setattr(f"sklearn_convexrelu.{name}.FEW_ROWS", 60)
+    monkeypatch.setattr("sklearn_convexrelu.pricing.search._ROWS_PER_INPUT", 2)
+    X, y = bumps(900, 60)
+    X *= 0.9 ** np.arange(60)
+    local = ConvexReLURegressor(0.2, tol=1e-2, random_state=0).fit(X, y)
+    model = clone(local).fit(*collections(X, y, 250))
+    assert within(model, local, part=1.0)  # samples there are others
+
+
 # What is refused
 
 

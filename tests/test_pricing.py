@@ -260,3 +260,20 @@ def test_searches_of_many_inputs_find_what_those_of_all_rows_do(monkeypatch):
     monkeypatch.setattr(search_module, "sampled", lambda prices, *args: prices)
     on_all = pricer.search(N, known, HARD, np.random.default_rng(1))
     assert found.best > 0.97 * on_all.best
+
+
+@pytest.mark.parametrize("n_samples", [40, 9000])
+def test_searches_of_many_inputs_where_nothing_weighs_anything(n_samples):
+    X, N, rng = data(n_samples, 60, 2)
+    pricer = Pricer(X, 2)
+    for known in (np.zeros((60, 0)), np.eye(60)[:, :3]):
+        for effort in (LIGHT, FAIR):
+            assert pricer.search(0.0 * N, known, effort, rng).best == 0.0
+
+
+def test_known_directions_are_priced_where_they_are_not_ascended():
+    X, N, rng = data(200, 60, 2)
+    pricer = Pricer(X, 2)
+    best = pricer.search(N, np.zeros((60, 0)), HARD, rng)
+    found = pricer.search(N, best.directions[:, :3], LIGHT, rng)
+    assert found.best >= best.best * (1 - 1e-12)

@@ -87,8 +87,8 @@ _KINKS_COUNT = 0.2
 _FINISH_TOL = 1e-4  # below this tolerance the loop ends on cone programmes
 _LOOP_TOL = 1e-3  # tolerance at which they take over
 _SAMPLE_TOL = 1e-2
-# Times that: of problems on leading axes, whose gap is seven tolerances or more on the
-# next, whether they are solved to 1.5 or to three.
+# Times the tolerance of a sample: of problems on leading axes. On more axes their
+# network's gap was seven tolerances and more, whether solved to 1.5 or to three.
 _LEADING_TOL = 3.0
 
 
@@ -206,8 +206,8 @@ class AdaptiveFit:
             network.
         start : Network, default=None
             Where the first one starts; None starts from a random network that was slid,
-            or from a sample of many rows, or from the best constant where that is
-            better.
+            or from a sample of many rows, or leading axes of many inputs, or from the
+            best constant where that is better.
         callback : callable, default=None
             Called with each record of the history as it is made and the network that
             it is of; the run stops where it returns true. Also called, with a record
@@ -305,24 +305,42 @@ class AdaptiveFit:
 def _rough_start(solver, problem, callback=None):
     """Solve loosely a problem that costs less, for a start; None where there is none.
 
-    That is one on leading axes of many inputs, or else on a sample of many rows, which
-    starts on a sample of its own. The callback is told of its networks as steps of the
+    That is one on leading axes of many inputs, or else on a sample of many rows. The
+    callback is told of its networks as steps of the
     start.
     """
-    start, of_axes = None, solver.gain is None  # paths of folds start from few neurons
-    for leading, axes in on_leading_axes(problem) if of_axes else ():
-        watch = _watch_of(problem, callback, axes)
-        looser = replace(solver, tol=_LEADING_TOL * max(solver.tol, _SAMPLE_TOL))
-        if start is None:
-            start = _sampled_start(looser, leading, watch)
-        else:
-            start = start.mapped(axes.T)
-        start = _loosely_solved(looser, leading, start, watch).mapped(axes)
+    start = None
+    if solver.gain is None:  # paths of folds begin with few neurons
+        start = _start_on_axes(solver, problem, callback)
     return _sampled_start(solver, problem, callback) if start is None else start
 
 
+def _start_on_axes(solver, problem, callback):
+    """Solve loosely on ever more leading axes; return None where there are too many.
+
+    The first of these problems starts on a sample of its rows.
+    """
+    solver = replace(solver, tol=_LEADING_TOL * max(solver.tol, _SAMPLE_TOL))
+    start = None
+    try:
+        for leading, axes in on_leading_axes(problem):
+            watch = _watch_of(problem, callback, axes)
+            if start is None:
+                inner = _sampled_start(solver, leading, watch)
+            else:
+                inner = start.mapped(axes.T)
+            start = _loosely_solved(solver, leading, inner, watch).mapped(axes)
+    except OutOfTimeError:
+        if start is None:
+            raise
+    return start
+
+
 def _sampled_start(solver, problem, callback=None):
-    """Solve loosely on a sample of the rows; return None for few."""
+    """Solve loosely on a sample of the rows, which starts on one of its own.
+
+    Returns None for few rows.
+    """
     sample, others = samples_of(problem, solver.seed)
     if sample is None:
         return None
@@ -353,9 +371,11 @@ def _loosely_solved(solver, problem, start, callback, others=None):
         run.begin(problem)
         return run.result(Care.QUICK).network
     except OutOfTimeError:
-        if run.point is None:
+        if run.point is not None:
+            return run.point.network
+        if start is None:
             raise
-        return run.point.network
+        return start
 
 
 class _Run:

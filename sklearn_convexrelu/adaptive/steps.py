@@ -10,6 +10,7 @@ import numpy as np
 
 from sklearn_convexrelu.adaptive.slide import slide
 from sklearn_convexrelu.certificates.certificate import dual_point
+from sklearn_convexrelu.data.rows import MANY_INPUTS
 from sklearn_convexrelu.model.neurons import Network
 from sklearn_convexrelu.model.pruning import merge_compatible
 from sklearn_convexrelu.pricing.kernels import DISTINCT
@@ -20,7 +21,6 @@ __all__ = [
     "ENOUGH_CLOSING",
     "ENOUGH_CORRECTING",
     "ENOUGH_SLIDING",
-    "MANY_INPUTS",
     "Point",
     "Steps",
 ]
@@ -37,11 +37,6 @@ ENOUGH_CORRECTING, ENOUGH_SLIDING, ENOUGH_CLOSING = 1e-4, 3e-4, 1e-3
 # slide five tables, which then did without too, gained nothing for .92 with one.
 _WORTH_SLIDING = 0.2
 _SLIDE_STEPS = 100  # 50 and 200 did 0.99 and 1.01 times the work
-# Inputs above which slides are scaled by second derivatives, and left out where they
-# bring little: axes of many differ by orders of magnitude. Tables of few took .9 of the
-# time too, but searches missed more: of 184 judged gaps (tol 1e-2) three were beyond
-# 1.5 tolerances, of 16 of heavy tails eight, against none and one.
-MANY_INPUTS = 50
 _SINGLE = 1e-6  # least decrease, in objectives, that single precision resolves
 _LEAST_DECREASE = 1e-12  # times the loss of the best constant: less is rounding
 
@@ -243,7 +238,12 @@ class Steps:
 
     @property
     def is_wide(self):
-        """Whether there are so many inputs that slides are scaled."""
+        """Whether slides are scaled by second derivatives, and left out at times.
+
+        Tables of few columns took .9 of the time too, but searches missed more: of 184
+        judged gaps (tol 1e-2) three were beyond 1.5 tolerances, of 16 of heavy tails
+        eight, against none and one.
+        """
         return self.problem.rows.n_inputs > MANY_INPUTS
 
     def _squares(self, rows):

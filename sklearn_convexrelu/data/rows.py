@@ -32,6 +32,7 @@ from sklearn_convexrelu.data.device import DeviceArray
 
 __all__ = [
     "FEW_ROWS",
+    "MANY_INPUTS",
     "SQUARES_WIDTH",
     "Block",
     "Rows",
@@ -58,6 +59,9 @@ _DEVICE_BYTES = 1 << 28
 # Rows that tell directions, scales and ranks apart well enough for a search. Searches
 # that begin on a sample of them are ascended on all rows at the end.
 FEW_ROWS = 2048
+# Inputs from which data are wide: axes differ by orders of magnitude, and neurons go by
+# few rows each. What depends on it says what it was chosen against.
+MANY_INPUTS = 50
 # Numbers a row, at most, of blocks whose squares are summed, so that those have 512
 # rows: with 60, as 550 columns have otherwise, adding up squares took longer than they
 # did.
@@ -598,7 +602,8 @@ class Rows:
         Parameters
         ----------
         axes : ndarray of shape (n_inputs, n_axes) or None
-            Orthonormal columns, as many as inputs but of an array; None: the same axes.
+            Orthonormal columns; None: the same axes. Fewer than inputs are for arrays,
+            which are rotated.
         dtype : dtype
             Single or double precision.
         """

@@ -15,7 +15,7 @@ import numpy as np
 from scipy.linalg import LinAlgError, cholesky, solve_triangular
 from scipy.optimize import lsq_linear, nnls
 
-from sklearn_convexrelu.data.rows import FEW_ROWS, Rows
+from sklearn_convexrelu.data.rows import FEW_ROWS, MANY_INPUTS, Rows
 from sklearn_convexrelu.model.norms import column_norms
 
 __all__ = [
@@ -42,7 +42,7 @@ _MOST_ROUNDS, _SETTLED, _MOST = 20, np.log(1.5), 0.99
 # In that the farthest of Gaussian rows has 3, of the diabetes table 21, of lognormal
 # columns (sigma 1.5) 138, a row times 30 has 860; and so has any row that alone has one
 # of many columns, as of images, 1e5, whose own length is 3 to 19.
-_FAR, _MANY_INPUTS = 100.0, 50
+_FAR = 100.0
 _RIDGE = 1e-12  # of the scatter, where columns depend on one another
 _RESOLVED = 1e-8  # of the largest square: eigenvectors below it may be rounding
 _NULL = 1e-20  # of the largest square: no value to speak of along such an axis
@@ -99,7 +99,7 @@ class Geometry:
         rows, farthest = _alike(X / sizes)
         squares, axes = _principal_axes(rows * sizes)
         largest = squares.max() or 1.0  # no row differs from zero: any size will do
-        if X.shape[1] > _MANY_INPUTS:
+        if X.shape[1] > MANY_INPUTS:
             farthest = min(farthest, _farthest(np.einsum("ij,ij->i", X, X)))
         return cls(axes, np.maximum(squares, _NULL * largest), farthest > _FAR)
 

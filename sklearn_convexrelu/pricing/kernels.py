@@ -51,6 +51,13 @@ class Candidates:
         outputs = -totals[order] / positive(prices[order])[:, None]
         return cls(directions[:, order], outputs, prices[order])
 
+    def first(self, count):
+        """Return the most expensive of them."""
+        best = slice(0, count)
+        return Candidates(
+            self.directions[:, best], self.outputs[best], self.prices[best]
+        )
+
     def joined(self, directions, totals):
         """Return these candidates and others, from directions and their totals."""
         return Candidates.sorted(

@@ -4,10 +4,12 @@ A price is a sum over rows of what the dual point N weighs them by, most of whic
 cancels: gross sums are some ten times as large, and in a fit of images a tenth of the
 rows has half of them. So rows are drawn in proportion to their weight, heavy ones for
 certain, and those that are drawn stand for others: sums over a sample are right in the
-mean, and vary least.
+mean, and vary least where rows are as long.
 """
 
 import numpy as np
+
+from sklearn_convexrelu.data.cluster import is_spread
 
 __all__ = ["chances", "sampled"]
 
@@ -35,18 +37,22 @@ def sampled(prices, count, rng, noise=np.inf):
     -------
     Prices
         On about ``count`` rows, or more for the noise's sake, with a dual point to
-        match. Those of all rows where a sample would be nearly as many.
+        match. Those of all rows where a sample would be nearly as many. Of rows on
+        workers a part is looked at, whose own noise comes on top.
     """
     rows, N, looked_at = prices.rows, prices.N, None
     if rows.is_spread:
         most = min(_LOOKED_AT * count, len(rows))
         looked_at = np.sort(rng.choice(len(rows), most, replace=False))
         N = N[looked_at]
+        if is_spread(N):  # too many to come here: then any rows
+            few = np.sort(rng.choice(len(rows), min(count, len(rows)), replace=False))
+            return prices.on(few, prices.N[few] * (len(rows) / len(few)))
     part = len(N) / len(rows)
     chosen = chances(np.linalg.norm(N, axis=1), count, part * noise)
     if looked_at is None and chosen.sum() > _MOST * len(rows):
         return prices
-    # At equal steps of the sum of chances: rows next to one another are alike.
+    # At equal steps of the sum of chances: rows here are sorted, so neighbours alike.
     counted = np.floor(np.cumsum(chosen) + rng.random())
     drawn = np.flatnonzero(np.diff(counted, prepend=0.0))
     weights = (1.0 / (part * chosen[drawn])).astype(N.dtype)
