@@ -57,7 +57,8 @@ def first_point(steps, start, scale):
         given = replace(start.pruned(), intercept=none.network.intercept)
         if problem.has_free_part:
             given = replace(given, linear=none.network.linear)
-        given = _best(steps, given, scale)
+        # Of less data, neurons that differ there may act alike here.
+        given = steps.compacted(_best(steps, given, scale))
         if given.objective <= none.objective:
             return given
     if problem.shape.is_tree:
