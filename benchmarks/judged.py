@@ -96,9 +96,15 @@ def harder_bound(problem, solution, seed):
     network = solution.dual_network or solution.network
     N = dual_point(problem, network.forward(problem.rows))
     known = np.hstack([network.directions()[0], solution.directions])
-    pricer = Pricer(problem.rows, problem.n_outputs, exact=False)
+    pricer = _Judge(problem.rows, problem.n_outputs, exact=False)
     found = pricer.search(N, known, JUDGE, np.random.default_rng([seed, 1]))
     return lower_bound(problem, N, max(found.best, solution.certificate.price))
+
+
+class _Judge(Pricer):
+    """A pricer that ascends known directions too, whatever the number of columns."""
+
+    is_wide = False
 
 
 def summary(name, X, alpha, runs):
