@@ -310,8 +310,7 @@ def _rough_start(solver, problem, callback=None):
     """Solve loosely a problem that costs less, for a start; None where there is none.
 
     That is one on leading axes of many inputs, or else on a sample of many rows. The
-    callback is told of its networks as steps of the
-    start.
+    callback is told of its networks as steps of the start.
     """
     start = None
     if solver.gain is None:  # paths of folds begin with few neurons

@@ -439,14 +439,12 @@ class Pricer:
         (n_near, n_fresh), pools, fresh = counts, [], None
         if known.shape[1]:
             near = known[:, rng.integers(known.shape[1], size=n_near)]
-            near = self._near(near, 0.1, 1.0, rng)
-            if self.is_wide and n_near:
-                pools.append(self._found(prices, near, effort, _FRESH_STEP))
-            else:
-                steps = np.full(known.shape[1] + n_near, _FRESH_STEP)
-                steps[: known.shape[1]] = _KNOWN_STEP
-                starts = np.hstack([known, near])
-                pools.append(self._found(prices, starts, effort, steps))
+            starts = self._near(near, 0.1, 1.0, rng)
+            steps = np.full(n_near, _FRESH_STEP)
+            if not (self.is_wide and n_near):
+                starts = np.hstack([known, starts])
+                steps = np.append(np.full(known.shape[1], _KNOWN_STEP), steps)
+            pools.append(self._found(prices, starts, effort, steps))
         if n_fresh or not pools:
             starts = self._random(max(n_fresh, BATCH), rng)
             fresh = self._found(prices, starts, effort, _FRESH_STEP)
