@@ -68,6 +68,7 @@ ORDER = [
     "certificates.relaxation.one_norm",
     "model.solution",
     "model.pruning",
+    "programmes.moments",
     "programmes.amplitudes",
     "programmes.group_lasso",
     "programmes.linear_map",

@@ -156,7 +156,8 @@ def test_prices_that_are_too_high_to_go_down_end_in_a_stall(monkeypatch):
     solution, efforts = scripted_run([1e3] * 1000, monkeypatch)
     assert solution.status in (Status.STALLED, Status.ITERATION_LIMIT)
     assert solution.certificate.gap > solution.tolerance
-    assert efforts[-2:] == [efforts[-1]] * 2  # once ended early, once whole
+    assert efforts[-2] is loop.WIDE  # which ended early, and then ran to its end
+    assert efforts[-1] == loop.WIDE.times(1 + solution.n_iter // loop._MANY_ROUNDS)
 
 
 def test_the_last_round_is_the_last(monkeypatch):
@@ -164,11 +165,12 @@ def test_the_last_round_is_the_last(monkeypatch):
     assert solution.status is Status.ITERATION_LIMIT and solution.n_iter == 2
 
 
-def test_a_run_of_many_rounds_is_searched_wide_and_twice(monkeypatch):
-    monkeypatch.setattr(loop, "_MANY_ROUNDS", 0)
-    solution, efforts = scripted_run([], monkeypatch)
+@pytest.mark.parametrize("n_rounds", [1, 2, 4])
+def test_a_run_of_many_rounds_is_searched_wide_and_ever_harder(n_rounds, monkeypatch):
+    monkeypatch.setattr(loop, "_MANY_ROUNDS", 1)
+    solution, efforts = scripted_run([1e3] * n_rounds, monkeypatch)
     assert solution.status is Status.CONVERGED
-    assert efforts[-2:] == [loop.WIDE, loop.WIDE]
+    assert efforts[-2:] == [loop.WIDE, loop.WIDE.times(1 + n_rounds)]
 
 
 @pytest.mark.parametrize("chance, efforts", [(1e-6, ["FAIR"]), (0.4, ["FAIR", "WIDE"])])

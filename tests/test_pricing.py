@@ -271,9 +271,26 @@ def test_searches_of_many_inputs_where_nothing_weighs_anything(n_samples):
             assert pricer.search(0.0 * N, known, effort, rng).best == 0.0
 
 
-def test_known_directions_are_priced_where_they_are_not_ascended():
-    X, N, rng = data(200, 60, 2)
+@pytest.mark.parametrize("n_inputs", [6, 60])
+def test_known_directions_are_priced_where_they_are_not_ascended(n_inputs):
+    X, N, rng = data(200, n_inputs, 2)
     pricer = Pricer(X, 2)
-    best = pricer.search(N, np.zeros((60, 0)), HARD, rng)
+    best = pricer.search(N, np.zeros((n_inputs, 0)), HARD, rng)
     found = pricer.search(N, best.directions[:, :3], LIGHT, rng)
     assert found.best >= best.best * (1 - 1e-12)
+
+
+@pytest.mark.parametrize(("n_inputs", "expected"), [(6, 23), (60, 20)])
+def test_of_few_inputs_searches_start_close_to_every_known_direction(
+    n_inputs, expected
+):
+    X, _, rng = data(200, n_inputs, 1)
+    pricer = Pricer(X, 1)
+    known = pricer.geometry.coordinates(pricer.random_units(3, rng))
+    starts, first = pricer._near_known(known, 20, rng)
+    assert starts.shape == (n_inputs, expected)
+    if n_inputs == 6:
+        assert first < 0.5
+        cosines = np.einsum("ij,ij->j", starts[:, :3], known)
+        assert (cosines > 0.5).all() and (cosines < 1.0 - 1e-6).all()
+    assert pricer._near_known(known, 0, rng)[0] is known

@@ -748,7 +748,7 @@ def test_a_bound_that_the_better_network_refutes_is_not_believed(monkeypatch):
 
 
 def test_a_round_that_is_the_last_is_not_followed_by_another():
-    X, y = bumps(80, 5)
+    X, y = bumps(120, 5)
     n_iter = fit(X, y, 0.02, tol=1e-3).n_iter_
     model = fit(X, y, 0.02, tol=1e-3, max_iter=n_iter - 1)
     assert model.n_iter_ == n_iter - 1

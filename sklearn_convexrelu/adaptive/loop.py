@@ -64,7 +64,9 @@ from sklearn_convexrelu.pricing.unseen import chance_of_unseen
 
 __all__ = ["AdaptiveSolver"]
 
-_MANY_ROUNDS = 10  # from here on searches are wide and two in a row must agree
+# From here on searches are wide and two in a row must agree, the second of which is as
+# many times as hard as there were so many rounds: each was a chance to miss a price.
+_MANY_ROUNDS = 10
 # Times the tolerance: from this resolution on a harder search has to agree. What is
 # missed is up to twelve times the estimate: of 120 fits (tol 1e-2, alpha .03 to .001,
 # 15 tables) twelve were more than 1.5 tolerances from the optimum by judged gaps, 3.9
@@ -592,8 +594,9 @@ class _Run:
         effort = LIGHT if care is Care.QUICK else WIDE if is_long else self.effort
         if care is Care.WHOLE and self.is_unsure:
             # Along a path, whose neurons are known, HARD took .8 of the work of WIDE.
-            harder = WIDE.doubled() if effort is WIDE else WIDE
-            effort = HARD if self.tracks else harder
+            effort = HARD if self.tracks else WIDE
+        if care is Care.WHOLE and is_long and not self.problem.shape.is_tree:
+            effort = WIDE.times(1 + self.n_iter // _MANY_ROUNDS)
         if care is not Care.QUICK and self.solver.proves and self.kinks_count:
             effort = effort.polishing()
         enough = None

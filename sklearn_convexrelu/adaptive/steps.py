@@ -10,12 +10,12 @@ import numpy as np
 
 from sklearn_convexrelu.adaptive.slide import slide
 from sklearn_convexrelu.certificates.certificate import dual_point
-from sklearn_convexrelu.data.rows import MANY_INPUTS
 from sklearn_convexrelu.model.neurons import Network
 from sklearn_convexrelu.model.pruning import merge_compatible
 from sklearn_convexrelu.pricing.kernels import DISTINCT
 from sklearn_convexrelu.pricing.search import KNOWN
 from sklearn_convexrelu.programmes.amplitudes import rebalanced
+from sklearn_convexrelu.programmes.moments import Moments
 
 __all__ = [
     "ENOUGH_CLOSING",
@@ -95,6 +95,8 @@ class Steps:
         Told of the name of a step and its network.
     leaders : ndarray of shape (n_inputs, n_leaders)
         Directions that the next search starts from.
+    moments : Moments
+        Those that amplitudes were last solved for with.
     is_capped : bool
         Whether more neurons were wanted than the cap allows.
     slides_little : bool
@@ -107,6 +109,7 @@ class Steps:
         self.problem, self.pricer, self.rng = problem, pricer, rng
         self.cap, self.tell = cap, tell
         self.leaders = problem.no_directions()
+        self.moments = Moments()
         self.least_decrease = _LEAST_DECREASE * scale
         self.is_capped = self.slides_little = False
 
@@ -167,7 +170,7 @@ class Steps:
             more = self.compact(self.extended(slid.network, more, correcting))
             best = more if more.objective < slid.objective else slid
             gain = point.objective - best.objective
-            self.slides_little = self.is_wide and gain < _WORTH_SLIDING * gap
+            self.slides_little = gain < _WORTH_SLIDING * gap
         # "not <": a nan is no step either.
         if not best.objective < point.objective - self.least_decrease:
             return None
@@ -202,15 +205,18 @@ class Steps:
         if new is not None:
             U, A = np.hstack([U, new.directions]), np.vstack([A, new.outputs])
             c = np.concatenate([c, np.zeros(len(new.prices))])
-        network, c = rebalanced(self.problem, network, U, A, c, enough)
+        network, c = self._rebalanced(network, U, A, c, enough)
         kept = np.flatnonzero(c > 1e-8 * c.max(initial=0.0))
         if self.cap is None or len(kept) <= self.cap:
             return self._of(network, U[:, kept], A[kept], c[kept])
         self.is_capped = True
         kept = np.sort(kept[np.argsort(-c[kept], kind="stable")[: self.cap]])
         U, A = U[:, kept], A[kept]
-        network, c = rebalanced(self.problem, network, U, A, c[kept], enough)
+        network, c = self._rebalanced(network, U, A, c[kept], enough)
         return self._of(network, U, A, c).pruned()
+
+    def _rebalanced(self, *args):
+        return rebalanced(self.problem, *args, self.moments)
 
     def _of(self, network, U, A, c):
         """Return the network of units, with the rest of another."""
@@ -236,20 +242,8 @@ class Steps:
         # Rotating back rounds weights of inputs that have no part in a linear part.
         return problem.with_own_linear(network.mapped(axes))
 
-    @property
-    def is_wide(self):
-        """Whether slides are scaled by second derivatives, and left out at times.
-
-        Tables of few columns took .9 of the time too, but searches missed more: of 184
-        judged gaps (tol 1e-2) three were beyond 1.5 tolerances, of 16 of heavy tails
-        eight, against none and one.
-        """
-        return self.problem.rows.n_inputs > MANY_INPUTS
-
     def _squares(self, rows):
-        """Return mean squares of many inputs, or what is close where axes have none."""
-        if not self.is_wide:
-            return None
+        """Return mean squares of the inputs, or what is close where axes have none."""
         return rows.mean_squares if rows.axes is None else self.pricer.geometry.squares
 
     def merged(self, network, ceiling):

@@ -9,10 +9,9 @@ from sklearn_convexrelu.patterns.geometry import positive, unit
 
 __all__ = ["BATCH", "DISTINCT", "Candidates", "Prices", "settled_sides"]
 
-# Directions of a batch of starts, and at most that a round adds or hands to the next.
-# On four fits (diabetes, friedman1, breast cancer; three seeds) half and double as many
-# starts did 0.74 and 1.5 times the work in as many rounds, but miss more prices (see
-# ``search.py``); half and double as many added, or handed on, 0.98 to 1.04 times.
+# Directions of a batch of starts. On four fits (diabetes, friedman1, breast cancer;
+# three seeds) half and double as many did 0.74 and 1.5 times the work in as many
+# rounds, but miss more prices (see ``search.py``).
 BATCH = 80
 # Cosine from which two directions, by what they do to the data, are the same. On those
 # fits 0.9 and 0.975 did 1.03 and 0.97 times the work for what is added, 0.8 and 0.95

@@ -9,6 +9,7 @@ from scipy.optimize import nnls
 
 from sklearn_convexrelu.data.rows import FEW_ROWS, SQUARES_WIDTH
 from sklearn_convexrelu.patterns.geometry import positive
+from sklearn_convexrelu.programmes.moments import Moments
 
 __all__ = ["Features", "best_amplitudes", "rebalanced"]
 
@@ -22,9 +23,9 @@ _TAIL = 0.1
 # Drawn classes, for each unknown, that a Hessian over many classes is a mean over; the
 # error of its eigenvalues is twice the root of its inverse.
 # Steps are twice as many, so classes are drawn where that is so many times less work:
-# with 100 classes and 3000 rows steps took .6 of the time, with 26 and less to save
-# twice that.
-_DRAWS, _WORTH_DRAWING = 32, 4
+# of 100 classes and 5000 rows (900 neurons) amplitudes took 26 s of a fit, with twice
+# this 37, with half of it 35; 26 classes take as long with this as with twice that.
+_DRAWS, _WORTH_DRAWING = 32, 2
 _GOLDEN = 0.5 * (np.sqrt(5.0) - 1.0)
 _FEW_BYTES = 1 << 23  # of values that are kept however small the data
 _MOST_EIGENVALUES = 100
@@ -60,11 +61,17 @@ class Features:
         Unit directions.
     linear : ndarray of shape (n_inputs, n_linear), default=None
         Those of linear neurons, which come last.
+
+    Attributes
+    ----------
+    columns : tuple of ndarray or None
+        The directions, and those of linear neurons; None where values were given.
     """
 
     def __init__(self, problem, directions, linear=None):
         self.rows, self.shape = problem.rows, problem.shape
         self.n_units = directions.shape[1]
+        self.columns = (directions,) if linear is None else (directions, linear)
         self.prepared = self.shape.prepared(self.rows, directions)
         self._linear = self._kept = None
         if linear is not None and linear.shape[1]:
@@ -80,7 +87,8 @@ class Features:
     def given(cls, problem, values):
         """Return features that are known, (n_samples, n_units)."""
         made = object.__new__(cls)
-        made.rows, made.shape, made.prepared = problem.rows, problem.shape, None
+        made.rows, made.shape = problem.rows, problem.shape
+        made.prepared = made.columns = None
         made.n_units, made._kept, made._linear = values.shape[1], values, None
         return made
 
@@ -127,7 +135,7 @@ def _unit_values(block, rows, features):
     return features.made(block)
 
 
-def rebalanced(problem, network, units, A, c, tol):
+def rebalanced(problem, network, units, A, c, tol, moments=None):
     """Return a network's rest, and amplitudes, that are best for given directions.
 
     A penalised linear part takes part as its atoms, and those that are worth their
@@ -146,6 +154,8 @@ def rebalanced(problem, network, units, A, c, tol):
         Outputs and amplitudes of all of them, as ``Network.directions`` has them.
     tol : float
         That of ``best_amplitudes``.
+    moments : Moments, default=None
+        Those of the last solve on the same rows, for this one to start from.
 
     Returns
     -------
@@ -160,13 +170,13 @@ def rebalanced(problem, network, units, A, c, tol):
         if not isinstance(units, Features):
             features = Features(problem, units)
         z = columns.coordinates(network.intercept, linear)
-        c, z = _minimised(problem, features, A, c, z, tol)
+        c, z = _minimised(problem, features, A, c, z, tol, moments)
         return _with_rest(network, columns, z), c
     V, B, a = _linear_neurons(problem, network)
     features, K = _with_linear_neurons(problem, units, V), len(c)
     z = columns.coordinates(network.intercept, None)
     A, c = np.vstack([A, B]), np.concatenate([c, a])
-    c, z = _minimised(problem, features, A, c, z, tol)
+    c, z = _minimised(problem, features, A, c, z, tol, moments)
     linear = linear.of_atoms(V, A[K:], c[K:])
     return _with_rest(replace(network, linear=linear), columns, z), c[:K]
 
@@ -228,13 +238,13 @@ def best_amplitudes(problem, features, A, amplitudes, intercept, tol, max_iter=3
         Amplitudes, with exact zeros, and intercept.
     """
     z = problem.unpenalised.coordinates(intercept, None)
-    c, z = _minimised(problem, features, A, amplitudes, z, tol, max_iter)
+    c, z = _minimised(problem, features, A, amplitudes, z, tol, max_iter=max_iter)
     return c, z[0] if len(z) else intercept
 
 
-def _minimised(problem, features, A, c, z, tol, max_iter=30):
+def _minimised(problem, features, A, c, z, tol, moments=None, max_iter=30):
     """Return the best amplitudes c, and coordinates z of what is not penalised."""
-    model = _Model(problem, features, A)
+    model = _Model(problem, features, A, moments)
     value, F = model.objective(c, z)
     lift = _LEAST_LIFT
     for i in range(max_iter):
@@ -291,8 +301,9 @@ def _moved(point, direction, step):
 class _Model:
     """The objective in amplitudes and what is not penalised, to second order."""
 
-    def __init__(self, problem, features, A):
+    def __init__(self, problem, features, A, moments=None):
         self.problem, self.features, self.A = problem, features, A
+        self.moments = Moments() if moments is None else moments
         self.columns, self._hessian = problem.unpenalised, None
         self._is_of_others = False  # whether the Hessian is that of other amplitudes
 
@@ -343,8 +354,7 @@ class _Model:
         problem, A, columns = self.problem, self.A, self.columns
         self._is_of_others = self._hessian is not None
         if problem.loss.is_quadratic and self._hessian is None:
-            args = problem.weights, columns
-            sums = self.features.reduce(_moments, *args, squares=True)
+            sums = self.moments.sums(self.features, problem.weights, columns)
             self._hessian = _of_moments(A, *sums)
         if self._hessian is not None:
             first = self.features.reduce(_slopes, F, columns, problem)
@@ -392,14 +402,6 @@ def _slopes(values, block, rows, F, columns, problem):
     N = problem.loss.gradient(F[rows], problem.Y[rows], weights)
     size = weights @ np.einsum("ij,ij->i", values, values)
     return values.T @ N, columns.sums_at(block, N), size
-
-
-def _moments(values, block, rows, weights, columns):
-    """Kernel: weighted second moments of the values, with and of the columns."""
-    weights, B = weights[rows], columns.of_block(block)
-    weighted = values * np.sqrt(weights)[:, None]
-    of_columns = weights[:, None] * B
-    return weighted.T @ weighted, values.T @ of_columns, B.T @ of_columns
 
 
 def _of_moments(A, squares, mixed, of_columns):

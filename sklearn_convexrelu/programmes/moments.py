@@ -1,0 +1,93 @@
+"""Second moments of the values of units, kept from one solve of amplitudes to the next.
+
+They are the second derivatives of the squared loss. Most units of a solve were in the
+last one too, so only products of the others with all are worked out: of n rows and K
+units that is n K for each, where all of them take n K^2.
+"""
+
+import numpy as np
+
+__all__ = ["Moments"]
+
+# Decimals of a direction that are its name: what rounding leaves when a network is
+# made of amplitudes and taken apart again is six orders below.
+_DECIMALS = 10
+_MOST_NEW = 0.5  # of the units: products of these with all cost what all of them do
+
+
+class Moments:
+    """The moments at last, and the directions whose they are."""
+
+    def __init__(self):
+        self._weights = None
+        self._forget()
+
+    def _forget(self):
+        self._squares, self._places = np.zeros((0, 0)), {}
+
+    def sums(self, features, weights, columns):
+        """Return weighted second moments of units, with columns, and of columns.
+
+        Parameters
+        ----------
+        features : Features
+            The units.
+        weights : ndarray of shape (n_samples,)
+            Of the rows. Other ones than last time make all moments new.
+        columns : Unpenalised
+            Columns that are not penalised.
+
+        Returns
+        -------
+        list of ndarray
+            Of shapes (n_units, n_units), (n_units, n_columns), (n_columns, n_columns).
+        """
+        if weights is not self._weights:
+            self._weights = weights
+            self._forget()
+        args = weights, columns
+        if features.columns is None:  # their values were given
+            return features.reduce(_all_moments, *args, squares=True)
+        names = _names(features.columns)
+        places = np.array([self._places.get(name, -1) for name in names], dtype=int)
+        is_new = places < 0
+        if np.count_nonzero(is_new) >= _MOST_NEW * features.n_units:
+            sums = features.reduce(_all_moments, *args, squares=True)
+        else:
+            new, old = np.flatnonzero(is_new), np.flatnonzero(~is_new)
+            sums = features.reduce(_some_moments, new, *args, squares=True)
+            squares = np.empty((features.n_units, features.n_units))
+            squares[new], squares[:, new] = sums[0], sums[0].T
+            squares[np.ix_(old, old)] = self._squares[np.ix_(places[old], places[old])]
+            sums[0] = squares
+        self._squares = sums[0]
+        self._places = {name: k for k, name in enumerate(names)}
+        return sums
+
+
+def _names(columns):
+    """Return a name for each direction of units, (n_inputs, n_units), and of others.
+
+    Those are linear neurons, if there are any.
+    """
+    return [
+        (kind, direction.tobytes())
+        for kind, directions in enumerate(columns)
+        for direction in np.round(directions.T, _DECIMALS) + 0.0  # of -0.0 too
+    ]
+
+
+def _all_moments(values, block, rows, weights, columns):
+    """Kernel: weighted second moments of the values, with and of the columns."""
+    weights, B = weights[rows], columns.of_block(block)
+    weighted = values * np.sqrt(weights)[:, None]
+    of_columns = weights[:, None] * B
+    return weighted.T @ weighted, values.T @ of_columns, B.T @ of_columns
+
+
+def _some_moments(values, block, rows, new, weights, columns):
+    """Kernel: the same, but those of some of the values with all."""
+    weights, B = weights[rows], columns.of_block(block)
+    some = values[:, new] * weights[:, None]
+    of_columns = weights[:, None] * B
+    return some.T @ values, values.T @ of_columns, B.T @ of_columns
