@@ -157,7 +157,7 @@ def test_prices_that_are_too_high_to_go_down_end_in_a_stall(monkeypatch):
     assert solution.status in (Status.STALLED, Status.ITERATION_LIMIT)
     assert solution.certificate.gap > solution.tolerance
     assert efforts[-2] is loop.WIDE  # which ended early, and then ran to its end
-    assert efforts[-1] == loop.WIDE.times(1 + solution.n_iter // loop._MANY_ROUNDS)
+    assert efforts[-1].n_batches > loop.WIDE.n_batches
 
 
 def test_the_last_round_is_the_last(monkeypatch):
@@ -165,12 +165,29 @@ def test_the_last_round_is_the_last(monkeypatch):
     assert solution.status is Status.ITERATION_LIMIT and solution.n_iter == 2
 
 
-@pytest.mark.parametrize("n_rounds", [1, 2, 4])
-def test_a_run_of_many_rounds_is_searched_wide_and_ever_harder(n_rounds, monkeypatch):
+@pytest.mark.parametrize("n_rounds, times", [(1, 2), (2, 3), (3, 3), (4, 4)])
+def test_a_run_of_many_rounds_is_searched_wide_and_ever_harder(
+    n_rounds, times, monkeypatch
+):
     monkeypatch.setattr(loop, "_MANY_ROUNDS", 1)
     solution, efforts = scripted_run([1e3] * n_rounds, monkeypatch)
     assert solution.status is Status.CONVERGED
-    assert efforts[-2:] == [loop.WIDE, loop.WIDE.times(1 + n_rounds)]
+    assert efforts[-2:] == [loop.WIDE, loop.WIDE.times(times)]
+
+
+def test_the_second_look_of_a_search_that_is_not_sure_is_harder():
+    run = object.__new__(loop._Run)
+    run.is_unsure, run.tracks = True, False
+    for first, second in (
+        (loop.FAIR, loop.WIDE),
+        (loop.HARD, loop.WIDE),
+        (loop.WIDE, loop.WIDE.times(2)),
+    ):
+        run.effort = first
+        assert run.effort_of(Care.FULL, False) == first
+        assert run.effort_of(Care.WHOLE, False) == second
+    run.tracks = True
+    assert run.effort_of(Care.WHOLE, False) == loop.HARD
 
 
 @pytest.mark.parametrize("chance, efforts", [(1e-6, ["FAIR"]), (0.4, ["FAIR", "WIDE"])])

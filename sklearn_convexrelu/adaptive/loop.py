@@ -64,8 +64,9 @@ from sklearn_convexrelu.pricing.unseen import chance_of_unseen
 
 __all__ = ["AdaptiveSolver"]
 
-# From here on searches are wide and two in a row must agree, the second of which is as
-# many times as hard as there were so many rounds: each was a chance to miss a price.
+# From here on searches are wide and two in a row must agree. The second is twice as
+# hard, and once more for each time that the rounds double: each was a chance to miss a
+# price.
 _MANY_ROUNDS = 10
 # Times the tolerance: from this resolution on a harder search has to agree. What is
 # missed is up to twelve times the estimate: of 120 fits (tol 1e-2, alpha .03 to .001,
@@ -591,12 +592,7 @@ class _Run:
         loop_tolerance = self.aim
         if leaves_rest and is_affordable(self.problem):
             loop_tolerance = max(self.aim, _LOOP_TOL * self.scale)
-        effort = LIGHT if care is Care.QUICK else WIDE if is_long else self.effort
-        if care is Care.WHOLE and self.is_unsure:
-            # Along a path, whose neurons are known, HARD took .8 of the work of WIDE.
-            effort = HARD if self.tracks else WIDE
-        if care is Care.WHOLE and is_long and not self.problem.shape.is_tree:
-            effort = WIDE.times(1 + self.n_iter // _MANY_ROUNDS)
+        effort = self.effort_of(care, is_long)
         if care is not Care.QUICK and self.solver.proves and self.kinks_count:
             effort = effort.polishing()
         enough = None
@@ -622,6 +618,24 @@ class _Run:
             is_gaining=self.is_gaining(certificate.gap),
         )
         return candidates, certificate
+
+    def effort_of(self, care, is_long):
+        """Return how hard to search with so much care; ``is_long``: after many rounds.
+
+        Of sub-networks efforts are fixed, see their pricer.
+        """
+        if care is Care.QUICK:
+            return LIGHT
+        if is_long:
+            if care is not Care.WHOLE or self.problem.shape.is_tree:
+                return WIDE
+            return WIDE.times(1 + (self.n_iter // _MANY_ROUNDS).bit_length())
+        if care is Care.WHOLE and self.is_unsure:
+            # Along a path, whose neurons are known, HARD took .8 of the work of WIDE.
+            if self.tracks:
+                return HARD
+            return WIDE.times(2) if self.effort is WIDE else WIDE
+        return self.effort
 
     def has_likely_missed(self, candidates, certificate):
         """Tell whether a search that would accept says of itself that it may not.

@@ -32,9 +32,9 @@ _MERGED = 0.999
 # a fit of 60 000 images steps of 4e-4 gaps took a quarter of the time, for .04
 # tolerances; without such ones objectives of 30 fits are .01 higher in the mean.
 ENOUGH_CORRECTING, ENOUGH_SLIDING, ENOUGH_CLOSING = 1e-4, 3e-4, 1e-3
-# Times the gap: what a round of many inputs must bring for the next to slide too. Fits
-# of 10 000 images took .7 of the time, with half as much .8. With two rounds without a
-# slide five tables, which then did without too, gained nothing for .92 with one.
+# Times the gap: what a round must bring for the next to slide too. Of 10 000 images
+# fits took .7 of the time, with half as much .8. With two rounds without a slide five
+# tables gained nothing, for .92 with one.
 _WORTH_SLIDING = 0.2
 _SLIDE_STEPS = 100  # 50 and 200 did 0.99 and 1.01 times the work
 _SINGLE = 1e-6  # least decrease, in objectives, that single precision resolves

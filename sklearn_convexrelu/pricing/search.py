@@ -142,8 +142,6 @@ _LEAST_SPREAD = 1e-2  # of a feature, for its size, that single precision resolv
 # one output. At small alpha fits of a table of 4000 rows took 26 rounds for 33, as
 # long, and judged gaps were 1.02 tolerances at most for 1.49; with half as many 100
 # classes took .7 of the time, and of images twice as many bring nothing.
-# With the 1-norm ten fits of friedman1 (n = 200) did 233 rounds and took 0.86 s, with
-# half as many 277 and 1.10 s, with double 215 and 0.86 s.
 _HANDED = 2 * BATCH
 _SAMPLED_HOPS, _SAMPLED_LEADERS = 2, 40
 # Least rows of a sample for each direction known: on fewer the maxima are those of its
@@ -196,7 +194,11 @@ class Pricer:
 
     @property
     def is_wide(self):
-        """Whether there are so many inputs that starts had better be far apart."""
+        """Whether there are so many inputs that searches do best otherwise.
+
+        Their starts are farther from known directions, in one pool with the random
+        ones, and samples of rows go by what these weigh.
+        """
         return self.rows.n_inputs > MANY_INPUTS and self.norm.is_euclidean
 
     @property

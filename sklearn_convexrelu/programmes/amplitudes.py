@@ -64,14 +64,14 @@ class Features:
 
     Attributes
     ----------
-    columns : tuple of ndarray or None
-        The directions, and those of linear neurons; None where values were given.
+    directions : tuple of ndarray or None
+        Those of units, and of linear neurons if any; None where values were given.
     """
 
     def __init__(self, problem, directions, linear=None):
         self.rows, self.shape = problem.rows, problem.shape
         self.n_units = directions.shape[1]
-        self.columns = (directions,) if linear is None else (directions, linear)
+        self.directions = (directions,) if linear is None else (directions, linear)
         self.prepared = self.shape.prepared(self.rows, directions)
         self._linear = self._kept = None
         if linear is not None and linear.shape[1]:
@@ -88,7 +88,7 @@ class Features:
         """Return features that are known, (n_samples, n_units)."""
         made = object.__new__(cls)
         made.rows, made.shape = problem.rows, problem.shape
-        made.prepared = made.columns = None
+        made.prepared = made.directions = None
         made.n_units, made._kept, made._linear = values.shape[1], values, None
         return made
 

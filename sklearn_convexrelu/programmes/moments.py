@@ -9,14 +9,19 @@ import numpy as np
 
 __all__ = ["Moments"]
 
-# Decimals of a direction that are its name: what rounding leaves when a network is
-# made of amplitudes and taken apart again is six orders below.
-_DECIMALS = 10
+# Digits of a direction's entries that are its name: what rounding leaves when a network
+# is made of amplitudes and taken apart again is five orders below, and directions that
+# agree in so many are the same to a Newton step, whose gradient is always exact.
+_DIGITS = 11
 _MOST_NEW = 0.5  # of the units: products of these with all cost what all of them do
 
 
 class Moments:
-    """The moments at last, and the directions whose they are."""
+    """The moments of the last solve, and the directions that had them.
+
+    All solves are on the same rows; that their weights are those of the last solve is
+    checked.
+    """
 
     def __init__(self):
         self._weights = None
@@ -46,9 +51,9 @@ class Moments:
             self._weights = weights
             self._forget()
         args = weights, columns
-        if features.columns is None:  # their values were given
+        if features.directions is None:  # their values were given
             return features.reduce(_all_moments, *args, squares=True)
-        names = _names(features.columns)
+        names = _names(features.directions)
         places = np.array([self._places.get(name, -1) for name in names], dtype=int)
         is_new = places < 0
         if np.count_nonzero(is_new) >= _MOST_NEW * features.n_units:
@@ -65,16 +70,18 @@ class Moments:
         return sums
 
 
-def _names(columns):
+def _names(directions):
     """Return a name for each direction of units, (n_inputs, n_units), and of others.
 
-    Those are linear neurons, if there are any.
+    Those are linear neurons, if there are any. Entries count by their size, however
+    small: an input may be large.
     """
-    return [
-        (kind, direction.tobytes())
-        for kind, directions in enumerate(columns)
-        for direction in np.round(directions.T, _DECIMALS) + 0.0  # of -0.0 too
-    ]
+    names = []
+    for kind, columns in enumerate(directions):
+        digits, exponents = np.frexp(columns.T)
+        rounded = np.ldexp(np.round(digits, _DIGITS), exponents) + 0.0  # of -0.0 too
+        names += [(kind, direction.tobytes()) for direction in rounded]
+    return names
 
 
 def _all_moments(values, block, rows, weights, columns):
