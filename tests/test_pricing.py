@@ -280,17 +280,29 @@ def test_known_directions_are_priced_where_they_are_not_ascended(n_inputs):
     assert found.best >= best.best * (1 - 1e-12)
 
 
-@pytest.mark.parametrize(("n_inputs", "expected"), [(6, 23), (60, 20)])
-def test_of_few_inputs_searches_start_close_to_every_known_direction(
-    n_inputs, expected
+@pytest.mark.parametrize("n_inputs", [6, 60])
+def test_of_few_inputs_searches_start_at_and_close_to_every_known_direction(
+    n_inputs, monkeypatch
 ):
-    X, _, rng = data(200, n_inputs, 1)
-    pricer = Pricer(X, 1)
+    X, N, rng = data(200, n_inputs, 1)
+    pricer, ascended = Pricer(X, 1), []
     known = pricer.geometry.coordinates(pricer.random_units(3, rng))
-    starts, first = pricer._near_known(known, 20, rng)
-    assert starts.shape == (n_inputs, expected)
-    if n_inputs == 6:
-        assert first < 0.5
-        cosines = np.einsum("ij,ij->j", starts[:, :3], known)
-        assert (cosines > 0.5).all() and (cosines < 1.0 - 1e-6).all()
-    assert pricer._near_known(known, 0, rng)[0] is known
+
+    def noted(prices, starts, n_steps, first):
+        ascended.append((starts, n_steps, first))
+        return starts, prices.totals(starts)
+
+    monkeypatch.setattr(pricer, "_ascended", noted)
+    prices = Prices(pricer.rough, N.astype(pricer.precision))
+    pricer._found_near(prices, known, 20, FAIR, rng)
+    starts, n_steps, first = ascended[0]
+    assert n_steps == FAIR.n_steps
+    if n_inputs == 60:
+        assert starts.shape == (60, 20) and len(ascended) == 1
+        return
+    assert starts.shape == (6, 23) and first < 0.5
+    cosines = np.einsum("ij,ij->j", starts[:, :3], known)
+    assert (cosines > 0.5).all() and (cosines < 1.0 - 1e-6).all()
+    assert ascended[1][0] is known and ascended[1][1] == FAIR.n_steps // 2
+    pricer._found_near(prices, known, 0, FAIR, rng)
+    assert ascended[2][0] is known and ascended[2][1] == FAIR.n_steps
