@@ -129,11 +129,13 @@ _CLOSEST = 0.01  # least noise of those copies
 # HARD's size lacked 2.5 with these and 3.3 with twice as much, 3.0 with 0.6 times.
 _KNOWN_STEP, _LEADER_STEP, _HOP_STEP, _FRESH_STEP = 0.03, 0.06, 0.2, 0.7
 # Least and largest noise of copies, for their size, that hops start from; and of few
-# inputs starts near known directions. Of ten dual points at small alpha (200 to 900
-# neurons) such starts led to the highest prices known ten times as often, for the time,
-# as farther ones (.1 to 1) with first steps of .7, and random starts to none of them.
-# Of 100, 500 and 784 columns fits took up to 1.4 times as long with them. In place of
-# ascents from the known directions themselves they left judged gaps of 3.5 tolerances.
+# inputs one start for each known direction. Of ten dual points at small alpha (200 to
+# 900 neurons) such starts led to the highest prices known ten times as often, for the
+# time, as farther ones (.1 to 1) with first steps of .7, and random starts to none of
+# them. Of 100, 500 and 784 columns fits took up to 1.4 times as long with them. In
+# place of ascents from the known directions themselves they left judged gaps of 3.5
+# tolerances, in place of farther starts too of 2.0; with all three .57 to 1.52 on the
+# eight fits that had these.
 _HOP_NOISE = 0.1, 0.5
 # Least steps there of ascents that may accept. With 12 such starts led to the highest
 # prices .4 times as often, for the time, with 24 as often.
@@ -478,7 +480,7 @@ class Pricer:
     def _found_near(self, prices, known, count, effort, rng):
         """Return Candidates that starts near known directions lead to.
 
-        Of few inputs there is one near each beside the ``count``, as close as hops are,
+        Of few inputs there is one for each beside the ``count``, as close as hops are,
         and the known directions are ascended too, in half as many steps, since they are
         near a maximum. With none near them, in all.
         """
@@ -486,11 +488,12 @@ class Pricer:
         if not count:
             return self._found(prices, known, n_steps, _KNOWN_STEP)
         near = known[:, rng.integers(known.shape[1], size=count)]
+        starts = self._near(near, 0.1, 1.0, rng)
         if self.is_wide:
-            starts = self._near(near, 0.1, 1.0, rng)
             return self._found(prices, starts, n_steps, _FRESH_STEP)
-        starts = self._near(np.hstack([known, near]), *_HOP_NOISE, rng)
-        found = self._found(prices, starts, n_steps, _HOP_STEP)
+        starts = np.hstack([self._near(known, *_HOP_NOISE, rng), starts])
+        steps = np.repeat([_HOP_STEP, _FRESH_STEP], [known.shape[1], count])
+        found = self._found(prices, starts, n_steps, steps)
         return found.joined(*self._ascended(prices, known, n_steps // 2, _KNOWN_STEP))
 
     def _found(self, prices, starts, n_steps, first):
