@@ -129,15 +129,15 @@ _CLOSEST = 0.01  # least noise of those copies
 # HARD's size lacked 2.5 with these and 3.3 with twice as much, 3.0 with 0.6 times.
 _KNOWN_STEP, _LEADER_STEP, _HOP_STEP, _FRESH_STEP = 0.03, 0.06, 0.2, 0.7
 # Least and largest noise of copies, for their size, that hops start from; and of few
-# inputs one start for each known direction. Of ten dual points at small alpha (200 to
-# 900 neurons) such starts led to the highest prices known ten times as often, for the
-# time, as farther ones (.1 to 1) with first steps of .7, and random starts to none of
-# them. Of 100, 500 and 784 columns fits took up to 1.4 times as long with them. In
-# place of ascents from the known directions themselves they left judged gaps of 3.5
-# tolerances, in place of farther starts too of 2.0; with all three .57 to 1.52 on the
-# eight fits that had these.
+# inputs starts near known directions where these are many. Of ten dual points at small
+# alpha (200 to 900 neurons) such starts led to the highest prices known ten times as
+# often, for the time, as farther ones (.1 to 1) with first steps of .7, and random
+# starts to none of them. Of 100, 500 and 784 columns fits took up to 1.4 times as long
+# with them. In place of ascents from the known directions themselves they left judged
+# gaps of 3.5 tolerances, in place of farther starts too of 2.0; beside both, on the
+# eight fits that had these, of 1.6.
 _HOP_NOISE = 0.1, 0.5
-# Least steps there of ascents that may accept. With 12 such starts led to the highest
+# Least steps there, of ascents that may accept. With 12 such starts led to the highest
 # prices .4 times as often, for the time, with 24 as often.
 _CAREFUL_STEPS = 16
 # Of the best that a search finds: enough to choose distinct ones from. With 200 and 800
@@ -317,10 +317,10 @@ class Pricer:
         """
         if effort.certifies and self.geometry.unlike:  # prices hide there
             effort = effort.times(2)
-        if effort.certifies and not self.is_wide:
-            effort = replace(effort, n_steps=max(effort.n_steps, _CAREFUL_STEPS))
         count = effort.n_batches * BATCH
         counts = count // 2, count - count // 2
+        if effort.certifies and not self.is_wide and known.shape[1] > counts[0]:
+            effort = replace(effort, n_steps=max(effort.n_steps, _CAREFUL_STEPS))
         if not known.shape[1]:
             known, counts = self._suggested(N), (0, count)
         rough, scale = self.rough, max(largest(N), 1e-300)
@@ -480,9 +480,8 @@ class Pricer:
     def _found_near(self, prices, known, count, effort, rng):
         """Return Candidates that starts near known directions lead to.
 
-        Of few inputs there is one for each beside the ``count``, as close as hops are,
-        and the known directions are ascended too, in half as many steps, since they are
-        near a maximum. With none near them, in all.
+        Of few inputs the known directions are ascended too; where these are more than
+        the ``count``, so many others start as close to one as hops do.
         """
         n_steps = effort.n_steps
         if not count:
@@ -491,10 +490,12 @@ class Pricer:
         starts = self._near(near, 0.1, 1.0, rng)
         if self.is_wide:
             return self._found(prices, starts, n_steps, _FRESH_STEP)
-        starts = np.hstack([self._near(known, *_HOP_NOISE, rng), starts])
-        steps = np.repeat([_HOP_STEP, _FRESH_STEP], [known.shape[1], count])
-        found = self._found(prices, starts, n_steps, steps)
-        return found.joined(*self._ascended(prices, known, n_steps // 2, _KNOWN_STEP))
+        n_known = known.shape[1]
+        others = known[:, rng.permutation(n_known)[count:]]
+        close = self._near(others, *_HOP_NOISE, rng)
+        steps = [_KNOWN_STEP, _FRESH_STEP, _HOP_STEP]
+        steps = np.repeat(steps, [n_known, count, close.shape[1]])
+        return self._found(prices, np.hstack([known, starts, close]), n_steps, steps)
 
     def _found(self, prices, starts, n_steps, first):
         """Return Candidates that ascents from ``starts`` lead to."""
