@@ -300,7 +300,7 @@ def test_of_few_inputs_searches_start_at_and_close_to_many_known_directions(
     if n_inputs == 60:
         assert starts.shape == (60, 20)
         return
-    n_close = 30 if n_known == 30 else 0
+    n_close = 10 if n_known == 30 else 0
     assert starts.shape == (6, n_known + 20 + n_close) == (6, len(first))
     assert (starts[:, :n_known] == known).all()
     close = starts[:, n_known + 20 :]
