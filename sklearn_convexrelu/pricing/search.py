@@ -57,7 +57,8 @@ class Effort:
     Attributes
     ----------
     n_batches : int
-        Batches of new starts; without any the known directions are ascended.
+        Batches of new starts, ascended with the known directions, or of many inputs
+        without these.
     n_hops : int
         Rounds after that in which the leaders are perturbed and ascended again.
     n_steps : int
@@ -200,10 +201,9 @@ class Pricer:
 
     @property
     def is_wide(self):
-        """Whether there are so many inputs that searches do best otherwise.
+        """Whether there are so many inputs that known directions lead nowhere new.
 
-        Their starts are farther from known directions, in one pool with the random
-        ones, and samples of rows go by what these weigh.
+        Their ascents then cost more than they find: starts near them end higher.
         """
         return self.rows.n_inputs > MANY_INPUTS and self.norm.is_euclidean
 
@@ -452,9 +452,9 @@ class Pricer:
         What a search misses lies near the current neurons and the best finds, or far
         from all of them. So there are two pools, with hops in turn: what random starts
         led to, whose leaders would else be the neurons, since an ascent alone rarely
-        gets as high; and what starts near the known directions led to. Of many inputs
-        there is one pool: what random starts lead to is not among its leaders once many
-        neurons are known.
+        gets as high; and the known directions and what starts near them led to. Of many
+        inputs known directions are left out, and there is one pool: what random starts
+        lead to is not among its leaders once many neurons are known.
         ``counts`` are of starts near the known ones, and of random ones. ``enough``
         tells of Candidates, whose prices are rough, whether to end early. Returns what
         was found, and where random starts ended, before hops.

@@ -23,8 +23,8 @@ _TAIL = 0.1
 # Drawn classes, for each unknown, that a Hessian over many classes is a mean over; the
 # error of its eigenvalues is twice the root of its inverse.
 # Steps are twice as many, so classes are drawn where that is so many times less work:
-# of 100 classes and 5000 rows (900 neurons) amplitudes took 26 s of a fit, with twice
-# this 37, with half of it 35; 26 classes take as long with this as with twice that.
+# of 100 classes and 5000 rows (900 neurons) amplitudes took 34 s of a fit, with twice
+# this 41, with half of it the same; 26 classes take as long with this as with twice.
 _DRAWS, _WORTH_DRAWING = 32, 2
 _GOLDEN = 0.5 * (np.sqrt(5.0) - 1.0)
 _FEW_BYTES = 1 << 23  # of values that are kept however small the data

@@ -24,11 +24,8 @@ class Moments:
     """
 
     def __init__(self):
-        self._weights = None
-        self._forget()
-
-    def _forget(self):
-        self._squares, self._places = np.zeros((0, 0)), {}
+        self._weights = self._squares = None
+        self._places = {}  # of names in the squares
 
     def sums(self, features, weights, columns):
         """Return weighted second moments of units, with columns, and of columns.
@@ -48,8 +45,7 @@ class Moments:
             Of shapes (n_units, n_units), (n_units, n_columns), (n_columns, n_columns).
         """
         if weights is not self._weights:
-            self._weights = weights
-            self._forget()
+            self._weights, self._places = weights, {}
         args = weights, columns
         if features.directions is None:  # their values were given
             return features.reduce(_all_moments, *args, squares=True)
@@ -86,15 +82,20 @@ def _names(directions):
 
 def _all_moments(values, block, rows, weights, columns):
     """Kernel: weighted second moments of the values, with and of the columns."""
-    weights, B = weights[rows], columns.of_block(block)
+    weights = weights[rows]
     weighted = values * np.sqrt(weights)[:, None]
-    of_columns = weights[:, None] * B
-    return weighted.T @ weighted, values.T @ of_columns, B.T @ of_columns
+    return weighted.T @ weighted, *_of_columns(values, block, weights, columns)
 
 
 def _some_moments(values, block, rows, new, weights, columns):
     """Kernel: the same, but those of some of the values with all."""
-    weights, B = weights[rows], columns.of_block(block)
+    weights = weights[rows]
     some = values[:, new] * weights[:, None]
-    of_columns = weights[:, None] * B
-    return some.T @ values, values.T @ of_columns, B.T @ of_columns
+    return some.T @ values, *_of_columns(values, block, weights, columns)
+
+
+def _of_columns(values, block, weights, columns):
+    """Return weighted moments of values with columns, and of these."""
+    B = columns.of_block(block)
+    weighted = weights[:, None] * B
+    return values.T @ weighted, B.T @ weighted
