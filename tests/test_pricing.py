@@ -280,10 +280,10 @@ def test_known_directions_are_priced_where_they_are_not_ascended(n_inputs):
     assert found.best >= best.best * (1 - 1e-12)
 
 
-@pytest.mark.parametrize("n_known", [3, 30])
+@pytest.mark.parametrize("n_known, n_close", [(3, 0), (30, 20), (50, 50)])
 @pytest.mark.parametrize("n_inputs", [6, 60])
 def test_of_few_inputs_searches_start_at_and_close_to_many_known_directions(
-    n_inputs, n_known, monkeypatch
+    n_inputs, n_known, n_close, monkeypatch
 ):
     X, N, rng = data(200, n_inputs, 1)
     pricer, ascended = Pricer(X, 1), []
@@ -300,7 +300,6 @@ def test_of_few_inputs_searches_start_at_and_close_to_many_known_directions(
     if n_inputs == 60:
         assert starts.shape == (60, 20)
         return
-    n_close = 10 if n_known == 30 else 0
     assert starts.shape == (6, n_known + 20 + n_close) == (6, len(first))
     assert (starts[:, :n_known] == known).all()
     close = starts[:, n_known + 20 :]

@@ -481,7 +481,7 @@ class Pricer:
         """Return Candidates that starts near known directions lead to.
 
         Of few inputs the known directions are ascended too; where these are more than
-        the ``count``, so many others start as close to one as hops do.
+        the ``count``, each has one more start, as close as hops are.
         """
         n_steps = effort.n_steps
         if not count:
@@ -491,7 +491,8 @@ class Pricer:
         if self.is_wide:
             return self._found(prices, starts, n_steps, _FRESH_STEP)
         n_known = known.shape[1]
-        others = known[:, rng.permutation(n_known)[count:]]
+        n_close = min(max(2 * (n_known - count), 0), n_known)
+        others = known[:, rng.permutation(n_known)[:n_close]]
         close = self._near(others, *_HOP_NOISE, rng)
         steps = [_KNOWN_STEP, _FRESH_STEP, _HOP_STEP]
         steps = np.repeat(steps, [n_known, count, close.shape[1]])
