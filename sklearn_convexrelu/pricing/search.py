@@ -135,9 +135,14 @@ _KNOWN_STEP, _LEADER_STEP, _HOP_STEP, _FRESH_STEP = 0.03, 0.06, 0.2, 0.7
 # often, for the time, as farther ones (.1 to 1) with first steps of .7, and random
 # starts to none of them. Of 100, 500 and 784 columns fits took up to 1.4 times as long
 # with them. In place of ascents from the known directions themselves they left judged
-# gaps of 3.5 tolerances, in place of farther starts too of 2.0; beside both, on the
-# eight fits that had these, of 1.6.
+# gaps of 3.5 tolerances, in place of farther starts too of 2.0; beside both, five
+# of 208 are beyond 1.5, 1.9 at most.
 _HOP_NOISE = 0.1, 0.5
+# Starts as close, for each direction known beyond the count of farther starts. With
+# half as many a table of 4000 rows took 21 and 26 s (alpha .001) for 16 to 18; one to
+# each direction, wherever these are more, was as fast there, but small tables missed
+# what tests ask at tolerances of 1e-5.
+_CLOSE = 2
 # Least steps there, of ascents that may accept. With 12 such starts led to the highest
 # prices .4 times as often, for the time, with 24 as often.
 _CAREFUL_STEPS = 16
@@ -481,7 +486,8 @@ class Pricer:
         """Return Candidates that starts near known directions lead to.
 
         Of few inputs the known directions are ascended too; where these are more than
-        the ``count``, each has one more start, as close as hops are.
+        the ``count``, others start as close to some of them as hops do, ``_CLOSE`` for
+        each that they are more and at most one to each.
         """
         n_steps = effort.n_steps
         if not count:
@@ -491,7 +497,7 @@ class Pricer:
         if self.is_wide:
             return self._found(prices, starts, n_steps, _FRESH_STEP)
         n_known = known.shape[1]
-        n_close = min(max(2 * (n_known - count), 0), n_known)
+        n_close = min(_CLOSE * max(n_known - count, 0), n_known)
         others = known[:, rng.permutation(n_known)[:n_close]]
         close = self._near(others, *_HOP_NOISE, rng)
         steps = [_KNOWN_STEP, _FRESH_STEP, _HOP_STEP]
