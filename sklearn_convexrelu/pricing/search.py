@@ -25,7 +25,7 @@ from sklearn_convexrelu.patterns.geometry import Geometry, unit
 from sklearn_convexrelu.pricing.arcs import ArcPricing, has_few_arcs
 from sklearn_convexrelu.pricing.ascent import ascend
 from sklearn_convexrelu.pricing.exact import ExactPricing, serves_rows
-from sklearn_convexrelu.pricing.kernels import BATCH, Candidates, Prices
+from sklearn_convexrelu.pricing.kernels import BATCH, DISTINCT, Candidates, Prices
 from sklearn_convexrelu.pricing.polish import polish
 from sklearn_convexrelu.pricing.rays import RayPricing, has_few_rays
 from sklearn_convexrelu.pricing.sampling import sampled
@@ -151,10 +151,11 @@ _CAREFUL_STEPS = 16
 _KEPT = 5 * BATCH
 _LEAST_SPREAD = 1e-2  # of a feature, for its size, that single precision resolves
 # Distinct directions that a round adds at most, or hands to the next, of few inputs and
-# one output. At small alpha fits of a table of 4000 rows took 26 rounds for 33, as
-# long, and judged gaps were 1.02 tolerances at most for 1.49; with half as many 100
-# classes took .7 of the time, and of images twice as many bring nothing.
-_HANDED = 2 * BATCH
+# one output. At small alpha eighteen fits of four tables (some 4000 rows) took 4.3 s in
+# the geometric mean, with half as many 5.1, with twice 5.3. Of several outputs and many
+# inputs it is a quarter: 100 classes took 50 s with that, 51 with half of it, 58 with
+# twice, and of images twice as many bring nothing.
+_HANDED = 4 * BATCH
 _SAMPLED_HOPS, _SAMPLED_LEADERS = 2, 40
 # Least rows of a sample for each direction known: on fewer the maxima are those of its
 # rows. At 5000 rows of 100 classes (alpha .1, 420 neurons) searches found prices of
@@ -346,7 +347,7 @@ class Pricer:
         found, fresh = self._searched(
             few, prices, starts, counts, effort, rng, found_enough
         )
-        best = found.directions[:, :_KEPT].astype(np.float64)
+        best = self._best(found).astype(np.float64)
         U = self.norm.unit(self._within(self.geometry.directions(best)))
         found = Candidates.sorted(U, exact.totals(U))
         if of_known is not None:
@@ -406,6 +407,17 @@ class Pricer:
             hops = self._hops(found, rng)
             found = found.joined(*self._ascended(prices, hops, n_steps, _HOP_STEP))
         return found, fresh
+
+    def _best(self, found):
+        """Return coordinates of the best of what was found, and of distinct ones.
+
+        After hops the best are copies of few: of 400 in a hard search 20 were distinct.
+        """
+        best = found.first(_KEPT).directions
+        if len(found.prices) <= _KEPT:
+            return best
+        others = self._distinct(found, self.n_handed, DISTINCT)
+        return np.hstack([best, others])
 
     def _ends(self, fresh):
         """Return Candidates along the axes as directions."""
@@ -510,8 +522,12 @@ class Pricer:
 
     def _leaders(self, found, count):
         """Return the best coordinates that act differently on the data."""
+        return self._distinct(found, count, _HOP_COSINE)
+
+    def _distinct(self, found, count, cosine):
+        """Return the best coordinates that are so far apart in what they do."""
         roots = np.sqrt(self._squares)
-        return found.distinct(count, _HOP_COSINE, lambda V: roots * V).directions
+        return found.distinct(count, cosine, lambda V: roots * V).directions
 
     def _hops(self, found, rng):
         """Return perturbed copies of the leaders."""
