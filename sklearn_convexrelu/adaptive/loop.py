@@ -514,7 +514,9 @@ class _Run:
 
         ``required`` is the least care of a search that may accept a network.
         """
-        if self.solver.gain is not None and self.solver.gain.is_all:
+        is_settled = self.solver.gain is not None and self.solver.gain.is_all
+        self.steps.is_brief = is_settled or required is Care.QUICK
+        if is_settled:
             return self.settled()
         care, leaves_rest = self.first_care, self.aim < _FINISH_TOL * self.scale
         while True:
