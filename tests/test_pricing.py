@@ -10,13 +10,14 @@ from sklearn_convexrelu import (
     ConvexReLURegressor,
     convex_relu_path,
 )
+from sklearn_convexrelu.adaptive import loop as loop_module
 from sklearn_convexrelu.patterns.geometry import Geometry
 from sklearn_convexrelu.pricing import search as search_module
 from sklearn_convexrelu.pricing.ascent import ascend
 from sklearn_convexrelu.pricing.exact import exact_price
 from sklearn_convexrelu.pricing.kernels import Candidates, Prices
 from sklearn_convexrelu.pricing.sampling import chances, sampled
-from sklearn_convexrelu.pricing.search import FAIR, HARD, LIGHT, TRACK, Pricer
+from sklearn_convexrelu.pricing.search import FAIR, HARD, LIGHT, TRACK, WIDE, Pricer
 
 
 def data(n_samples, n_inputs, n_outputs, seed=0):
@@ -308,3 +309,56 @@ def test_of_few_inputs_searches_start_at_and_close_to_many_known_directions(
     assert (first[n_known + 20 :] < 0.5).all()
     pricer._found_near(prices, known, 0, FAIR, rng)
     assert ascended[1][0] is known
+
+
+@pytest.mark.parametrize("n_outputs", [1, 2])
+def test_distinct_directions_are_kept_beside_many_copies_of_the_best(n_outputs):
+    X, N, rng = data(300, 6, n_outputs)
+    pricer = Pricer(X, n_outputs)
+    prices = Prices(pricer.rough, N.astype(pricer.precision))
+    few = pricer.random_units(100, rng)
+    totals = prices.totals(few)
+    best = few[:, np.linalg.norm(totals, axis=1).argmax(), None]
+    copies = best + 1e-3 * rng.standard_normal((6, 600))
+    found = Candidates.sorted(
+        np.hstack([copies, few]), np.vstack([prices.totals(copies), totals])
+    )
+    kept = pricer._best(found)
+    assert kept.shape[1] == len(np.unique(kept, axis=1).T)
+    of_few = [k for k in range(100) if (kept == few[:, k, None]).all(axis=0).any()]
+    distinct = found.distinct(pricer.n_handed, 0.95, pricer.signature)
+    # The best of each direction is among them, one of the copies first.
+    assert len(of_few) >= len(distinct.prices) - 1 > 50
+    assert kept.shape[1] > 400
+
+
+@pytest.mark.parametrize(
+    ("shape", "n_outputs", "count"),
+    [
+        ((300, 6), 1, 160),
+        ((2400, 6), 1, 200),
+        ((9000, 6), 1, 320),
+        ((9000, 6), 2, 80),
+        ((300, 60), 1, 80),
+    ],
+)
+def test_more_is_handed_on_of_more_rows(shape, n_outputs, count):
+    X = np.random.default_rng(0).standard_normal(shape)
+    assert Pricer(X, n_outputs).n_handed == count
+
+
+@pytest.mark.parametrize("n_inputs", [2, 6])
+def test_searches_of_long_runs_go_on_to_their_end(n_inputs, monkeypatch):
+    ends_early, price = {}, Pricer.price
+
+    def priced(self, N, known, rng, effort, *enough):
+        ends_early.setdefault(effort.n_batches, set()).add(bool(enough))
+        return price(self, N, known, rng, effort, *enough)
+
+    monkeypatch.setattr(Pricer, "price", priced)
+    monkeypatch.setattr(loop_module, "_MANY_ROUNDS", 3)
+    X, y, _ = data(200, n_inputs, 1)
+    ConvexReLURegressor(1e-3, tol=1e-2, random_state=0).fit(X, y.ravel())
+    assert ends_early[FAIR.n_batches] == {True}
+    # Where pricing is exact the proof is left out once a search refutes.
+    assert (True in ends_early[WIDE.n_batches]) == (n_inputs == 2)

@@ -54,6 +54,7 @@ from sklearn_convexrelu.pricing.search import (
     BRIEF,
     FAIR,
     FIRST,
+    HANDED_OF_FEW,
     HARD,
     LIGHT,
     TRACK,
@@ -373,6 +374,8 @@ def _loosely_solved(solver, problem, start, callback, others=None):
     """Return the network of a run with quick searches, which time may end."""
     run = solver.over(problem).run(problem, start, callback)
     run.others = others
+    if others is not None:
+        run.steps.n_handed = min(run.steps.n_handed, HANDED_OF_FEW)
     try:
         run.begin(problem)
         return run.result(Care.QUICK).network
@@ -514,9 +517,7 @@ class _Run:
 
         ``required`` is the least care of a search that may accept a network.
         """
-        is_settled = self.solver.gain is not None and self.solver.gain.is_all
-        self.steps.is_brief = is_settled or required is Care.QUICK
-        if is_settled:
+        if self.solver.gain is not None and self.solver.gain.is_all:
             return self.settled()
         care, leaves_rest = self.first_care, self.aim < _FINISH_TOL * self.scale
         while True:
@@ -598,11 +599,13 @@ class _Run:
         effort = self.effort_of(care, is_long)
         if care is not Care.QUICK and self.solver.proves and self.kinks_count:
             effort = effort.polishing()
-        # What may accept ends early at a price that refutes the network. Not in long
-        # runs of neurons, where the highest prices are those that hops find: without
-        # them one of 1.3 alpha was there for twelve rounds, at prices of 1.1.
+        # What may accept ends early at a price that refutes the network. Searches of
+        # long runs do not: the highest prices are those that hops find, and without
+        # them one of 1.3 times alpha was there for twelve rounds that went by 1.1.
+        # Hops of sub-networks were not tried.
+        is_search = not is_tree and not self.pricer.is_exact
         enough = None
-        if care is Care.FULL and (is_tree or not is_long):
+        if care is Care.FULL and not (is_long and is_search):
 
             def enough(N, price):
                 bound = lower_bound(self.problem, N, price)

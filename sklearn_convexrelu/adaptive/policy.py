@@ -17,7 +17,7 @@ class Care(IntEnum):
     """How hard a network is searched for prices, in the order it gets harder."""
 
     QUICK = 0  # few starts: enough to go on with, and to end a run on a sample
-    FULL = 1  # what may accept, ended early by a price that refutes
+    FULL = 1  # what may accept, mostly ended early by a price that refutes
     WHOLE = 2  # all of that, whatever it finds on the way
 
 

@@ -12,7 +12,7 @@ from sklearn_convexrelu.adaptive.slide import slide
 from sklearn_convexrelu.certificates.certificate import dual_point
 from sklearn_convexrelu.model.neurons import Network
 from sklearn_convexrelu.model.pruning import merge_compatible
-from sklearn_convexrelu.pricing.kernels import BATCH, DISTINCT
+from sklearn_convexrelu.pricing.kernels import DISTINCT
 from sklearn_convexrelu.pricing.search import KNOWN
 from sklearn_convexrelu.programmes.amplitudes import rebalanced
 from sklearn_convexrelu.programmes.moments import Moments
@@ -37,10 +37,6 @@ ENOUGH_CORRECTING, ENOUGH_SLIDING, ENOUGH_CLOSING = 1e-4, 3e-4, 1e-3
 # tables gained nothing, for .92 with one.
 _WORTH_SLIDING = 0.2
 _SLIDE_STEPS = 100  # 50 and 200 did 0.99 and 1.01 times the work
-# Distinct directions that a round of a brief run adds. At 30 000 rows (alpha .001),
-# which start on a sample, fits took 2.8 s and 3.5 with twice as many there (means of
-# five seeds).
-_BRIEFLY_HANDED = 2 * BATCH
 _SINGLE = 1e-6  # least decrease, in objectives, that single precision resolves
 _LEAST_DECREASE = 1e-12  # times the loss of the best constant: less is rounding
 
@@ -101,12 +97,12 @@ class Steps:
         Directions that the next search starts from.
     moments : Moments
         Those that amplitudes were last solved for with.
+    n_handed : int
+        Distinct directions that a round adds at most, or hands to the next.
     is_capped : bool
         Whether more neurons were wanted than the cap allows.
     slides_little : bool
         Whether the last round had a slide that brought little, so the next has none.
-    is_brief : bool
-        Whether the run wants no proof.
     least_decrease : float
         Decrease of the objective that is not rounding.
     """
@@ -115,18 +111,9 @@ class Steps:
         self.problem, self.pricer, self.rng = problem, pricer, rng
         self.cap, self.tell = cap, tell
         self.leaders = problem.no_directions()
-        self.moments = Moments()
+        self.moments, self.n_handed = Moments(), pricer.n_handed
         self.least_decrease = _LEAST_DECREASE * scale
-        self.is_capped = self.slides_little = self.is_brief = False
-
-    @property
-    def n_handed(self):
-        """Distinct directions that a round adds at most, or hands to the next.
-
-        Brief runs, on samples and of folds, go without most of what more would find.
-        """
-        most = self.pricer.n_handed
-        return min(most, _BRIEFLY_HANDED) if self.is_brief else most
+        self.is_capped = self.slides_little = False
 
     def price(self, point, effort, enough=None):
         """Search for the prices at a point; remember the leaders.
@@ -154,7 +141,7 @@ class Steps:
         options = () if enough is None else (lambda price: enough(N, price),)
         candidates, bound = self.pricer.price(N, known, self.rng, effort, *options)
         self.leaders = candidates.distinct(
-            self.n_handed, DISTINCT, self.pricer.signature
+            self.n_handed, DISTINCT, self.pricer.signature, 0.0
         ).directions
         return candidates, bound, N
 

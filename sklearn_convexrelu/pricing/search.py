@@ -36,6 +36,7 @@ __all__ = [
     "FAIR",
     "FINE",
     "FIRST",
+    "HANDED_OF_FEW",
     "HARD",
     "KNOWN",
     "LIGHT",
@@ -146,16 +147,16 @@ _CLOSE = 2
 # Least steps there, of ascents that may accept. With 12 such starts led to the highest
 # prices .4 times as often, for the time, with 24 as often.
 _CAREFUL_STEPS = 16
-# Of the best that a search finds: enough to choose distinct ones from. With 200 and 800
-# the same fits did 5% and 4% more.
+# Of the best that a search finds, distinct or not: what polishing chooses from. Before
+# distinct ones were kept beside them, 200 and 800 did 5% and 4% more work.
 _KEPT = 5 * BATCH
 _LEAST_SPREAD = 1e-2  # of a feature, for its size, that single precision resolves
 # Distinct directions that a round adds at most, or hands to the next, of few inputs and
-# one output. At small alpha eighteen fits of four tables (some 4000 rows) took 4.3 s in
-# the geometric mean, with half as many 5.1, with twice 5.3. Of several outputs and many
-# inputs it is a quarter: 100 classes took 50 s with that, 51 with half of it, 58 with
-# twice, and of images twice as many bring nothing.
-_HANDED = 4 * BATCH
+# one output: one for so many rows, from the one to the other. At small alpha eighteen
+# fits of four tables (some 4000 rows) took 4.3 s in the geometric mean with 320, with
+# half and twice 5.1 and 5.3; 36 of four of 190 to 800 rows .53 with 160, .61 with more.
+# Of a sample of 30 000 rows, to start on, fits took 2.8 s with 160, 3.5 with 320.
+_ROWS_PER_HANDED, HANDED_OF_FEW, _HANDED = 12, 2 * BATCH, 4 * BATCH
 _SAMPLED_HOPS, _SAMPLED_LEADERS = 2, 40
 # Least rows of a sample for each direction known: on fewer the maxima are those of its
 # rows. At 5000 rows of 100 classes (alpha .1, 420 neurons) searches found prices of
@@ -214,9 +215,19 @@ class Pricer:
         return self.rows.n_inputs > MANY_INPUTS and self.norm.is_euclidean
 
     @property
+    def is_exact(self):
+        """Whether a pass that certifies is exact."""
+        return self._exact is not None
+
+    @property
     def n_handed(self):
         """Distinct directions that a round adds at most, or hands to the next."""
-        return BATCH if self.is_wide or self.n_outputs > 1 else _HANDED
+        # 100 classes took 50 s with a batch, 51 with half and 58 with two; of images
+        # twice as many bring nothing.
+        if self.is_wide or self.n_outputs > 1:
+            return BATCH
+        count = len(self.rows) // _ROWS_PER_HANDED
+        return min(max(count, HANDED_OF_FEW), _HANDED)
 
     @kept
     def rough(self):
@@ -413,11 +424,12 @@ class Pricer:
 
         After hops the best are copies of few: of 400 in a hard search 20 were distinct.
         """
-        best = found.first(_KEPT).directions
+        best = found.first(_KEPT)
         if len(found.prices) <= _KEPT:
-            return best
+            return best.directions
         others = self._distinct(found, self.n_handed, DISTINCT)
-        return np.hstack([best, others])
+        others = others.directions[:, others.prices < best.prices[-1]]
+        return np.hstack([best.directions, others])
 
     def _ends(self, fresh):
         """Return Candidates along the axes as directions."""
@@ -522,12 +534,12 @@ class Pricer:
 
     def _leaders(self, found, count):
         """Return the best coordinates that act differently on the data."""
-        return self._distinct(found, count, _HOP_COSINE)
+        return self._distinct(found, count, _HOP_COSINE).directions
 
     def _distinct(self, found, count, cosine):
-        """Return the best coordinates that are so far apart in what they do."""
+        """Return the best, along the axes, that are so far apart in what they do."""
         roots = np.sqrt(self._squares)
-        return found.distinct(count, cosine, lambda V: roots * V).directions
+        return found.distinct(count, cosine, lambda V: roots * V)
 
     def _hops(self, found, rng):
         """Return perturbed copies of the leaders."""

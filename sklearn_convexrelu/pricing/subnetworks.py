@@ -127,7 +127,7 @@ class TreePricer:
     Its directions are those of ``TreeNetwork``: coordinates, then signs.
     """
 
-    n_handed = BATCH  # as of ``Pricer``
+    n_handed = BATCH  # as of a ``Pricer`` of several outputs
 
     def __init__(self, X, n_outputs, shape, exact=None):
         self.rows, self.shape, self._exact = Rows.of(X), shape, exact
