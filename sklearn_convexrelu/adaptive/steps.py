@@ -141,7 +141,7 @@ class Steps:
         options = () if enough is None else (lambda price: enough(N, price),)
         candidates, bound = self.pricer.price(N, known, self.rng, effort, *options)
         self.leaders = candidates.distinct(
-            self.n_handed, DISTINCT, self.pricer.signature, 0.0
+            self.n_handed, DISTINCT, self.pricer.signature
         ).directions
         return candidates, bound, N
 
