@@ -69,6 +69,7 @@ ORDER = [
     "model.solution",
     "model.pruning",
     "programmes.moments",
+    "programmes.pivoting",
     "programmes.amplitudes",
     "programmes.group_lasso",
     "programmes.linear_map",

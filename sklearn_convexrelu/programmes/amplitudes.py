@@ -3,13 +3,12 @@
 from dataclasses import replace
 
 import numpy as np
-from scipy.linalg import cho_factor, cho_solve, cholesky, solve_triangular
-from scipy.linalg.lapack import dposv
-from scipy.optimize import nnls
+from scipy.linalg import cho_factor, cho_solve
 
 from sklearn_convexrelu.data.rows import FEW_ROWS, SQUARES_WIDTH
 from sklearn_convexrelu.patterns.geometry import positive
 from sklearn_convexrelu.programmes.moments import Moments
+from sklearn_convexrelu.programmes.pivoting import nonnegative_quadratic
 
 __all__ = ["Features", "best_amplitudes", "rebalanced"]
 
@@ -27,6 +26,7 @@ _TAIL = 0.1
 # this 41, with half of it the same; 26 classes take as long with this as with twice.
 _DRAWS, _WORTH_DRAWING = 32, 2
 _GOLDEN = 0.5 * (np.sqrt(5.0) - 1.0)
+_SQUARED = 1 << 15  # numbers, in double, that fit a block of rows
 _FEW_BYTES = 1 << 23  # of values that are kept however small the data
 _MOST_EIGENVALUES = 100
 _WORTH = 1.0 + 1e-6  # times alpha: prices of linear neurons to add, beyond rounding
@@ -97,9 +97,9 @@ class Features:
 
         Sums of ``squares``, (n_units, n_units), want blocks of as many rows.
         """
-        width = self.shape.width(self.n_units)
-        if squares:
-            width *= min(1.0, SQUARES_WIDTH / max(self.n_units, 1))
+        width, n_units = self.shape.width(self.n_units), max(self.n_units, 1)
+        if squares:  # a block of as many rows as units takes longer than adding it up
+            width *= min(1.0, SQUARES_WIDTH / n_units, _SQUARED / n_units**2)
         return self.rows.reduce(_of_values, width, self, kernel, args)
 
     def taken(self, index):
@@ -327,17 +327,17 @@ class _Model:
         lift_c = lift * size
         shape = gradient_z.T.shape
         if not gradient_z.size:
-            S = _lifted(S, lift_c)
-            step_c = _nonnegative_quadratic(S, S @ c - gradient, c) - c
+            S = _lifted(S.copy(), lift_c)
+            step_c = nonnegative_quadratic(S, S @ c - gradient, c) - c
             return (step_c, gradient_z), -(gradient + 0.5 * S @ step_c) @ step_c
         # Eliminate what is not penalised: its best step is linear in that of the
         # amplitudes. Coordinates are by output.
         gradient_z = gradient_z.T.ravel()
-        H_z = _lifted(H_z, lift)
-        inverse = _inverse(H_z)
-        S = _lifted(S - H_mixed @ inverse @ H_mixed.T, lift_c)
+        inverse = _inverse(_lifted(H_z.copy(), lift))
+        explained = H_mixed @ inverse @ H_mixed.T
+        S = _lifted(np.subtract(S, explained, out=explained), lift_c)
         gradient -= H_mixed @ (inverse @ gradient_z)
-        step_c = _nonnegative_quadratic(S, S @ c - gradient, c) - c
+        step_c = nonnegative_quadratic(S, S @ c - gradient, c) - c
         step_z = -inverse @ (gradient_z + H_mixed.T @ step_c)
         drop = 0.5 * gradient_z @ inverse @ gradient_z
         drop -= (gradient + 0.5 * S @ step_c) @ step_c
@@ -410,7 +410,9 @@ def _of_moments(A, squares, mixed, of_columns):
     H_mixed = (A[:, :, None] * mixed[:, None, :]).reshape(
         len(A), mixed.shape[1] * n_outputs
     )
-    return squares * (A @ A.T), H_mixed, np.kron(np.eye(n_outputs), of_columns)
+    H = A @ A.T
+    H *= squares
+    return H, H_mixed, np.kron(np.eye(n_outputs), of_columns)
 
 
 def _derivatives(values, block, rows, F, columns, problem, A, step, n_rows):
@@ -538,60 +540,11 @@ def _inverse(H):
     """
     if len(H) <= _MOST_EIGENVALUES:
         return np.linalg.pinv(H, rcond=1e-12, hermitian=True)
-    factor = cho_factor(_lifted(H, 1e-12 * np.diagonal(H).max()))
+    factor = cho_factor(_lifted(H.copy(), 1e-12 * np.diagonal(H).max()))
     return cho_solve(factor, np.eye(len(H)))
 
 
 def _lifted(S, lift):
-    """Return ``S`` made definite; in a Newton step that is a proximal term."""
-    return S + lift * np.eye(len(S))
-
-
-def _nonnegative_quadratic(S, g, start):
-    """Return ``argmin_{c >= 0} c^T S c / 2 - g^T c`` for a positive semidefinite S."""
-    if not len(g):
-        return g
-    found = _pivoted(S, g, start)
-    return _least_squares(S, g) if found is None else found
-
-
-def _pivoted(S, g, start, max_iter=50):
-    """Solve by block principal pivoting (Kim & Park 2011), or return None.
-
-    Whole sets of amplitudes move between zero and free until all signs are right. From
-    the support of ``start`` that takes a few linear systems, but it is not sure to end.
-    """
-    slope = S @ start - g
-    free = (start > 0.0) | (slope < 0.0)
-    rounding = 1e-10 * np.abs(g).max()
-    fewest, patience = len(g) + 1, 3
-    for _ in range(max_iter):
-        index, c = np.flatnonzero(free), np.zeros(len(g))
-        if len(index):
-            _, c[index], info = dposv(S[np.ix_(index, index)], g[index])
-            if info:
-                return None
-        wrong = np.where(free, c < 0.0, S[:, index] @ c[index] - g < -rounding)
-        n_wrong = np.count_nonzero(wrong)
-        if n_wrong == 0:
-            return c
-        if n_wrong < fewest:
-            fewest, patience = n_wrong, 3
-        elif patience:
-            patience -= 1
-        else:  # one at a time, in a fixed order, cannot cycle
-            wrong[: np.flatnonzero(wrong)[-1]] = False
-        free ^= wrong
-    return None
-
-
-def _least_squares(S, g):
-    """Solve by an active set method that always ends, on a square root of S."""
-    try:
-        R = cholesky(S)
-        target = solve_triangular(R, g, trans="T")
-    except np.linalg.LinAlgError:  # rounding left S indefinite: lift its eigenvalues
-        eigenvalues, Q = np.linalg.eigh(S)
-        root = np.sqrt(np.maximum(eigenvalues, 1e-12 * max(eigenvalues[-1], 1e-300)))
-        R, target = (Q * root).T, (Q / root).T @ g
-    return nnls(R, target, maxiter=30 * len(g))[0]
+    """Make ``S`` definite, in place; in a Newton step that is a proximal term."""
+    S.flat[:: len(S) + 1] += lift
+    return S

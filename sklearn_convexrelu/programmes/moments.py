@@ -55,11 +55,10 @@ class Moments:
         if np.count_nonzero(is_new) >= _MOST_NEW * features.n_units:
             sums = features.reduce(_all_moments, *args, squares=True)
         else:
-            new, old = np.flatnonzero(is_new), np.flatnonzero(~is_new)
+            new = np.flatnonzero(is_new)
             sums = features.reduce(_some_moments, new, *args, squares=True)
-            squares = np.empty((features.n_units, features.n_units))
+            squares = self._squares.take(places, axis=0).take(places, axis=1)
             squares[new], squares[:, new] = sums[0], sums[0].T
-            squares[np.ix_(old, old)] = self._squares[np.ix_(places[old], places[old])]
             sums[0] = squares
         self._squares = sums[0]
         self._places = {name: k for k, name in enumerate(names)}
