@@ -34,6 +34,7 @@ from sklearn_convexrelu import (
 
 TOL = 1e-2
 MANY = 30_000
+NOISE = 4.0  # as much variance as two thirds of the signal's
 UNITS = 300, 1000
 CAP = 10  # times our seconds, after which descent is stopped
 CLASSES = "clf_credit", "clf_nursery", "clf_optdigits", "clf_spambase"
@@ -222,6 +223,10 @@ WIDE = [
 SECTIONS = {
     "wide": WIDE,
     "rows": [("friedman1", partial(friedman, make_friedman1, MANY, 10), 0.001, 1.0)],
+    "noise": [
+        ("friedman1, noisy", partial(friedman, make_friedman1, 3000, 9, NOISE), *aims)
+        for aims in ((0.003, 0.75), (0.001, 1.5))
+    ],
 }
 if SHARED.is_dir():
     SECTIONS |= {

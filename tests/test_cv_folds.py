@@ -606,7 +606,7 @@ def test_a_second_interrupt_is_one_of_the_last_fit(monkeypatch):
     def interrupted(self, *args):
         if rounds:
             rounds.append(self)
-        if len(rounds) == 3:
+        if len(rounds) == 2:
             raise KeyboardInterrupt
         return improve(self, *args)
 
