@@ -2,11 +2,9 @@
 
 import numpy as np
 import pytest
-from problems import bumps, problem
 from scipy.optimize import nnls
 
-from sklearn_convexrelu.programmes import amplitudes, pivoting
-from sklearn_convexrelu.programmes.amplitudes import Features, best_amplitudes
+from sklearn_convexrelu.programmes import pivoting
 from sklearn_convexrelu.programmes.pivoting import nonnegative_quadratic
 
 
@@ -73,46 +71,6 @@ def test_a_good_guess_is_factorised_once(monkeypatch):
     np.testing.assert_allclose(c, expected, rtol=1e-7, atol=1e-10)
     assert np.count_nonzero(c) > 100
     assert len(made) == 1
-
-
-@pytest.mark.parametrize("seed", range(3))
-def test_single_precision_comes_close(seed):
-    S, g = stated(200, 500, seed)
-    expected = nonnegative_quadratic(S, g, np.zeros(200))
-    c = nonnegative_quadratic(S.astype(np.float32), g, np.zeros(200))
-    assert c.dtype == np.float64 and c.min() >= 0.0
-    best = value(S, g, expected)
-    assert best <= value(S, g, c) <= best + 1e-6 * abs(best)
-
-
-def test_single_precision_says_where_it_is_too_little():
-    S = np.array([[1.0, 1.0], [1.0, 1.0 + 1e-12]])
-    assert nonnegative_quadratic(S, np.ones(2), np.ones(2)) is not None
-    assert nonnegative_quadratic(S.astype(np.float32), np.ones(2), np.ones(2)) is None
-
-
-@pytest.mark.parametrize("fit_intercept", [True, False])
-def test_amplitudes_of_many_units_are_within_what_was_asked(monkeypatch, fit_intercept):
-    X, y = bumps(300, 3)
-    stated = problem(X, y[:, None], alpha=1e-3, fit_intercept=fit_intercept)
-    rng = np.random.default_rng(0)
-    U = rng.standard_normal((stated.rows.n_inputs, 700))
-    features = Features(stated, U / np.linalg.norm(U, axis=0))
-    A, start = rng.choice([-1.0, 1.0], (700, 1)), (np.zeros(700), np.zeros(1))
-    found, precisions = {}, []
-
-    def solved(S, *args):
-        precisions.append(S.dtype)
-        return nonnegative_quadratic(S, *args)
-
-    monkeypatch.setattr(amplitudes, "nonnegative_quadratic", solved)
-    for tol in (1e-5, 1e-15):
-        c, b = best_amplitudes(stated, features, A, *start, tol)
-        values = np.maximum(X @ U[:-1] + U[-1], 0.0) / np.linalg.norm(U, axis=0)
-        errors = values @ (c[:, None] * A) + b - y[:, None]
-        found[tol] = 0.5 * np.mean(errors**2) + 1e-3 * c.sum()
-    assert np.float32 in precisions and np.float64 in precisions
-    assert found[1e-15] <= found[1e-5] <= found[1e-15] + 1e-5
 
 
 @pytest.mark.parametrize("rank", [0, 1, 5, 20])

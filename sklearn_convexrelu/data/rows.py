@@ -33,6 +33,7 @@ from sklearn_convexrelu.data.device import DeviceArray
 __all__ = [
     "FEW_ROWS",
     "MANY_INPUTS",
+    "SQUARES_ROWS",
     "SQUARES_WIDTH",
     "Block",
     "Rows",
@@ -65,7 +66,7 @@ MANY_INPUTS = 50
 # Numbers a row, at most, of blocks whose squares are summed, so that those have 512
 # rows: with 60, as 550 columns have otherwise, adding up squares took longer than they
 # did.
-SQUARES_WIDTH = 64
+SQUARES_WIDTH, SQUARES_ROWS = 64, 512
 # Of the moments, for leading axes. Bounds of prices of 1000 images, raw and scaled,
 # were 1.004 and 1.03 times as large with one, .999 and .99 with three.
 _POWERS = 2

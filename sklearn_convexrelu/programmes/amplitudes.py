@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 from scipy.linalg import cho_factor, cho_solve
 
-from sklearn_convexrelu.data.rows import FEW_ROWS, SQUARES_WIDTH
+from sklearn_convexrelu.data.rows import FEW_ROWS, SQUARES_ROWS, SQUARES_WIDTH
 from sklearn_convexrelu.patterns.geometry import positive
 from sklearn_convexrelu.programmes.moments import Moments
 from sklearn_convexrelu.programmes.pivoting import nonnegative_quadratic
@@ -26,7 +26,6 @@ _TAIL = 0.1
 # this 41, with half of it the same; 26 classes take as long with this as with twice.
 _DRAWS, _WORTH_DRAWING = 32, 2
 _GOLDEN = 0.5 * (np.sqrt(5.0) - 1.0)
-_SQUARED = 1 << 15  # numbers, in double, that fit a block of rows
 _FEW_BYTES = 1 << 23  # of values that are kept however small the data
 _MOST_EIGENVALUES = 100
 _WORTH = 1.0 + 1e-6  # times alpha: prices of linear neurons to add, beyond rounding
@@ -35,12 +34,6 @@ _WORTH = 1.0 + 1e-6  # times alpha: prices of linear neurons to add, beyond roun
 # problems of five losses, two with dependent neurons, neither half nor double of either
 # changes a step: they are for curvatures that vanish.
 _LEAST_LIFT, _MORE_LIFT = 1e-13, 1e4
-# The same in single precision, which takes 3000 noisy rows (alpha .003 and .001, 1200
-# and 1700 neurons) .7 and .85 of the time; of fewer units it saves nothing. Of 1640
-# neurons eigenvalues were 7e-8 to 1 of the largest, nine tenths above 4e-6. With a
-# third and a tenth of the lift four and six of some fifty solves needed double.
-_SINGLE_LIFT, _MANY_UNITS = 1e-9, 512
-_SINGLE = 1e-6  # least decrease, in objectives, that it resolves
 # Times the decrease that the model promises: a step that brings more is too short, and
 # is doubled. With the Huber loss of thresholds 0.01 and 0.05 it takes 18 and 19 steps,
 # without 30 and 25; with 1.05 and 1.2 the same.
@@ -50,9 +43,6 @@ _MORE_THAN_PROMISED = 1.1
 # .4 to .7 of the time without, with double the same and with .1 of it .7 to 1; fits of
 # 26 classes took 30.6 s for 46.4.
 _LIKE_PROMISED = 0.25
-# Part that a step of the squared loss may miss, or exceed, and be the last one. In
-# single precision it is .004, and one more brings some 1e-4 of what it brought.
-_EXACT = 0.01
 
 
 class Features:
@@ -107,8 +97,10 @@ class Features:
         Sums of ``squares``, (n_units, n_units), want blocks of as many rows.
         """
         width, n_units = self.shape.width(self.n_units), max(self.n_units, 1)
-        if squares:  # a block of as many rows as units takes longer than adding it up
-            width *= min(1.0, SQUARES_WIDTH / n_units, _SQUARED / n_units**2)
+        if squares:
+            width *= min(1.0, SQUARES_WIDTH / n_units)
+            # As many rows as units: adding squares up takes less than they do.
+            width *= min(1.0, SQUARES_ROWS / n_units)
         return self.rows.reduce(_of_values, width, self, kernel, args)
 
     def taken(self, index):
@@ -255,9 +247,6 @@ def _minimised(problem, features, A, c, z, tol, moments=None, max_iter=30):
     """Return the best amplitudes c, and coordinates z of what is not penalised."""
     model = _Model(problem, features, A, moments)
     value, F = model.objective(c, z)
-    model.is_rough = (
-        problem.loss.is_quadratic and len(c) > _MANY_UNITS and tol > _SINGLE * value
-    )
     lift = _LEAST_LIFT
     for i in range(max_iter):
         direction, decrease = model.newton_step(c, F, lift)
@@ -274,8 +263,8 @@ def _minimised(problem, features, A, c, z, tol, moments=None, max_iter=30):
         lift = max(lift / _MORE_LIFT, _LEAST_LIFT)
         (c, z), (new_value, F) = found
         drop, value = value - new_value, new_value
-        if problem.loss.is_quadratic and abs(drop - decrease) <= _EXACT * decrease:
-            break
+        if problem.loss.is_quadratic and abs(drop - decrease) <= 1e-3 * decrease:
+            break  # the model was exact
         if abs(drop - decrease) > _LIKE_PROMISED * decrease:
             model.forgets()
     return c, z
@@ -318,7 +307,6 @@ class _Model:
         self.moments = Moments() if moments is None else moments
         self.columns, self._hessian = problem.unpenalised, None
         self._is_of_others = False  # whether the Hessian is that of other amplitudes
-        self.is_rough = False  # whether single precision will do for it
 
     def objective(self, c, z):
         """Return the objective and the predictions."""
@@ -337,30 +325,25 @@ class _Model:
         problem, A = self.problem, self.A
         slopes, gradient_z, size, (S, H_mixed, H_z) = self.derivatives(F)
         gradient = np.einsum("kc,kc->k", slopes, A) + problem.alpha
-        lift_c = max(lift, _SINGLE_LIFT if self.is_rough else 0.0) * size
-        shape, step_z, drop = gradient_z.T.shape, gradient_z, 0.0
-        if gradient_z.size:
-            # Eliminate what is not penalised: its best step is linear in that of the
-            # amplitudes. Coordinates are by output.
-            gradient_z = gradient_z.T.ravel()
-            inverse = _inverse(_lifted(H_z.copy(), lift))
-            explained = (H_mixed @ inverse).astype(S.dtype) @ H_mixed.T.astype(S.dtype)
-            S = np.subtract(S, explained, out=explained)
-            gradient -= H_mixed @ (inverse @ gradient_z)
-            drop = 0.5 * gradient_z @ inverse @ gradient_z
-        else:
-            S = S.copy()
-        S = _lifted(S, lift_c)
-        best = nonnegative_quadratic(S, _product(S, c) - gradient, c)
-        if best is None:  # beyond single precision
-            self.is_rough, self._hessian = False, None
-            return self.newton_step(c, F, lift)
-        step_c = best - c
-        if gradient_z.size:
-            step_z = -inverse @ (gradient_z + H_mixed.T @ step_c)
-            step_z = step_z.reshape(shape).T
-        drop -= (gradient + 0.5 * _product(S, step_c)) @ step_c
-        return (step_c, step_z), drop
+        lift_c = lift * size
+        shape = gradient_z.T.shape
+        if not gradient_z.size:
+            S = _lifted(S, lift_c)
+            step_c = nonnegative_quadratic(S, S @ c - gradient, c) - c
+            return (step_c, gradient_z), -(gradient + 0.5 * (S @ step_c)) @ step_c
+        # Eliminate what is not penalised: its best step is linear in that of the
+        # amplitudes. Coordinates are by output.
+        gradient_z = gradient_z.T.ravel()
+        inverse = _inverse(_lifted(H_z, lift))
+        explained = H_mixed @ inverse @ H_mixed.T
+        S = np.subtract(S, explained, out=explained)
+        S = _lifted(S, lift_c, out=S)
+        gradient -= H_mixed @ (inverse @ gradient_z)
+        step_c = nonnegative_quadratic(S, S @ c - gradient, c) - c
+        step_z = -inverse @ (gradient_z + H_mixed.T @ step_c)
+        drop = 0.5 * gradient_z @ inverse @ gradient_z
+        drop -= (gradient + 0.5 * (S @ step_c)) @ step_c
+        return (step_c, step_z.reshape(shape).T), drop
 
     def derivatives(self, F):
         """Return what ``_slopes`` does, and second derivatives at predictions F.
@@ -373,8 +356,7 @@ class _Model:
         problem, A, columns = self.problem, self.A, self.columns
         self._is_of_others = self._hessian is not None
         if problem.loss.is_quadratic and self._hessian is None:
-            precision = np.float32 if self.is_rough else np.float64
-            sums = self.moments.sums(self.features, problem.weights, columns, precision)
+            sums = self.moments.sums(self.features, problem.weights, columns)
             self._hessian = _of_moments(A, *sums)
         if self._hessian is not None:
             first = self.features.reduce(_slopes, F, columns, problem)
@@ -430,7 +412,6 @@ def _of_moments(A, squares, mixed, of_columns):
     H_mixed = (A[:, :, None] * mixed[:, None, :]).reshape(
         len(A), mixed.shape[1] * n_outputs
     )
-    A = A.astype(squares.dtype)
     H = A @ A.T
     H *= squares
     return H, H_mixed, np.kron(np.eye(n_outputs), of_columns)
@@ -561,16 +542,12 @@ def _inverse(H):
     """
     if len(H) <= _MOST_EIGENVALUES:
         return np.linalg.pinv(H, rcond=1e-12, hermitian=True)
-    factor = cho_factor(_lifted(H.copy(), 1e-12 * np.diagonal(H).max()))
+    factor = cho_factor(_lifted(H, 1e-12 * np.diagonal(H).max()))
     return cho_solve(factor, np.eye(len(H)))
 
 
-def _product(S, c):
-    """Return ``S c`` in double, worked out in the precision of S."""
-    return (S @ c.astype(S.dtype)).astype(np.float64)
-
-
-def _lifted(S, lift):
-    """Make ``S`` definite, in place; in a Newton step that is a proximal term."""
-    S.flat[:: len(S) + 1] += lift
-    return S
+def _lifted(S, lift, out=None):
+    """Return ``S`` made definite, maybe in place; in a step that is a proximal term."""
+    out = S.copy() if out is None else out
+    out.flat[:: len(S) + 1] += lift
+    return out

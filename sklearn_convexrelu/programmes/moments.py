@@ -24,10 +24,10 @@ class Moments:
     """
 
     def __init__(self):
-        self._weights = self._squares = self._precision = None
+        self._weights = self._squares = None
         self._places = {}  # of names in the squares
 
-    def sums(self, features, weights, columns, precision=np.float64):
+    def sums(self, features, weights, columns):
         """Return weighted second moments of units, with columns, and of columns.
 
         Parameters
@@ -38,17 +38,15 @@ class Moments:
             Of the rows. Other ones than last time make all moments new.
         columns : Unpenalised
             Columns that are not penalised.
-        precision : dtype, default=np.float64
-            That of the products of units. Another one than last time makes them new.
 
         Returns
         -------
         list of ndarray
             Of shapes (n_units, n_units), (n_units, n_columns), (n_columns, n_columns).
         """
-        if weights is not self._weights or precision != self._precision:
-            self._weights, self._precision, self._places = weights, precision, {}
-        args = weights, columns, precision
+        if weights is not self._weights:
+            self._weights, self._places = weights, {}
+        args = weights, columns
         if features.directions is None:  # their values were given
             return features.reduce(_all_moments, *args, squares=True)
         names = _names(features.directions)
@@ -59,6 +57,7 @@ class Moments:
         else:
             new = np.flatnonzero(is_new)
             sums = features.reduce(_some_moments, new, *args, squares=True)
+            # Where -1 is the place, of new ones, anything does: it is written over.
             squares = self._squares.take(places, axis=0).take(places, axis=1)
             squares[new], squares[:, new] = sums[0], sums[0].T
             sums[0] = squares
@@ -81,25 +80,18 @@ def _names(directions):
     return names
 
 
-def _all_moments(values, block, rows, weights, columns, precision):
+def _all_moments(values, block, rows, weights, columns):
     """Kernel: weighted second moments of the values, with and of the columns."""
     weights = weights[rows]
-    weighted = _weighted(values, np.sqrt(weights), precision)
+    weighted = values * np.sqrt(weights)[:, None]
     return weighted.T @ weighted, *_of_columns(values, block, weights, columns)
 
 
-def _some_moments(values, block, rows, new, weights, columns, precision):
+def _some_moments(values, block, rows, new, weights, columns):
     """Kernel: the same, but those of some of the values with all."""
     weights = weights[rows]
-    some = _weighted(values[:, new], weights, precision)
-    products = some.T @ values.astype(precision, copy=False)
-    return products, *_of_columns(values, block, weights, columns)
-
-
-def _weighted(values, weights, precision):
-    """Return values with weights for rows, in a precision."""
-    weights = weights.astype(precision, copy=False)[:, None]
-    return values.astype(precision, copy=False) * weights
+    some = values[:, new] * weights[:, None]
+    return some.T @ values, *_of_columns(values, block, weights, columns)
 
 
 def _of_columns(values, block, weights, columns):

@@ -5,7 +5,8 @@ which a third ends at zero.
 """
 
 import numpy as np
-from scipy.linalg import cholesky, get_lapack_funcs, solve_triangular
+from scipy.linalg import cholesky, solve_triangular
+from scipy.linalg.lapack import dpotrf, dtrtrs
 from scipy.optimize import nnls
 
 __all__ = ["nonnegative_quadratic"]
@@ -15,25 +16,17 @@ __all__ = ["nonnegative_quadratic"]
 # took .44 of the time of factors that are all new; with .1 and .2 .45 and .47, with .3
 # .58.
 _FEW_CHANGES = 0.15
-# Times the largest g: slopes that may be rounding, in single precision and in double.
-_ROUNDING = {"f": 1e-6, "d": 1e-10}
 
 
 def nonnegative_quadratic(S, g, start):
     """Return ``argmin_{c >= 0} c^T S c / 2 - g^T c`` for a positive semidefinite S.
 
-    ``start`` are numbers whose zeros are a guess of those of the minimiser. Where S is
-    in single precision so are all products, and None is returned where that is too
-    little.
+    ``start`` are numbers whose zeros are a guess of those of the minimiser.
     """
     if not len(g):
         return g
-    found = _pivoted(
-        S, g.astype(S.dtype, copy=False), start.astype(S.dtype, copy=False)
-    )
-    if found is None and S.dtype == np.float64:
-        return _least_squares(S, g)
-    return None if found is None else found.astype(np.float64, copy=False)
+    found = _pivoted(S, g, start)
+    return _least_squares(S, g) if found is None else found
 
 
 def _pivoted(S, g, start, max_iter=50):
@@ -44,7 +37,7 @@ def _pivoted(S, g, start, max_iter=50):
     """
     slope = S @ start - g
     free = (start > 0.0) | (slope < 0.0)
-    rounding = _ROUNDING[S.dtype.char] * np.abs(g).max()
+    rounding = 1e-10 * np.abs(g).max()
     fewest, patience = len(g) + 1, 3
     factor = None
     for _ in range(max_iter):
@@ -61,8 +54,6 @@ def _pivoted(S, g, start, max_iter=50):
             fewest, patience = n_wrong, 3
         elif patience:
             patience -= 1
-        elif S.dtype == np.float32:  # the rest is rounding
-            return np.maximum(c, 0.0)
         else:  # one at a time, in a fixed order, cannot cycle
             wrong[: np.flatnonzero(wrong)[-1]] = False
         free = free ^ wrong
@@ -79,20 +70,18 @@ class _Factor:
 
     def __init__(self, S, g, free, lower):
         self.S, self.g, self.free, self.lower = S, g, free, lower
-        (self.trtrs,) = get_lapack_funcs(["trtrs"], [S])
         self.index = np.flatnonzero(free)
         self.target = self._forward(g[self.index])
-        #: Unknowns that ever changed sides, and what they border the system with.
+        #: Unknowns that changed sides since, and what they border the system with.
         self.changed = np.zeros(0, dtype=int)
-        self.borders = np.zeros((len(self.index), 0), S.dtype, order="F")
+        self.borders = np.zeros((len(self.index), 0), order="F")
 
     @classmethod
     def of(cls, S, g, free):
         """Return the factor of a set, None where its system is not definite."""
         index = np.flatnonzero(free)
         block = S.take(index, axis=0).take(index, axis=1).T  # in the order of LAPACK
-        (potrf,) = get_lapack_funcs(["potrf"], [S])
-        lower, info = potrf(block, lower=1, clean=0, overwrite_a=1)
+        lower, info = dpotrf(block, lower=1, clean=0, overwrite_a=1)
         return None if info else cls(S, g, free, lower)
 
     def is_near(self, free):
@@ -102,7 +91,7 @@ class _Factor:
 
     def solution(self, free):
         """Return the unknowns, or None where their system is singular."""
-        c = np.zeros_like(self.g)
+        c = np.zeros(len(self.g))
         new = free != self.free
         new[self.changed] = False
         self._border(np.flatnonzero(new))
@@ -115,8 +104,7 @@ class _Factor:
         schur = -borders.T @ borders
         both = np.ix_(came, came)
         schur[both] += self.S[np.ix_(changed[came], changed[came])]
-        rest = np.where(came, self.g[changed], self.g.dtype.type(0.0))
-        rest -= borders.T @ self.target
+        rest = np.where(came, self.g[changed], 0.0) - borders.T @ self.target
         try:
             rest = np.linalg.solve(schur, rest)
         except np.linalg.LinAlgError:
@@ -137,12 +125,12 @@ class _Factor:
         self.changed = np.concatenate([self.changed, new])
 
     def _forward(self, columns):
-        return self.trtrs(self.lower, columns, lower=1)[0] if len(columns) else columns
+        return dtrtrs(self.lower, columns, lower=1)[0] if len(columns) else columns
 
     def _back(self, column):
         if not len(column):
             return column
-        return self.trtrs(self.lower, column, lower=1, trans=1)[0]
+        return dtrtrs(self.lower, column, lower=1, trans=1)[0]
 
 
 def _least_squares(S, g):
