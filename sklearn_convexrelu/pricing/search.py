@@ -136,8 +136,8 @@ _KNOWN_STEP, _LEADER_STEP, _HOP_STEP, _FRESH_STEP = 0.03, 0.06, 0.2, 0.7
 # often, for the time, as farther ones (.1 to 1) with first steps of .7, and random
 # starts to none of them. Of 100, 500 and 784 columns fits took up to 1.4 times as long
 # with them. In place of ascents from the known directions themselves they left judged
-# gaps of 3.5 tolerances, in place of farther starts too of 2.0; beside both, five
-# of 208 are beyond 1.5, 2.5 at most.
+# gaps of 3.5 tolerances, in place of farther starts too of 2.0; beside both, four
+# of 208 are beyond 1.5, 1.9 at most.
 _HOP_NOISE = 0.1, 0.5
 # Starts as close, for each direction known beyond the count of farther starts. With
 # half as many a table of 4000 rows took 21 and 26 s (alpha .001) for 16 to 18; one to
