@@ -73,6 +73,25 @@ def test_a_good_guess_is_factorised_once(monkeypatch):
     assert len(made) == 1
 
 
+@pytest.mark.parametrize("error", [1e-6, np.nan])
+def test_updates_that_lose_digits_are_made_anew(monkeypatch, error):
+    S, g = stated(300, 900, 0)
+    expected = nonnegative_quadratic(S, g, np.zeros(300))
+    solution, off = pivoting._Factor.solution, []
+
+    def inexact(self, free):
+        c = solution(self, free)
+        if self.is_updated:
+            off.append(1)
+            c[free] *= 1.0 + error
+        return c
+
+    monkeypatch.setattr(pivoting._Factor, "solution", inexact)
+    c = nonnegative_quadratic(S, g, np.zeros(300))
+    assert off
+    np.testing.assert_allclose(c, expected, rtol=1e-8, atol=1e-12)
+
+
 @pytest.mark.parametrize("rank", [0, 1, 5, 20])
 def test_singular_quadratics_have_a_minimiser_too(rank):
     rng = np.random.default_rng(rank)

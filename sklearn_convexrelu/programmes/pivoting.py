@@ -43,10 +43,14 @@ def _pivoted(S, g, start, max_iter=50):
     for _ in range(max_iter):
         if factor is None or not factor.is_near(free):
             factor = _Factor.of(S, g, free)
-        c = None if factor is None else factor.solution(free)
-        if c is None:
+        if factor is None:
             return None
-        wrong = np.where(free, c < 0.0, S @ c - g < -rounding)
+        c = factor.solution(free)
+        slopes = S @ c - g
+        if factor.is_updated and not np.abs(slopes[free]).max(initial=0.0) <= rounding:
+            factor = None  # updates have lost too many digits
+            continue
+        wrong = np.where(free, c < 0.0, slopes < -rounding)
         n_wrong = np.count_nonzero(wrong)
         if n_wrong == 0:
             return c
@@ -84,13 +88,18 @@ class _Factor:
         lower, info = dpotrf(block, lower=1, clean=0, overwrite_a=1)
         return None if info else cls(S, g, free, lower)
 
+    @property
+    def is_updated(self):
+        """Whether any unknown has changed sides since."""
+        return len(self.changed) > 0
+
     def is_near(self, free):
         """Tell whether so few have changed sides that an update costs less."""
         n_changes = np.count_nonzero(free != self.free)
         return n_changes <= _FEW_CHANGES * len(self.index)
 
     def solution(self, free):
-        """Return the unknowns, or None where their system is singular."""
+        """Return the unknowns; nan where an update is of a singular system."""
         c = np.zeros(len(self.g))
         new = free != self.free
         new[self.changed] = False
@@ -108,7 +117,7 @@ class _Factor:
         try:
             rest = np.linalg.solve(schur, rest)
         except np.linalg.LinAlgError:
-            return None
+            return np.full(len(c), np.nan)
         c[self.index] = self._back(self.target - borders @ rest)
         c[changed] = np.where(came, rest, 0.0)
         return c
